@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Clients: typed calls over untyped conns.
+
+package connect
+
+import (
+	"context"
+	"runtime"
+)
+
+// A Client calls one procedure. It is safe for concurrent use. Which of its
+// methods to call follows from the procedure's kind.
+//
+// By default it speaks the Connect protocol with Protobuf, sends requests
+// uncompressed, accepts gzip and refuses responses of more than 16 MiB a
+// message.
+type Client[Req, Res any] struct {
+	config *config
+	unary  UnaryFunc
+	stream StreamingClientFunc // nil without interceptors
+	err    error               // of the construction
+}
+
+// NewClient returns a client of the procedure at a URL, such as
+// "https://api.acme.com/acme.foo.v1.FooService/Bar". If something is wrong with
+// the URL or the options, every call fails with an error that says so.
+func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...ClientOption) *Client[Req, Res] {
+	c, err := newClientConfig(httpClient, url, options)
+	if err != nil {
+		return &Client[Req, Res]{err: err}
+	}
+	client := &Client[Req, Res]{config: c}
+	client.unary = func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
+		msg := new(Res)
+		conn, err := c.callUnary(ctx, request, msg)
+		if err != nil {
+			return nil, err
+		}
+		return &Response[Res]{Msg: msg, header: conn.response.Header, trailer: conn.trailer}, nil
+	}
+	if i := c.interceptor(); i != nil {
+		client.unary = i.WrapUnary(client.unary)
+		client.stream = i.WrapStreamingClient(func(ctx context.Context, spec Spec) StreamingClientConn {
+			if err := checkCall(ctx); err != nil {
+				return &failedConn{spec, c.peer, err}
+			}
+			conn := newStreamConn(ctx, c, spec)
+			if made, ok := ctx.Value(madeConnKey{}).(*madeConn); ok {
+				made.conn = conn
+			}
+			return conn
+		})
+	}
+	return client
+}
+
+// CallUnary calls a procedure that takes one message and returns one.
+func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req]) (*Response[Res], error) {
+	if err := checkRequest(c.err, request); err != nil {
+		return nil, err
+	}
+	ctx, info := beginCall(ctx)
+	request.call.spec, request.call.peer = c.config.spec, c.config.peer
+	if info != nil {
+		info.call.spec, info.call.peer = request.call.spec, request.call.peer
+		addHeader(request.Header(), info.call.header)
+	}
+	response, err := c.unary(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	typed, ok := response.(*Response[Res])
+	if !ok || typed == nil {
+		return nil, errorf(CodeInternal, "interceptor returned a %T: expected %T", response, typed)
+	}
+	return typed, nil
+}
+
+// callUnary makes a unary call. The conn that it returns is released and has
+// the response's metadata.
+func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any) (*clientConn, error) {
+	if len(c.interceptors) > 0 {
+		if err := checkCall(ctx); err != nil {
+			return nil, err
+		}
+	}
+	state := request.state()
+	conn := newUnaryConn(ctx, c, c.spec)
+	conn.header = state.header
+	defer conn.release()
+	info, _ := ctx.Value(callInfoKey{}).(*clientInfo)
+	if info != nil {
+		info.response = conn
+	}
+	err := conn.Send(request.Any())
+	state.method = conn.method
+	if info != nil {
+		info.call.method = conn.method
+	}
+	if err != nil {
+		return nil, err
+	}
+	return conn, receiveOnly(conn, msg, c.initialize)
+}
+
+// CallServerStream calls a procedure that takes one message and returns a
+// stream. It waits for the response headers. The caller must read the stream to
+// its end or close it.
+func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Request[Req]) (*ServerStreamForClient[Res], error) {
+	if err := checkRequest(c.err, request); err != nil {
+		return nil, err
+	}
+	conn, made := c.newStream(ctx, StreamTypeServer)
+	request.call.spec, request.call.peer = conn.Spec(), conn.Peer()
+	addHeader(conn.RequestHeader(), request.call.header)
+	err := conn.Send(request.Msg)
+	if err == nil || isEOF(err) {
+		err = conn.CloseRequest() // after EOF Receive tells more
+	}
+	if made != nil {
+		request.call.method = made.method
+	}
+	if err != nil {
+		_ = conn.CloseResponse()
+		return nil, err
+	}
+	s := &ServerStreamForClient[Res]{conn: conn, initialize: c.config.initialize}
+	s.abandoned = closeWhenLost(s, made)
+	return s, nil
+}
+
+// CallClientStream begins a call that sends a stream and returns one message.
+// Nothing is sent before the first Send, so headers can be set first. The caller
+// must call CloseAndReceive, or end the context.
+func (c *Client[Req, Res]) CallClientStream(ctx context.Context) *ClientStreamForClient[Req, Res] {
+	if c.err != nil {
+		return &ClientStreamForClient[Req, Res]{err: c.err}
+	}
+	conn, made := c.newStream(ctx, StreamTypeClient)
+	s := &ClientStreamForClient[Req, Res]{conn: conn, initialize: c.config.initialize}
+	s.abandoned = closeWhenLost(s, made)
+	return s
+}
+
+// CallClientStreamSimple is [Client.CallClientStream] with the metadata in the
+// [CallInfo] of [NewClientContext]. It sends the request headers at once.
+func (c *Client[Req, Res]) CallClientStreamSimple(ctx context.Context) (*ClientStreamForClientSimple[Req, Res], error) {
+	s := &ClientStreamForClientSimple[Req, Res]{c.CallClientStream(ctx)}
+	if c.err != nil {
+		return s, c.err
+	}
+	if err := s.Send(nil); err != nil && !isEOF(err) {
+		return nil, err
+	}
+	return s, nil
+}
+
+// CallBidiStream begins a call that sends a stream and returns one. Nothing is
+// sent before the first Send, so headers can be set first. The caller must close
+// both directions, or end the context.
+func (c *Client[Req, Res]) CallBidiStream(ctx context.Context) *BidiStreamForClient[Req, Res] {
+	if c.err != nil {
+		return &BidiStreamForClient[Req, Res]{err: c.err}
+	}
+	conn, made := c.newStream(ctx, StreamTypeBidi)
+	s := &BidiStreamForClient[Req, Res]{conn: conn, initialize: c.config.initialize}
+	s.abandoned = closeWhenLost(s, made)
+	return s
+}
+
+// CallBidiStreamSimple is [Client.CallBidiStream] with the metadata in the
+// [CallInfo] of [NewClientContext]. It sends the request headers at once.
+func (c *Client[Req, Res]) CallBidiStreamSimple(ctx context.Context) (*BidiStreamForClientSimple[Req, Res], error) {
+	s := &BidiStreamForClientSimple[Req, Res]{c.CallBidiStream(ctx)}
+	if c.err != nil {
+		return s, c.err
+	}
+	if err := s.Send(nil); err != nil && !isEOF(err) {
+		return nil, err
+	}
+	return s, nil
+}
+
+// madeConn carries the conn that the innermost function of the interceptors
+// made to where the call began.
+type (
+	madeConn    struct{ conn *clientConn }
+	madeConnKey struct{}
+)
+
+// newStream returns the conn of a streaming call, with the interceptors around
+// it, and the conn that they are around: nil if they made none.
+func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) (StreamingClientConn, *clientConn) {
+	spec := c.config.spec
+	spec.StreamType = kind
+	ctx, info := beginCall(ctx)
+	var conn StreamingClientConn
+	var base *clientConn
+	if c.stream == nil {
+		base = newStreamConn(ctx, c.config, spec)
+		conn = base
+	} else {
+		made := new(madeConn)
+		conn = c.stream(context.WithValue(ctx, madeConnKey{}, made), spec)
+		base = made.conn
+	}
+	if info != nil {
+		info.call.spec, info.call.peer, info.call.method = conn.Spec(), conn.Peer(), ""
+		info.response = conn
+		addHeader(conn.RequestHeader(), info.call.header)
+	}
+	return conn, base
+}
+
+// checkRequest tells why a call cannot be made.
+func checkRequest[Req any](err error, request *Request[Req]) error {
+	if err == nil && request == nil {
+		err = errorf(CodeInvalidArgument, "request is nil: use NewRequest")
+	}
+	return err
+}
+
+// abandoned closes a call whose stream was lost: garbage collected with the call
+// unfinished. Its zero value does nothing.
+type abandoned struct {
+	cleanup runtime.Cleanup
+	armed   bool
+}
+
+// closeWhenLost arms the guard of a stream. The stream must keep itself alive
+// while its methods run.
+func closeWhenLost[T any](stream *T, conn *clientConn) abandoned {
+	if conn == nil {
+		return abandoned{}
+	}
+	return abandoned{runtime.AddCleanup(stream, func(conn *clientConn) { _ = conn.CloseResponse() }, conn), true}
+}
+
+// disarm leaves the conn to someone who uses it without the stream.
+func (a *abandoned) disarm() {
+	if a.armed {
+		a.cleanup.Stop()
+		a.armed = false
+	}
+}

@@ -1,0 +1,512 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The client's side of a call: everything that writes the request and reads the
+// response.
+
+package connect
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+)
+
+// clientConn is one HTTP exchange, as a client sees it. It is the
+// StreamingClientConn of its call.
+//
+//	         Send, CloseRequest           Do returned
+//	  idle ──────────────────────▶ sent ──────────────▶ answered
+//	   │                            │                      │ end, error,
+//	   │ CloseResponse,             │ the same             │ CloseResponse
+//	   ▼ the context's end          ▼                      ▼
+//	released ◀─────────────────────────────────────────────┘
+//
+// Requests of one message are sent by Send itself, which waits for the response
+// headers. Streams are sent by a goroutine of their own, through a pipe, and so
+// is what goes through an HTTPClient that might not heed the context. Either way, what the exchange found is written before ready is closed and read after.
+// An exchange that is released while it is being sent closes the response itself
+// as soon as there is one.
+type clientConn struct {
+	*dialect
+	config *config
+	spec   Spec
+	parent context.Context    // the caller's
+	ctx    context.Context    // ends with it, or with cancel
+	cancel context.CancelFunc // nil for unary calls
+
+	// The sending half.
+	out    packer
+	header http.Header // of the request, nil until someone asks for it
+	pipe   *pipe       // nil unless the client streams
+	sent   bool
+	url    url.URL      // of the request: a copy, as HTTP clients may change it
+	body   bytes.Reader // of a request of one message
+	method string
+
+	// What the exchange found.
+	ready    chan struct{} // nil where nobody waits
+	response *http.Response
+	failed   error // instead of a response
+
+	mu       sync.Mutex
+	answered bool
+	released bool
+
+	// The receiving half.
+	receiving sync.Mutex
+	in        unpacker
+	trailer   http.Header // of the response, nil until someone asks for it
+	received  error       // what ended the half
+}
+
+// newUnaryConn returns a conn for one unary call.
+func newUnaryConn(ctx context.Context, c *config, spec Spec) *clientConn {
+	conn := &clientConn{dialect: c.dialect, config: c, spec: spec, parent: ctx, ctx: ctx}
+	if !c.heeds {
+		conn.ready = make(chan struct{})
+	}
+	conn.open()
+	return conn
+}
+
+// newStreamConn returns a conn for one streaming call.
+func newStreamConn(ctx context.Context, c *config, spec Spec) *clientConn {
+	conn := &clientConn{dialect: c.streams, config: c, spec: spec, parent: ctx, ready: make(chan struct{})}
+	conn.ctx, conn.cancel = context.WithCancel(ctx)
+	if spec.StreamType.clientStreams() {
+		conn.pipe = newPipe(conn.ctx)
+	}
+	conn.open()
+	return conn
+}
+
+func (c *clientConn) open() {
+	c.out = packer{codec: c.config.codec, framed: c.framed, compression: c.config.send, minBytes: c.config.compressMin, limit: c.config.sendMax}
+	c.in = unpacker{codec: c.config.codec, framed: c.framed, endFlag: c.endFlag, limit: c.config.readMax,
+		blame: CodeInternal, single: !c.spec.StreamType.serverStreams()}
+	c.in.frames.src = emptyReader{}
+}
+
+func (c *clientConn) Spec() Spec { return c.spec }
+func (c *clientConn) Peer() Peer { return c.config.peer }
+
+func (c *clientConn) RequestHeader() http.Header {
+	if c.header == nil {
+		c.header = make(http.Header)
+	}
+	return c.header
+}
+
+// Send writes one message, with the request headers before the first one. A nil
+// message writes the headers of a stream alone.
+func (c *clientConn) Send(msg any) error {
+	if c.pipe == nil {
+		return c.sendOnly(msg)
+	}
+	c.start()
+	if msg == nil {
+		return nil
+	}
+	b, _, err := c.out.pack(msg)
+	if err != nil {
+		return err
+	}
+	defer b.free()
+	if err := c.pipe.write(b.data); err != nil {
+		if ended := c.parent.Err(); ended != nil {
+			return fault(c.parent, ended, CodeCanceled)
+		}
+		return NewError(CodeUnknown, io.EOF) // Receive tells why
+	}
+	return nil
+}
+
+// start begins to send a stream.
+func (c *clientConn) start() {
+	if c.sent {
+		return
+	}
+	c.sent = true
+	r := c.newRequest()
+	r.Body, r.ContentLength = c.pipe, -1
+	go c.roundTrip(r)
+}
+
+// sendOnly sends a request of one message and waits for the response headers.
+// What fails from then on is for Receive to tell.
+func (c *clientConn) sendOnly(msg any) error {
+	if c.sent {
+		return errorf(CodeInternal, "send: %s takes one message", c.spec.Procedure)
+	}
+	if msg == nil {
+		return nil // the headers go with the message
+	}
+	b, compressed, err := c.out.pack(msg)
+	if err != nil {
+		return err
+	}
+	c.sent = true
+	r := c.newRequest()
+	if compressed && !c.framed {
+		r.Header[c.encoding] = c.config.send.value
+	}
+	get, err := c.makeGet(r, msg)
+	if err != nil {
+		b.free()
+		return err
+	}
+	if !get {
+		c.setBody(r, b)
+	} else {
+		b.free()
+	}
+	c.exchange(r)
+	return nil
+}
+
+// exchange is roundTrip, but no longer than the context.
+func (c *clientConn) exchange(r *http.Request) {
+	if c.config.heeds || c.ctx.Done() == nil {
+		c.roundTrip(r)
+		return
+	}
+	go c.roundTrip(r)
+	_ = c.wait() // Receive waits again, and tells the outcome
+}
+
+// setBody makes a packed message the request's body. The transport may read it
+// as long as it likes, also after Do returned, so it is not of a pool.
+func (c *clientConn) setBody(r *http.Request, b *buffer) {
+	data := b.data
+	if cap(data) <= bufferKept {
+		data = slices.Clone(data)
+		b.free()
+	}
+	r.ContentLength = int64(len(data))
+	if len(data) == 0 {
+		r.Body = http.NoBody
+		return
+	}
+	// net/http sends headers and body together if it knows the body's type.
+	c.body.Reset(data)
+	r.Body = io.NopCloser(&c.body)
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+}
+
+// makeGet turns a request into a GET if it may be one. It reports whether it
+// did.
+func (c *clientConn) makeGet(r *http.Request, msg any) (bool, error) {
+	if !c.config.get || c.framed || c.spec.IdempotencyLevel != IdempotencyNoSideEffects {
+		return false, nil
+	}
+	codec, ok := c.config.codec.(stableCodec)
+	if !ok {
+		return false, nil
+	}
+	data, err := codec.MarshalStable(msg)
+	if err != nil {
+		return false, errorf(CodeInternal, "marshal message: %w", err)
+	}
+	binary := true
+	if b, ok := c.config.codec.(binaryCodec); ok {
+		binary = b.IsBinary()
+	}
+	u := getURL(c.config.url, c.config.codec.Name(), binary, data, nil)
+	if size := len(u.String()); c.config.getMax > 0 && size > c.config.getMax && c.config.send != nil && len(data) >= c.config.compressMin {
+		z := newBuffer()
+		defer z.free()
+		if err := c.config.send.compress(z, data); err != nil {
+			return false, NewError(CodeInternal, err)
+		}
+		u = getURL(c.config.url, c.config.codec.Name(), binary, z.data, c.config.send)
+	}
+	if size := len(u.String()); c.config.getMax > 0 && size > c.config.getMax {
+		if c.config.getFallback {
+			return false, nil
+		}
+		return false, errorf(CodeResourceExhausted, "URL of %d bytes exceeds the limit of %d bytes for HTTP GET", size, c.config.getMax)
+	}
+	delete(r.Header, headerContentType) // the query has it all
+	delete(r.Header, headerContentEncoding)
+	delete(r.Header, headerConnectVersion)
+	c.url = *u
+	c.method = http.MethodGet
+	r.Method = http.MethodGet
+	return true, nil
+}
+
+// newRequest returns the request without its body.
+func (c *clientConn) newRequest() *http.Request {
+	fixed, h := c.config.streamHead, c.RequestHeader()
+	if c.cancel == nil { // unary
+		fixed, h = c.config.header, make(http.Header, len(c.config.header)+len(c.header)+1)
+		maps.Copy(h, c.header) // the headers of a Request stay as the caller left them
+	}
+	c.url = *c.config.url
+	c.method = http.MethodPost
+	r := (&http.Request{
+		Method:     http.MethodPost,
+		URL:        &c.url,
+		Host:       c.url.Host,
+		Header:     h,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+	}).WithContext(c.ctx)
+	if len(h) > 0 {
+		if host := first(h, headerHost); host != "" {
+			r.Host = host
+		}
+		maps.DeleteFunc(h, func(key string, _ []string) bool {
+			return key != headerUserAgent && protocolOwns(key)
+		})
+	}
+	for key, values := range fixed {
+		if _, given := h[key]; !given || key != headerUserAgent {
+			h[key] = values
+		}
+	}
+	if deadline, ok := c.ctx.Deadline(); ok {
+		c.writeHead(h, head{timeout: time.Until(deadline), timed: true})
+	}
+	return r
+}
+
+// roundTrip sends the request and reads the head of the response.
+func (c *clientConn) roundTrip(r *http.Request) {
+	response, err := c.config.http.Do(r)
+	switch {
+	case err != nil:
+		err = fault(c.ctx, err, CodeUnavailable)
+	case response == nil:
+		err = errorf(CodeInternal, "%T returned neither a response nor an error", c.config.http)
+	default:
+		c.response = response
+		err = c.readHead(response)
+	}
+	c.failed = err
+	c.mu.Lock()
+	c.answered = true
+	released := c.released
+	c.mu.Unlock()
+	if c.response != nil && (released || err != nil) {
+		_ = c.response.Body.Close()
+	}
+	if c.ready != nil {
+		close(c.ready)
+	}
+}
+
+// readHead reads everything before the messages of a response.
+func (c *clientConn) readHead(response *http.Response) error {
+	hd, err := c.openResponse(response, c.config.codec.Name())
+	if err != nil {
+		return err
+	}
+	encoding := ""
+	if len(hd.encoding) > 0 {
+		encoding = hd.encoding[0]
+	}
+	compression, known := c.config.compressions.get(encoding)
+	if !known {
+		return errorf(CodeInternal, "unknown compression %q: accepted encodings are %v", encoding, &c.config.compressions)
+	}
+	c.in.compression = compression
+	c.in.frames.src = response.Body
+	if n := response.ContentLength; n > 0 {
+		c.in.hint = int(min(n, growthAtOnce))
+	}
+	return nil
+}
+
+// CloseRequest ends the request. It sends the headers if nothing was sent.
+func (c *clientConn) CloseRequest() error {
+	switch {
+	case c.pipe != nil:
+		c.start()
+		c.pipe.end()
+	case !c.sent:
+		c.sent = true
+		r := c.newRequest()
+		r.Body = http.NoBody
+		c.exchange(r)
+	}
+	return nil
+}
+
+// wait waits for the response headers, or for what comes in their place.
+func (c *clientConn) wait() error {
+	if c.ready == nil {
+		return c.failed
+	}
+	select {
+	case <-c.ready:
+		return c.failed
+	default:
+	}
+	select {
+	case <-c.ready:
+		return c.failed
+	case <-c.ctx.Done():
+		return fault(c.ctx, c.ctx.Err(), CodeCanceled)
+	}
+}
+
+// Receive reads one message. Where there is one message only, the second call
+// looks for the end of the response. What ended the response is told again by
+// every later call.
+func (c *clientConn) Receive(msg any) error {
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	if c.received == nil {
+		c.received = c.receive(msg)
+		if c.received == nil {
+			return nil
+		}
+		c.release()
+		c.free()
+	}
+	if c.received == io.EOF {
+		return NewError(CodeUnknown, io.EOF) // anew, as the caller may change it
+	}
+	return c.received
+}
+
+func (c *clientConn) receive(msg any) error {
+	if err := c.wait(); err != nil {
+		return err
+	}
+	p, err := c.in.next()
+	if err == nil && !p.end && (c.framed || c.response.StatusCode == http.StatusOK) {
+		return c.in.unmarshal(p.data, msg)
+	}
+	return c.receiveEnd(p, err)
+}
+
+// receiveEnd reads the end of the call from wherever its dialect put it. The
+// piece is the end frame, or the body of an unframed error.
+func (c *clientConn) receiveEnd(p piece, err error) error {
+	w := wireEnd{
+		status:  c.response.StatusCode,
+		header:  c.response.Header,
+		trailer: c.response.Trailer,
+		body:    p.data,
+		hasBody: p.end || !c.framed,
+		empty:   c.in.count == 0,
+		get:     c.method == http.MethodGet,
+	}
+	if err == errSecondMessage {
+		return errorf(CodeUnimplemented, "%s returns one message: the response has more", c.spec.Procedure)
+	}
+	if err != nil && err != io.EOF {
+		if first(w.trailer, headerGRPCStatus) != "" {
+			if e := c.decodeEnd(w); e.err != nil {
+				return c.serverError(e) // the server's own word beats what the connection says
+			}
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return fault(c.ctx, err, CodeInternal)
+		}
+		return fault(c.ctx, err, CodeUnavailable)
+	}
+	e := c.decodeEnd(w)
+	if p.end && !c.in.frames.atEnd() {
+		return errorf(CodeInternal, "protocol error: corrupt response: bytes after the end of the stream")
+	}
+	if e.err != nil {
+		return c.serverError(e)
+	}
+	c.addTrailer(e.trailer)
+	if c.in.single && c.in.count == 0 {
+		return errorf(CodeUnimplemented, "%s returns one message: the response has none", c.spec.Procedure)
+	}
+	return io.EOF
+}
+
+// serverError returns the error that ended the call, with all metadata of the
+// response.
+func (c *clientConn) serverError(e end) error {
+	c.addTrailer(e.trailer)
+	meta := e.err.Meta()
+	addHeader(meta, c.response.Header)
+	addHeader(meta, c.trailer)
+	return fault(c.ctx, e.err, CodeUnknown)
+}
+
+func (c *clientConn) addTrailer(trailer http.Header) {
+	if c.trailer == nil {
+		c.trailer = trailer
+	} else {
+		addHeader(c.trailer, trailer)
+	}
+}
+
+func (c *clientConn) ResponseHeader() http.Header {
+	_ = c.wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.answered || c.response == nil {
+		return make(http.Header)
+	}
+	return c.response.Header
+}
+
+func (c *clientConn) ResponseTrailer() http.Header {
+	_ = c.wait()
+	if c.trailer == nil {
+		c.trailer = make(http.Header)
+	}
+	return c.trailer
+}
+
+// CloseResponse ends the call. It does not wait for anybody.
+func (c *clientConn) CloseResponse() error {
+	c.release()
+	if c.receiving.TryLock() { // otherwise the goroutine that receives finds the call ended
+		defer c.receiving.Unlock()
+		if c.received == nil {
+			c.received = errorf(CodeCanceled, "receive: the response is closed")
+		}
+		c.free()
+	}
+	return nil
+}
+
+// release lets go of the exchange: its connection may be used again if the
+// response was read to the end, and is closed or its stream reset otherwise.
+func (c *clientConn) release() {
+	c.mu.Lock()
+	first := !c.released
+	c.released = true
+	answered := c.answered
+	c.mu.Unlock()
+	if !first {
+		return
+	}
+	if answered && c.response != nil {
+		_ = c.response.Body.Close()
+	}
+	if c.pipe != nil {
+		_ = c.pipe.Close() // so that Send finds the call ended
+	}
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
+// free gives the receiving half's buffers back.
+func (c *clientConn) free() {
+	c.mu.Lock()
+	answered := c.answered // otherwise roundTrip may still set them up
+	c.mu.Unlock()
+	if answered {
+		c.in.free()
+	}
+}

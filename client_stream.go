@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The typed streams of clients.
+
+package connect
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"runtime"
+)
+
+// isEOF reports whether err says that a stream ended.
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }
+
+// ServerStreamForClient is a stream of responses, as its client sees it. One
+// goroutine at a time may use it.
+//
+// A stream that is neither read to its end nor closed holds its connection until
+// its context ends or the garbage collector finds it lost.
+type ServerStreamForClient[Res any] struct {
+	conn       StreamingClientConn
+	initialize func(Spec, any) error
+	abandoned  abandoned
+	msg        *Res
+	err        error
+}
+
+// Receive waits for the next message, which Msg then returns. It returns false
+// at the end of the stream and on errors: Err tells which.
+func (s *ServerStreamForClient[Res]) Receive() bool {
+	defer runtime.KeepAlive(s)
+	if s.err != nil {
+		return false
+	}
+	s.msg, s.err = receiveMessage[Res](s.conn, s.initialize)
+	return s.err == nil
+}
+
+// Msg returns the message that Receive received last, an empty one before the
+// first.
+func (s *ServerStreamForClient[Res]) Msg() *Res {
+	if s.msg == nil {
+		s.msg = new(Res)
+	}
+	return s.msg
+}
+
+// Err returns the error that ended the stream, nil if it ended well.
+func (s *ServerStreamForClient[Res]) Err() error { return unlessEOF(s.err) }
+
+// ResponseHeader returns the response's headers. It waits for them.
+func (s *ServerStreamForClient[Res]) ResponseHeader() http.Header {
+	defer runtime.KeepAlive(s)
+	return s.conn.ResponseHeader()
+}
+
+// ResponseTrailer returns the response's trailers, which are complete once
+// Receive returned false.
+func (s *ServerStreamForClient[Res]) ResponseTrailer() http.Header {
+	defer runtime.KeepAlive(s)
+	return s.conn.ResponseTrailer()
+}
+
+// Close ends the call. It does not wait for the server. If Receive has not
+// returned false before, the stream is reset or its connection closed.
+func (s *ServerStreamForClient[Res]) Close() error {
+	defer runtime.KeepAlive(s)
+	return s.conn.CloseResponse()
+}
+
+// Conn returns the untyped stream. Whoever takes it must close it.
+func (s *ServerStreamForClient[Res]) Conn() (StreamingClientConn, error) {
+	s.abandoned.disarm()
+	return s.conn, nil
+}
+
+// ClientStreamForClient is a stream of requests, as its client sees it. One
+// goroutine at a time may use it.
+//
+// A stream that is not finished with CloseAndReceive holds its connection until
+// its context ends or the garbage collector finds it lost.
+type ClientStreamForClient[Req, Res any] struct {
+	conn       StreamingClientConn
+	initialize func(Spec, any) error
+	abandoned  abandoned
+	err        error // of the client's construction: there is no conn
+}
+
+// Spec describes the procedure.
+func (c *ClientStreamForClient[_, _]) Spec() Spec {
+	if c.err != nil {
+		return Spec{}
+	}
+	return c.conn.Spec()
+}
+
+// Peer describes the server.
+func (c *ClientStreamForClient[_, _]) Peer() Peer {
+	if c.err != nil {
+		return Peer{}
+	}
+	return c.conn.Peer()
+}
+
+// RequestHeader returns the request's headers, which the first Send writes. Keys
+// that begin with "Connect-" and "Grpc-" are the protocols': do not write them.
+func (c *ClientStreamForClient[Req, Res]) RequestHeader() http.Header {
+	if c.err != nil {
+		return make(http.Header)
+	}
+	return c.conn.RequestHeader()
+}
+
+// Send sends a message, nil only the headers. It waits while the server does not
+// keep up. An error that wraps [io.EOF] says that the server has ended the call:
+// CloseAndReceive then tells why.
+func (c *ClientStreamForClient[Req, Res]) Send(request *Req) error {
+	defer runtime.KeepAlive(c)
+	if c.err != nil {
+		return c.err
+	}
+	return send(c.conn, request)
+}
+
+// CloseAndReceive ends the stream of requests and waits for the response.
+func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], error) {
+	defer runtime.KeepAlive(c)
+	if c.err != nil {
+		return nil, c.err
+	}
+	msg := new(Res)
+	err := c.conn.CloseRequest()
+	if err == nil {
+		err = receiveOnly(c.conn, msg, c.initialize)
+	}
+	closed := c.conn.CloseResponse()
+	if err == nil {
+		err = closed
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Response[Res]{Msg: msg, header: c.conn.ResponseHeader(), trailer: c.conn.ResponseTrailer()}, nil
+}
+
+// Conn returns the untyped stream. Whoever takes it must close it.
+func (c *ClientStreamForClient[Req, Res]) Conn() (StreamingClientConn, error) {
+	c.abandoned.disarm()
+	return c.conn, c.err
+}
+
+// ClientStreamForClientSimple is [ClientStreamForClient] with the metadata in the
+// call's context: see [NewClientContext].
+type ClientStreamForClientSimple[Req, Res any] struct {
+	stream *ClientStreamForClient[Req, Res]
+}
+
+// Spec describes the procedure.
+func (c *ClientStreamForClientSimple[_, _]) Spec() Spec { return c.stream.Spec() }
+
+// Peer describes the server.
+func (c *ClientStreamForClientSimple[_, _]) Peer() Peer { return c.stream.Peer() }
+
+// Send is [ClientStreamForClient.Send].
+func (c *ClientStreamForClientSimple[Req, Res]) Send(request *Req) error {
+	return c.stream.Send(request)
+}
+
+// CloseAndReceive ends the stream of requests and waits for the response's
+// message.
+func (c *ClientStreamForClientSimple[Req, Res]) CloseAndReceive() (*Res, error) {
+	response, err := c.stream.CloseAndReceive()
+	if err != nil {
+		return nil, err
+	}
+	return response.Msg, nil
+}
+
+// Conn returns the untyped stream. Whoever takes it must close it.
+func (c *ClientStreamForClientSimple[Req, Res]) Conn() (StreamingClientConn, error) {
+	return c.stream.Conn()
+}
+
+// BidiStreamForClient is a stream in both directions, as its client sees it. One
+// goroutine at a time may send, and another one receive.
+//
+// A stream that is neither read to its end nor closed holds its connection until
+// its context ends or the garbage collector finds it lost.
+type BidiStreamForClient[Req, Res any] struct {
+	conn       StreamingClientConn
+	initialize func(Spec, any) error
+	abandoned  abandoned
+	err        error // of the client's construction: there is no conn
+}
+
+// Spec describes the procedure.
+func (b *BidiStreamForClient[_, _]) Spec() Spec {
+	if b.err != nil {
+		return Spec{}
+	}
+	return b.conn.Spec()
+}
+
+// Peer describes the server.
+func (b *BidiStreamForClient[_, _]) Peer() Peer {
+	if b.err != nil {
+		return Peer{}
+	}
+	return b.conn.Peer()
+}
+
+// RequestHeader returns the request's headers, which the first Send writes. Keys
+// that begin with "Connect-" and "Grpc-" are the protocols': do not write them.
+func (b *BidiStreamForClient[Req, Res]) RequestHeader() http.Header {
+	if b.err != nil {
+		return make(http.Header)
+	}
+	return b.conn.RequestHeader()
+}
+
+// Send sends a message, nil only the headers. It waits while the server does not
+// keep up. An error that wraps [io.EOF] says that the server has ended the call:
+// Receive then tells why.
+func (b *BidiStreamForClient[Req, Res]) Send(msg *Req) error {
+	defer runtime.KeepAlive(b)
+	if b.err != nil {
+		return b.err
+	}
+	return send(b.conn, msg)
+}
+
+// CloseRequest says that nothing more will be sent. It sends the headers if
+// nothing was.
+func (b *BidiStreamForClient[Req, Res]) CloseRequest() error {
+	defer runtime.KeepAlive(b)
+	if b.err != nil {
+		return b.err
+	}
+	return b.conn.CloseRequest()
+}
+
+// Receive waits for the next message. After the last one it returns an error
+// that wraps [io.EOF].
+func (b *BidiStreamForClient[Req, Res]) Receive() (*Res, error) {
+	defer runtime.KeepAlive(b)
+	if b.err != nil {
+		return nil, b.err
+	}
+	return receiveMessage[Res](b.conn, b.initialize)
+}
+
+// CloseResponse ends the call. It does not wait for the server. If Receive has
+// not returned an error before, the stream is reset.
+func (b *BidiStreamForClient[Req, Res]) CloseResponse() error {
+	defer runtime.KeepAlive(b)
+	if b.err != nil {
+		return b.err
+	}
+	return b.conn.CloseResponse()
+}
+
+// ResponseHeader returns the response's headers. It waits for them.
+func (b *BidiStreamForClient[Req, Res]) ResponseHeader() http.Header {
+	defer runtime.KeepAlive(b)
+	if b.err != nil {
+		return make(http.Header)
+	}
+	return b.conn.ResponseHeader()
+}
+
+// ResponseTrailer returns the response's trailers, which are complete once
+// Receive returned an error.
+func (b *BidiStreamForClient[Req, Res]) ResponseTrailer() http.Header {
+	defer runtime.KeepAlive(b)
+	if b.err != nil {
+		return make(http.Header)
+	}
+	return b.conn.ResponseTrailer()
+}
+
+// Conn returns the untyped stream. Whoever takes it must close it.
+func (b *BidiStreamForClient[Req, Res]) Conn() (StreamingClientConn, error) {
+	b.abandoned.disarm()
+	return b.conn, b.err
+}
+
+// BidiStreamForClientSimple is [BidiStreamForClient] with the request's metadata
+// in the call's context: see [NewClientContext].
+type BidiStreamForClientSimple[Req, Res any] struct {
+	stream *BidiStreamForClient[Req, Res]
+}
+
+// Spec describes the procedure.
+func (b *BidiStreamForClientSimple[_, _]) Spec() Spec { return b.stream.Spec() }
+
+// Peer describes the server.
+func (b *BidiStreamForClientSimple[_, _]) Peer() Peer { return b.stream.Peer() }
+
+// Send is [BidiStreamForClient.Send].
+func (b *BidiStreamForClientSimple[Req, Res]) Send(msg *Req) error { return b.stream.Send(msg) }
+
+// CloseRequest is [BidiStreamForClient.CloseRequest].
+func (b *BidiStreamForClientSimple[Req, Res]) CloseRequest() error { return b.stream.CloseRequest() }
+
+// Receive is [BidiStreamForClient.Receive].
+func (b *BidiStreamForClientSimple[Req, Res]) Receive() (*Res, error) { return b.stream.Receive() }
+
+// CloseResponse is [BidiStreamForClient.CloseResponse].
+func (b *BidiStreamForClientSimple[Req, Res]) CloseResponse() error {
+	return b.stream.CloseResponse()
+}
+
+// ResponseHeader is [BidiStreamForClient.ResponseHeader].
+func (b *BidiStreamForClientSimple[Req, Res]) ResponseHeader() http.Header {
+	return b.stream.ResponseHeader()
+}
+
+// ResponseTrailer is [BidiStreamForClient.ResponseTrailer].
+func (b *BidiStreamForClientSimple[Req, Res]) ResponseTrailer() http.Header {
+	return b.stream.ResponseTrailer()
+}
+
+// Conn returns the untyped stream. Whoever takes it must close it.
+func (b *BidiStreamForClientSimple[Req, Res]) Conn() (StreamingClientConn, error) {
+	return b.stream.Conn()
+}
+
+// failedConn is a call that cannot be made.
+type failedConn struct {
+	spec Spec
+	peer Peer
+	err  error
+}
+
+func (c *failedConn) Spec() Spec                   { return c.spec }
+func (c *failedConn) Peer() Peer                   { return c.peer }
+func (c *failedConn) Send(any) error               { return c.err }
+func (c *failedConn) RequestHeader() http.Header   { return make(http.Header) }
+func (c *failedConn) CloseRequest() error          { return c.err }
+func (c *failedConn) Receive(any) error            { return c.err }
+func (c *failedConn) ResponseHeader() http.Header  { return make(http.Header) }
+func (c *failedConn) ResponseTrailer() http.Header { return make(http.Header) }
+func (c *failedConn) CloseResponse() error         { return c.err }

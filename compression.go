@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Compressions: their registry, their pools and how one is chosen.
+
+package connect
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+const (
+	compressionGzip     = "gzip"
+	compressionIdentity = "identity"
+)
+
+// errTooLarge stops decompression that would exceed a limit.
+var errTooLarge = errors.New("message too large")
+
+// A Compressor compresses what is written to it. [*gzip.Writer] is one. It is
+// used by one call at a time and then again by another, after Reset.
+type Compressor interface {
+	io.Writer
+
+	// Close writes what is still held back. It does not close the sink.
+	Close() error
+	// Reset forgets everything and directs output to a new sink.
+	Reset(io.Writer)
+}
+
+// A Decompressor is a reader of decompressed data. [*gzip.Reader] is one. It is
+// used by one call at a time and then again by another, after Reset. It should
+// produce output as it is asked for, so that a size limit bounds its work.
+type Decompressor interface {
+	io.Reader
+
+	// Close releases what the decompressor holds. It does not close the source.
+	Close() error
+	// Reset forgets everything and reads from a new source.
+	Reset(io.Reader) error
+}
+
+// compression is one algorithm with its idle compressors and decompressors.
+type compression struct {
+	name            string
+	value           []string // name, as a header's value
+	newDecompressor func() Decompressor
+	newCompressor   func() Compressor
+	decompressors   sync.Pool
+	compressors     sync.Pool
+}
+
+func newCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) *compression {
+	return &compression{name: name, value: []string{name}, newDecompressor: newDecompressor, newCompressor: newCompressor}
+}
+
+func newGzip() *compression {
+	return newCompression(compressionGzip,
+		func() Decompressor { return new(gzip.Reader) },
+		func() Compressor { return gzip.NewWriter(io.Discard) },
+	)
+}
+
+// compress appends the compressed form of src to dst.
+func (c *compression) compress(dst *buffer, src []byte) error {
+	w, ok := c.compressors.Get().(Compressor)
+	if !ok {
+		w = c.newCompressor()
+	}
+	w.Reset(dst)
+	if _, err := w.Write(src); err != nil {
+		return fmt.Errorf("compress with %s: %w", c.name, err)
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("compress with %s: %w", c.name, err)
+	}
+	w.Reset(io.Discard) // let go of dst
+	c.compressors.Put(w)
+	return nil
+}
+
+// decompress appends the decompressed form of src to dst. It stops with
+// errTooLarge as soon as the result exceeds limit bytes; limit 0 is none. A
+// decompressor that failed is not used again.
+func (c *compression) decompress(dst *buffer, src []byte, limit int) error {
+	r, ok := c.decompressors.Get().(Decompressor)
+	if !ok {
+		r = c.newDecompressor()
+	}
+	if err := r.Reset(bytes.NewReader(src)); err != nil {
+		return fmt.Errorf("decompress with %s: %w", c.name, corrupt(err))
+	}
+	if err := dst.readAll(r, 4*len(src), limit); err != nil {
+		_ = r.Close()
+		if errors.Is(err, errTooLarge) {
+			return err
+		}
+		return fmt.Errorf("decompress with %s: %w", c.name, corrupt(err))
+	}
+	if err := r.Close(); err != nil {
+		return fmt.Errorf("decompress with %s: %w", c.name, corrupt(err))
+	}
+	_ = r.Reset(emptyReader{}) // let go of src; most formats call an empty source an error
+	c.decompressors.Put(r)
+	return nil
+}
+
+// corrupt keeps an end of file in compressed data from passing for the end of a
+// stream.
+func corrupt(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+type emptyReader struct{}
+
+func (emptyReader) Read([]byte) (int, error) { return 0, io.EOF }
+
+// compressions are the algorithms that a handler or client knows, the one
+// registered last first.
+type compressions struct {
+	all    []*compression
+	accept []string // their names as one header value, nil if there are none
+}
+
+// register adds an algorithm, or replaces the one with its name; nil
+// constructors remove it.
+func (cs *compressions) register(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) {
+	if name == "" {
+		return
+	}
+	if (newDecompressor == nil) != (newCompressor == nil) {
+		panic(fmt.Sprintf("compression %q: give both constructors, or neither to remove it", name))
+	}
+	cs.all = slices.DeleteFunc(slices.Clone(cs.all), func(c *compression) bool { return c.name == name })
+	if newDecompressor != nil {
+		cs.all = slices.Insert(cs.all, 0, newCompression(name, newDecompressor, newCompressor))
+	}
+	cs.accept = nil
+	if len(cs.all) > 0 {
+		cs.accept = []string{cs.String()}
+	}
+}
+
+// String lists the names, the most preferred first.
+func (cs *compressions) String() string {
+	names := make([]string, len(cs.all))
+	for i, c := range cs.all {
+		names[i] = c.name
+	}
+	return strings.Join(names, ",")
+}
+
+// get returns the algorithm of an encoding header's value: nil and true for
+// identity, false for one that is not known.
+func (cs *compressions) get(name string) (*compression, bool) {
+	if name == "" || name == compressionIdentity {
+		return nil, true
+	}
+	for _, c := range cs.all {
+		if c.name == name {
+			return c, true
+		}
+	}
+	return nil, false
+}
+
+// choose picks the compression of an answer from the values of the header that
+// lists what the client accepts: what the client weighs highest, and of these
+// what it names first. Without such a header the client must understand what
+// it used itself. It returns nil for identity. [RFC 9110, section 12.5.3;
+// Connect protocol, "Accept-Encoding"; grpc/doc/compression.md]
+func (cs *compressions) choose(accept []string, used *compression) *compression {
+	switch {
+	case len(accept) == 0:
+		return used
+	case len(accept) == 1:
+		if c, ok := cs.get(accept[0]); ok { // one name, the usual case
+			return c
+		}
+	}
+	var (
+		best     *compression
+		bestQ    float64
+		excluded []string
+		anyQ     float64
+	)
+	for name, q := range acceptList(accept) {
+		switch c, known := cs.get(name); {
+		case q == 0:
+			excluded = append(excluded, name)
+		case name == "*":
+			anyQ = q
+		case known && c != nil && q > bestQ:
+			best, bestQ = c, q
+		}
+	}
+	if best == nil && anyQ > 0 {
+		for _, c := range cs.all {
+			if !slices.Contains(excluded, c.name) {
+				return c
+			}
+		}
+	}
+	return best
+}
+
+// acceptList yields the names in an Accept-Encoding list, in lower case, with
+// their weights. White space separates, too, as some clients write it. A
+// malformed weight is taken as 0.
+func acceptList(values []string) func(yield func(string, float64) bool) {
+	return func(yield func(string, float64) bool) {
+		for _, value := range values {
+			for item := range strings.SplitSeq(value, ",") {
+				coding, params, weighted := strings.Cut(item, ";")
+				q := 1.0
+				if weighted {
+					q = weight(params)
+				}
+				for name := range strings.FieldsSeq(coding) {
+					if !yield(strings.ToLower(name), q) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// weight returns the value of the parameter q, 1 if there is none.
+func weight(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		key, value, _ := strings.Cut(param, "=")
+		if strings.EqualFold(strings.TrimSpace(key), "q") {
+			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil || !(q >= 0 && q <= 1) {
+				return 0
+			}
+			return q
+		}
+	}
+	return 1
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The settings of a handler or client.
+
+package connect
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const (
+	defaultReadMax     = 16 << 20 // bytes of a received message
+	defaultCompressMin = 1 << 10  // bytes of an answer that is worth compressing
+)
+
+// config holds the settings of one handler or client. Options write it during
+// construction; afterwards it is only read.
+type config struct {
+	spec         Spec
+	compressions compressions
+	compressMin  int
+	readMax      int // bytes, 0 is no limit
+	sendMax      int // bytes, 0 is no limit
+	interceptors []Interceptor
+	initialize   func(Spec, any) error // of messages to be received, may be nil
+
+	// Of a handler.
+	codecs         map[string]Codec
+	requireVersion bool
+	safeErrors     bool
+	gates          []RequestGateFunc
+
+	// Of a client.
+	codec       Codec
+	sendName    string       // of the compression of requests, "" is identity
+	send        *compression // what sendName stands for
+	protocol    string       // as in Peer.Protocol
+	get         bool
+	getMax      int // bytes of a GET's URL, 0 is no limit
+	getFallback bool
+	http        HTTPClient
+	heeds       bool // http is known to return when a request's context ends
+	url         *url.URL
+	peer        Peer
+	dialect     *dialect    // of the client's calls that are framed, or unary Connect
+	streams     *dialect    // of its streaming calls
+	header      http.Header // of every unary request, never written
+	streamHead  http.Header // of every streaming request, never written
+}
+
+func newConfig(procedure string) *config {
+	c := &config{
+		spec:     Spec{Procedure: procedurePath(procedure)},
+		readMax:  defaultReadMax,
+		codecs:   map[string]Codec{codecProto: protoCodec{}, codecJSON: jsonCodec{}},
+		codec:    protoCodec{},
+		protocol: ProtocolConnect,
+	}
+	gzip := newGzip()
+	c.compressions.register(gzip.name, gzip.newDecompressor, gzip.newCompressor)
+	return c
+}
+
+// newHandlerConfig returns the settings of a handler.
+func newHandlerConfig(procedure string, kind StreamType, options []HandlerOption) *config {
+	c := newConfig(procedure)
+	c.spec.StreamType = kind
+	c.compressMin = defaultCompressMin
+	for _, option := range options {
+		option.applyToHandler(c)
+	}
+	return c
+}
+
+// newClientConfig returns the settings of a client. Its error is told by every
+// call.
+func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (*config, error) {
+	u, err := parseURL(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	c := newConfig(u.Path)
+	c.spec.IsClient = true
+	c.http, c.url = client, u
+	for _, option := range options {
+		option.applyToClient(c)
+	}
+	if client == nil {
+		return nil, errorf(CodeInvalidArgument, "HTTP client is nil: use http.DefaultClient or another")
+	}
+	if c.codec.Name() == "" {
+		return nil, errorf(CodeUnknown, "codec %T has no name", c.codec)
+	}
+	send, ok := c.compressions.get(c.sendName)
+	if !ok {
+		return nil, errorf(CodeUnknown, "unknown compression %q: register it with WithAcceptCompression", c.sendName)
+	}
+	c.send = send
+	c.heeds = heedsContext(client)
+	c.peer = Peer{Addr: u.Host, Protocol: c.protocol}
+	switch c.protocol {
+	case ProtocolGRPC:
+		c.dialect, c.streams = dialectGRPC, dialectGRPC
+	case ProtocolGRPCWeb:
+		c.dialect, c.streams = dialectWeb, dialectWeb
+	default:
+		c.dialect, c.streams = dialectUnary, dialectStream
+	}
+	c.header, c.streamHead = c.requestHeader(c.dialect), c.requestHeader(c.streams)
+	return c, nil
+}
+
+// requestHeader returns what all requests in a dialect have in their headers.
+func (c *config) requestHeader(d *dialect) http.Header {
+	hd := head{contentType: []string{d.contentType(c.codec.Name())}, accept: c.compressions.accept}
+	if d.framed && c.send != nil {
+		hd.encoding = c.send.value // an unframed request tells when it is compressed
+	}
+	h := make(http.Header)
+	h[headerUserAgent] = d.userAgent
+	d.writeHead(h, hd)
+	d.writeRequest(h, hd)
+	return h
+}
+
+// interceptor returns all interceptors as one, nil if there are none.
+func (c *config) interceptor() Interceptor {
+	if len(c.interceptors) == 0 {
+		return nil
+	}
+	return chain(slices.Clone(c.interceptors))
+}
+
+// addCodec adds a codec to a handler's and makes it a client's.
+func (c *config) addCodec(codec Codec) {
+	if codec == nil || codec.Name() == "" {
+		return
+	}
+	c.codecs[codec.Name()] = codec
+	c.codec = codec
+}
+
+// parseURL returns the URL of a procedure.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := url.ParseRequestURI(raw)
+	if err == nil {
+		return u, nil
+	}
+	if !strings.Contains(raw, "://") {
+		err = fmt.Errorf("URL %q has no scheme: write http:// or https:// before the host", raw)
+	}
+	return nil, NewError(CodeUnavailable, err)
+}
+
+// procedurePath returns the last two segments of a path: "/service/method".
+func procedurePath(path string) string {
+	segments := strings.Split(strings.Trim(path, "/"), "/")
+	if n := len(segments); n > 2 {
+		segments = segments[n-2:]
+	}
+	if len(segments) == 1 && segments[0] == "" {
+		return "/"
+	}
+	return "/" + strings.Join(segments, "/")
+}
+
+// heedsContext reports whether Do is sure to return when the request's context
+// ends: net/http's own client with its own transport.
+func heedsContext(client HTTPClient) bool {
+	c, ok := client.(*http.Client)
+	if !ok {
+		return false
+	}
+	if c.Transport == nil {
+		return true
+	}
+	_, ok = c.Transport.(*http.Transport)
+	return ok
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Unary Connect calls as HTTP GET: the request is the URL's query.
+
+package connect
+
+import (
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// The query parameters. [Connect protocol, "Unary-Get-Request"]
+const (
+	queryVersion     = "connect"
+	queryBase64      = "base64"
+	queryCompression = "compression"
+	queryEncoding    = "encoding"
+	queryMessage     = "message"
+
+	queryVersionOne = "v" + protocolVersion
+)
+
+// connectGet is connectUnary with the request in the query and the outcome fit
+// for caches.
+type connectGet struct{ connectUnary }
+
+// readRequest takes from the query what a POST has in its headers and body.
+func (connectGet) readRequest(r *http.Request, hd *head) error {
+	query := r.URL.Query()
+	if err := checkVersion(query.Get(queryVersion), queryVersionOne); err != nil {
+		return err
+	}
+	hd.encoding = query[queryCompression]
+	if !query.Has(queryMessage) {
+		return errorf(CodeInvalidArgument, "query has no parameter %q", queryMessage)
+	}
+	message := query.Get(queryMessage)
+	if query.Get(queryBase64) != "1" {
+		hd.message = []byte(message)
+		return nil
+	}
+	data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(message, "="))
+	if err != nil {
+		return errorf(CodeInvalidArgument, "query parameter %q is not URL-safe base64: %w", queryMessage, err)
+	}
+	hd.message = data
+	return nil
+}
+
+// encodeEnd tells caches that the answer depends on the accepted compressions,
+// and knows the outcome that has a status of its own.
+func (p connectGet) encodeEnd(e end, sent bool) wireEnd {
+	w := p.connectUnary.encodeEnd(e, sent)
+	if !sent && e.err != nil && errors.Is(e.err, errNotModified) {
+		delete(w.header, headerContentType)
+		w.status, w.body, w.hasBody = http.StatusNotModified, nil, false
+	}
+	w.header[headerVary] = append(w.header[headerVary], headerAcceptEncoding)
+	return w
+}
+
+// getURL returns the URL of a GET request for a message.
+func getURL(base *url.URL, codec string, binary bool, message []byte, compressed *compression) *url.URL {
+	var q strings.Builder
+	if base.RawQuery != "" {
+		q.WriteString(base.RawQuery)
+		q.WriteByte('&')
+	}
+	q.WriteString(queryVersion + "=" + queryVersionOne)
+	if binary || compressed != nil {
+		q.WriteString("&" + queryBase64 + "=1")
+	}
+	if compressed != nil {
+		q.WriteString("&" + queryCompression + "=" + url.QueryEscape(compressed.name))
+	}
+	q.WriteString("&" + queryEncoding + "=" + url.QueryEscape(codec))
+	q.WriteString("&" + queryMessage + "=")
+	if binary || compressed != nil {
+		q.WriteString(base64.RawURLEncoding.EncodeToString(message))
+	} else {
+		q.WriteString(url.QueryEscape(string(message)))
+	}
+	u := *base
+	u.RawQuery = q.String()
+	return &u
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Frames: the five-byte prefix before each message of a framed body.
+
+package connect
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A frame is one byte of flags, four bytes of length, big-endian, and as many
+// bytes of payload. [Connect protocol, "Enveloped-Message"; gRPC
+// PROTOCOL-HTTP2, "Length-Prefixed-Message"]
+const (
+	prefixSize = 5
+
+	flagCompressed uint8 = 1 << 0
+	flagEndConnect uint8 = 1 << 1 // the payload is a Connect end-of-stream message
+	flagEndWeb     uint8 = 1 << 7 // the payload is gRPC-Web's trailers
+)
+
+// putPrefix fills in the prefix that frame has room for at its start.
+func putPrefix(frame []byte, flags uint8) {
+	frame[0] = flags
+	binary.BigEndian.PutUint32(frame[1:prefixSize], uint32(len(frame)-prefixSize))
+}
+
+// frameReader takes a body apart into frames. It reads ahead, at most to the
+// size of its buffer, so that small messages need few reads.
+type frameReader struct {
+	src   io.Reader
+	ahead *buffer // bytes read; those before pos are consumed
+	pos   int
+	err   error // of src, told when all bytes before it are consumed
+	large *buffer
+}
+
+// prefix reads the next frame's prefix. It returns io.EOF if the body ends
+// before it.
+func (f *frameReader) prefix() (flags uint8, size uint32, err error) {
+	if err := f.fill(prefixSize); err != nil {
+		if got := f.buffered(); err == io.EOF && got > 0 {
+			err = fmt.Errorf("protocol error: incomplete envelope: got %d of %d bytes: %w", got, prefixSize, io.ErrUnexpectedEOF)
+		}
+		return 0, 0, err
+	}
+	p := f.ahead.data[f.pos:]
+	f.pos += prefixSize
+	return p[0], binary.BigEndian.Uint32(p[1:prefixSize]), nil
+}
+
+// payload reads the size bytes that follow a prefix. They are valid until the
+// next call of the reader.
+func (f *frameReader) payload(size int) ([]byte, error) {
+	if size <= cap(f.ahead.data) {
+		if err := f.fill(size); err != nil {
+			return nil, f.short(err, f.buffered(), size)
+		}
+		data := f.ahead.data[f.pos : f.pos+size]
+		f.pos += size
+		return data, nil
+	}
+	if f.large == nil {
+		f.large = newBuffer()
+	} else if cap(f.large.data) > bufferKept {
+		f.large = &buffer{} // do not hold the memory of the largest message for the whole stream
+	}
+	b := f.large
+	b.data = append(b.data[:0], f.ahead.data[f.pos:]...)
+	f.pos = len(f.ahead.data)
+	if f.err != nil {
+		return nil, f.short(f.err, len(b.data), size)
+	}
+	if err := b.readN(f.src, size-len(b.data)); err != nil {
+		return nil, f.short(err, len(b.data), size)
+	}
+	return b.data, nil
+}
+
+func (f *frameReader) short(err error, got, size int) error {
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("protocol error: promised %d bytes in enveloped message, got %d bytes: %w", size, got, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// atEnd reports whether nothing follows. An error other than the end of the
+// body counts as nothing: what came before is complete.
+func (f *frameReader) atEnd() bool {
+	return f.fill(1) != nil
+}
+
+func (f *frameReader) buffered() int {
+	if f.ahead == nil {
+		return 0
+	}
+	return len(f.ahead.data) - f.pos
+}
+
+// fill reads until n unconsumed bytes are buffered. n is at most the buffer's
+// capacity.
+func (f *frameReader) fill(n int) error {
+	if f.ahead == nil {
+		f.ahead = newBuffer()
+	}
+	b := f.ahead
+	if len(b.data)-f.pos >= n {
+		return nil
+	}
+	if f.pos > 0 {
+		b.data = b.data[:copy(b.data[:cap(b.data)], b.data[f.pos:])]
+		f.pos = 0
+	}
+	for empty := 0; len(b.data) < n; {
+		if f.err != nil {
+			return f.err
+		}
+		got, err := f.src.Read(b.data[len(b.data):cap(b.data)])
+		b.data = b.data[:len(b.data)+got]
+		f.err = err
+		if empty++; got > 0 {
+			empty = 0
+		}
+		if empty == emptyReadsMax {
+			f.err = io.ErrNoProgress
+		}
+	}
+	return nil
+}
+
+// free gives the buffers back. The reader then finds the body at its end.
+func (f *frameReader) free() {
+	f.ahead.free()
+	f.large.free()
+	*f = frameReader{src: emptyReader{}}
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// How gRPC writes statuses, messages and timeouts as header values.
+
+package connect
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Fields of google.rpc.Status and google.protobuf.Any.
+const (
+	statusCode    protowire.Number = 1
+	statusMessage protowire.Number = 2
+	statusDetails protowire.Number = 3
+	anyTypeURL    protowire.Number = 1
+	anyValue      protowire.Number = 2
+)
+
+// appendStatus appends err as a google.rpc.Status message.
+func appendStatus(b []byte, err *Error) []byte {
+	b = protowire.AppendTag(b, statusCode, protowire.VarintType)
+	b = protowire.AppendVarint(b, uint64(err.code))
+	if message := err.Message(); message != "" {
+		b = protowire.AppendTag(b, statusMessage, protowire.BytesType)
+		b = protowire.AppendString(b, strings.ToValidUTF8(message, "\uFFFD"))
+	}
+	for _, d := range err.details {
+		var a []byte
+		a = protowire.AppendTag(a, anyTypeURL, protowire.BytesType)
+		a = protowire.AppendString(a, d.typeURL)
+		if len(d.value) > 0 {
+			a = protowire.AppendTag(a, anyValue, protowire.BytesType)
+			a = protowire.AppendBytes(a, d.value)
+		}
+		b = protowire.AppendTag(b, statusDetails, protowire.BytesType)
+		b = protowire.AppendBytes(b, a)
+	}
+	return b
+}
+
+// parseStatus is the inverse of appendStatus.
+func parseStatus(b []byte) (*Error, error) {
+	e := &Error{wire: true}
+	var message string
+	err := eachField(b, func(number protowire.Number, varint uint64, bytes []byte) error {
+		switch number {
+		case statusCode:
+			e.code = Code(min(varint, math.MaxUint32))
+		case statusMessage:
+			message = string(bytes)
+		case statusDetails:
+			d := &ErrorDetail{}
+			e.details = append(e.details, d)
+			return eachField(bytes, func(number protowire.Number, _ uint64, bytes []byte) error {
+				switch number {
+				case anyTypeURL:
+					d.typeURL = string(bytes)
+				case anyValue:
+					d.value = append([]byte(nil), bytes...)
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("google.rpc.Status: %w", err)
+	}
+	e.cause = messageError(message)
+	return e, nil
+}
+
+// eachField calls visit for each field of a message with its value, as a number
+// or as bytes. Fields of other wire types are passed over.
+func eachField(b []byte, visit func(number protowire.Number, varint uint64, bytes []byte) error) error {
+	for len(b) > 0 {
+		number, wireType, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		size := protowire.ConsumeFieldValue(number, wireType, b)
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		var varint uint64
+		var bytes []byte
+		switch wireType {
+		case protowire.VarintType:
+			varint, _ = protowire.ConsumeVarint(b)
+		case protowire.BytesType:
+			bytes, _ = protowire.ConsumeBytes(b)
+		default:
+			b = b[size:]
+			continue
+		}
+		if err := visit(number, varint, bytes); err != nil {
+			return err
+		}
+		b = b[size:]
+	}
+	return nil
+}
+
+// messageError returns the cause of an error with a message, nil without one.
+func messageError(message string) error {
+	if message == "" {
+		return nil
+	}
+	return errors.New(message)
+}
+
+// encodeMessage percent-encodes all but printable ASCII. [gRPC PROTOCOL-HTTP2,
+// "Percent-Encoded"]
+func encodeMessage(message string) string {
+	plain := func(c byte) bool { return ' ' <= c && c <= '~' && c != '%' }
+	i := 0
+	for i < len(message) && plain(message[i]) {
+		i++
+	}
+	if i == len(message) {
+		return message
+	}
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	b.Grow(len(message) + 16)
+	b.WriteString(message[:i])
+	for ; i < len(message); i++ {
+		if c := message[i]; plain(c) {
+			b.WriteByte(c)
+		} else {
+			b.Write([]byte{'%', hex[c>>4], hex[c&0xf]})
+		}
+	}
+	return b.String()
+}
+
+// decodeMessage is the inverse of encodeMessage. It keeps what is not a valid
+// escape as it is: a broken message must not cost the code. [gRPC
+// PROTOCOL-HTTP2, "Percent-Encoded"]
+func decodeMessage(message string) string {
+	i := strings.IndexByte(message, '%')
+	if i < 0 {
+		return message
+	}
+	b := make([]byte, i, len(message))
+	copy(b, message)
+	for ; i < len(message); i++ {
+		if message[i] == '%' && i+2 < len(message) {
+			if c, err := strconv.ParseUint(message[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(c))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, message[i])
+	}
+	return string(b)
+}
+
+// timeoutUnits are the units of a Grpc-Timeout, the finest first.
+var timeoutUnits = [...]struct {
+	letter byte
+	size   time.Duration
+}{
+	{'n', time.Nanosecond}, {'u', time.Microsecond}, {'m', time.Millisecond},
+	{'S', time.Second}, {'M', time.Minute}, {'H', time.Hour},
+}
+
+// timeoutMax is the first number that does not fit a Grpc-Timeout's 8 digits.
+const timeoutMax = 100_000_000
+
+// formatGRPCTimeout writes a timeout in the finest unit that has room for it,
+// rounded up. [gRPC PROTOCOL-HTTP2, "Timeout"]
+func formatGRPCTimeout(d time.Duration) string {
+	if d <= 0 {
+		return "0n"
+	}
+	for _, unit := range timeoutUnits {
+		n := int64(d / unit.size)
+		if d%unit.size > 0 {
+			n++
+		}
+		if n < timeoutMax {
+			b := strconv.AppendInt(make([]byte, 0, 9), n, 10)
+			return string(append(b, unit.letter))
+		}
+	}
+	return "" // no time.Duration is that long
+}
+
+// parseGRPCTimeout is the inverse of formatGRPCTimeout. A timeout of more than
+// the 292 years of a time.Duration is none.
+func parseGRPCTimeout(s string) (d time.Duration, timed bool, err error) {
+	if s == "" {
+		return 0, false, errors.New("no digits")
+	}
+	digits, letter := s[:len(s)-1], s[len(s)-1]
+	n, err := parseDigits(digits, 8)
+	if err != nil {
+		return 0, false, fmt.Errorf("%q is not 1 to 8 digits and a unit: %w", s, err)
+	}
+	for _, unit := range timeoutUnits {
+		if unit.letter == letter {
+			if n > math.MaxInt64/int64(unit.size) {
+				return 0, false, nil
+			}
+			return time.Duration(n) * unit.size, true, nil
+		}
+	}
+	return 0, false, fmt.Errorf("%q has no unit of %q", s, "numMSH")
+}
+
+// parseDigits returns the number that at least one and at most most digits
+// make: no sign, no space.
+func parseDigits(s string, most int) (int64, error) {
+	if s == "" {
+		return 0, errors.New("no digits")
+	}
+	if len(s) > most {
+		return 0, fmt.Errorf("more than %d digits", most)
+	}
+	var n int64
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, fmt.Errorf("%q is not a digit", s[i])
+		}
+		n = 10*n + int64(s[i]-'0')
+	}
+	return n, nil
+}

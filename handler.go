@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Handlers: which request is served by which dialect and codec.
+
+package connect
+
+import (
+	"context"
+	"net/http"
+)
+
+// A Handler serves one procedure in all protocols, as an [http.Handler]. It is
+// safe for concurrent use.
+//
+// It answers what is not a call of its procedure with HTTP's own means: 405 for
+// another method than POST (and GET, for unary procedures without side effects),
+// 415 for an unknown content type, 505 for a bidirectional stream over HTTP/1.1.
+type Handler struct {
+	config    *config
+	serve     StreamingHandlerFunc
+	routes    routes
+	getRoutes map[string]*route // by codec, nil unless the procedure may be called by GET
+	allow     []string          // the Allow header
+	types     []string          // the Accept-Post header
+}
+
+func newHandler(c *config, serve StreamingHandlerFunc) *Handler {
+	h := &Handler{config: c, serve: serve, routes: newRoutes(c.spec.StreamType, c.codecs), allow: []string{http.MethodPost}}
+	h.types = []string{h.routes.String()}
+	if c.spec.StreamType == StreamTypeUnary && c.spec.IdempotencyLevel == IdempotencyNoSideEffects {
+		h.allow = []string{http.MethodGet + ", " + http.MethodPost}
+		h.getRoutes = make(map[string]*route, len(c.codecs))
+		for name, codec := range c.codecs {
+			h.getRoutes[name] = &route{dialectGet, codec, []string{dialectGet.media + name}}
+		}
+	}
+	return h
+}
+
+// newStreamHandler is newHandler for the kinds whose messages pass through the
+// conn, and interceptors with them.
+func newStreamHandler(c *config, serve StreamingHandlerFunc) *Handler {
+	if i := c.interceptor(); i != nil {
+		serve = i.WrapStreamingHandler(serve)
+	}
+	return newHandler(c, serve)
+}
+
+// NewUnaryHandler returns a handler that calls unary for each request.
+//
+// An unary that returns neither a response nor an error answers with
+// CodeInternal.
+func NewUnaryHandler[Req, Res any](
+	procedure string,
+	unary func(context.Context, *Request[Req]) (*Response[Res], error),
+	options ...HandlerOption,
+) *Handler {
+	c := newHandlerConfig(procedure, StreamTypeUnary, options)
+	call := UnaryFunc(func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
+		typed, ok := request.(*Request[Req])
+		if !ok {
+			return nil, errorf(CodeInternal, "interceptor passed a %T on: expected %T", request, typed)
+		}
+		response, err := unary(ctx, typed)
+		if response == nil {
+			return nil, err // not a nil *Response in an AnyResponse
+		}
+		return response, err
+	})
+	if i := c.interceptor(); i != nil {
+		call = i.WrapUnary(call)
+	}
+	return newHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
+		request := &Request[Req]{Msg: new(Req)}
+		return conn.(*handlerConn).serveUnary(ctx, request, request.Msg, call)
+	})
+}
+
+// NewUnaryHandlerSimple is [NewUnaryHandler] for a function of messages alone.
+// Headers and trailers are in the [CallInfo] of its context.
+func NewUnaryHandlerSimple[Req, Res any](
+	procedure string,
+	unary func(context.Context, *Req) (*Res, error),
+	options ...HandlerOption,
+) *Handler {
+	return NewUnaryHandler(procedure, func(ctx context.Context, request *Request[Req]) (*Response[Res], error) {
+		return respond(unary(ctx, request.Msg))
+	}, options...)
+}
+
+// NewClientStreamHandler returns a handler that calls implementation for each
+// stream of requests. A nil response without error answers with CodeInternal.
+func NewClientStreamHandler[Req, Res any](
+	procedure string,
+	implementation func(context.Context, *ClientStream[Req]) (*Response[Res], error),
+	options ...HandlerOption,
+) *Handler {
+	c := newHandlerConfig(procedure, StreamTypeClient, options)
+	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
+		response, err := implementation(ctx, &ClientStream[Req]{receiver[Req]{conn: conn, initialize: c.initialize}})
+		if err != nil {
+			return err
+		}
+		if response == nil {
+			return errNoResponse(c.spec.Procedure)
+		}
+		addMetadata(conn.ResponseHeader(), response.header)
+		addMetadata(conn.ResponseTrailer(), response.trailer)
+		return conn.Send(response.Msg)
+	})
+}
+
+// NewClientStreamHandlerSimple is [NewClientStreamHandler] for a function that
+// returns a message alone. Headers and trailers are in the [CallInfo] of its
+// context.
+func NewClientStreamHandlerSimple[Req, Res any](
+	procedure string,
+	implementation func(context.Context, *ClientStream[Req]) (*Res, error),
+	options ...HandlerOption,
+) *Handler {
+	return NewClientStreamHandler(procedure, func(ctx context.Context, stream *ClientStream[Req]) (*Response[Res], error) {
+		return respond(implementation(ctx, stream))
+	}, options...)
+}
+
+// NewServerStreamHandler returns a handler that calls implementation for each
+// request, which it answers with a stream.
+func NewServerStreamHandler[Req, Res any](
+	procedure string,
+	implementation func(context.Context, *Request[Req], *ServerStream[Res]) error,
+	options ...HandlerOption,
+) *Handler {
+	c := newHandlerConfig(procedure, StreamTypeServer, options)
+	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
+		request := &Request[Req]{Msg: new(Req), call: callState{
+			spec: conn.Spec(), peer: conn.Peer(), header: conn.RequestHeader(), method: http.MethodPost,
+		}}
+		if err := receiveOnly(conn, request.Msg, c.initialize); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return fault(ctx, err, CodeCanceled)
+		}
+		return implementation(ctx, request, &ServerStream[Res]{conn})
+	})
+}
+
+// NewServerStreamHandlerSimple is [NewServerStreamHandler] for a function that
+// takes a message alone. Headers and trailers are in the [CallInfo] of its
+// context.
+func NewServerStreamHandlerSimple[Req, Res any](
+	procedure string,
+	implementation func(context.Context, *Req, *ServerStream[Res]) error,
+	options ...HandlerOption,
+) *Handler {
+	return NewServerStreamHandler(procedure, func(ctx context.Context, request *Request[Req], stream *ServerStream[Res]) error {
+		return implementation(ctx, request.Msg, stream)
+	}, options...)
+}
+
+// NewBidiStreamHandler returns a handler that calls implementation for each
+// stream in both directions. It needs HTTP/2 or later.
+func NewBidiStreamHandler[Req, Res any](
+	procedure string,
+	implementation func(context.Context, *BidiStream[Req, Res]) error,
+	options ...HandlerOption,
+) *Handler {
+	c := newHandlerConfig(procedure, StreamTypeBidi, options)
+	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
+		return implementation(ctx, &BidiStream[Req, Res]{conn: conn, initialize: c.initialize})
+	})
+}
+
+// respond wraps a message in a response. A nil message without error is none.
+func respond[Res any](msg *Res, err error) (*Response[Res], error) {
+	if err != nil || msg == nil {
+		return nil, err
+	}
+	return NewResponse(msg), nil
+}
+
+func errNoResponse(procedure string) error {
+	return errorf(CodeInternal, "%s returned neither a response nor an error", procedure)
+}
+
+// ServeHTTP serves one call.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rt := h.route(w, r)
+	if rt == nil {
+		return
+	}
+	c := &handlerConn{route: rt, config: h.config, w: w, r: r}
+	ctx, err := c.open()
+	for i := 0; i < len(h.config.gates) && err == nil; i++ {
+		var changed context.Context
+		if changed, err = h.config.gates[i](ctx, h.config.spec, c.Peer(), r.Header); changed != nil {
+			ctx = changed
+		}
+	}
+	if err == nil {
+		err = h.serve(ctx, c)
+	}
+	c.close(err)
+}
+
+// route finds what serves a request. Where nothing does, it answers and returns
+// nil.
+func (h *Handler) route(w http.ResponseWriter, r *http.Request) *route {
+	header := w.Header()
+	if h.config.spec.StreamType == StreamTypeBidi && r.ProtoMajor < 2 {
+		header[headerConnection] = []string{"close"} // so that a client which waits for an answer to its first message gets one
+		w.WriteHeader(http.StatusHTTPVersionNotSupported)
+		return nil
+	}
+	var rt *route
+	switch {
+	case r.Method == http.MethodPost:
+		rt = h.routes.find(first(r.Header, headerContentType))
+	case r.Method == http.MethodGet && h.getRoutes != nil:
+		if !hasBody(r) {
+			rt = h.getRoutes[r.URL.Query().Get(queryEncoding)]
+		}
+	default:
+		header["Allow"] = h.allow
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil
+	}
+	if rt == nil {
+		header["Accept-Post"] = h.types
+		w.WriteHeader(http.StatusUnsupportedMediaType)
+	}
+	return rt
+}
+
+// hasBody reports whether a request has a body, by reading a byte if its length
+// is not known.
+func hasBody(r *http.Request) bool {
+	if r.ContentLength >= 0 {
+		return r.ContentLength > 0
+	}
+	n, _ := r.Body.Read(make([]byte, 1))
+	return n > 0
+}

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The server's side of a call: everything that reads the request and writes the
+// response.
+
+package connect
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	// What net/http reads of a body that its handler left, to keep an HTTP/1.1
+	// connection.
+	drainedMax = 256 << 10
+	// How long after the deadline a blocked read and write end. A read ends
+	// later than the context, so that the deadline is seen as what ended it; a
+	// write leaves time to tell the client.
+	readGrace  = 100 * time.Millisecond
+	writeGrace = 2 * time.Second
+	// The size from which on net/http does not find out an answer's length by
+	// itself.
+	lengthKnown = 2 << 10
+)
+
+// handlerConn is one HTTP exchange, as a handler sees it. It is the
+// StreamingHandlerConn of its call and the CallInfo of its context.
+//
+// Its halves may run concurrently, each under its own lock. The locks are never
+// contended by correct programs: they keep a goroutine that the handler left
+// behind from the buffers and the ResponseWriter of other calls.
+type handlerConn struct {
+	*route
+	config *config
+	w      http.ResponseWriter
+	r      *http.Request
+	peer   Peer
+	ctx    handlerContext
+	cancel context.CancelFunc // nil unless the client set a timeout
+
+	receiving sync.Mutex
+	in        unpacker
+	received  error // what ended the reading half
+
+	sending     sync.Mutex
+	out         packer
+	answer      head
+	trailer     http.Header // nil until someone asks for it
+	headersThen int         // how many headers there were when the call began
+	began       bool        // the response headers are written
+	closed      bool        // the handler returned
+}
+
+// handlerContext is the context of a handler's call. It is a part of the conn, so
+// that it costs no allocation.
+type handlerContext struct {
+	context.Context
+	conn *handlerConn
+}
+
+func (c *handlerContext) Value(key any) any {
+	if key == (handlerInfoKey{}) {
+		return CallInfo(c.conn)
+	}
+	return c.Context.Value(key)
+}
+
+// open reads the head of the request and decides on that of the response. The
+// context that it returns is the call's, also with an error.
+func (c *handlerConn) open() (context.Context, error) {
+	c.ctx = handlerContext{c.r.Context(), c}
+	c.peer = Peer{Addr: c.r.RemoteAddr, Protocol: c.name}
+	if c.r.URL.RawQuery != "" {
+		c.peer.Query = c.r.URL.Query()
+	} else if c.name == ProtocolConnect {
+		c.peer.Query = url.Values{}
+	}
+	c.headersThen = len(c.w.Header())
+	if c.r.Header[headerHost] == nil {
+		c.r.Header[headerHost] = []string{c.r.Host} // net/http keeps it apart
+	}
+	c.answer = head{contentType: c.contentType, accept: c.config.compressions.accept}
+	c.in = unpacker{codec: c.codec, framed: c.framed, endFlag: c.endFlag, limit: c.config.readMax,
+		blame: CodeInvalidArgument, single: !c.config.spec.StreamType.clientStreams()}
+	c.in.frames.src = c.r.Body
+	c.out = packer{codec: c.codec, framed: c.framed, minBytes: c.config.compressMin, limit: c.config.sendMax}
+
+	hd, err := c.openRequest(c.r)
+	if err != nil {
+		return &c.ctx, err
+	}
+	if hd.timed {
+		c.limitTime(hd.timeout)
+	}
+	if c.config.requireVersion && !c.framed && !hasVersion(c.r) {
+		return &c.ctx, errorf(CodeInvalidArgument, "missing header %s: expected %q", headerConnectVersion, protocolVersion)
+	}
+	encoding := ""
+	if len(hd.encoding) > 0 {
+		encoding = hd.encoding[0]
+	}
+	used, known := c.config.compressions.get(encoding)
+	if !known {
+		return &c.ctx, errorf(CodeUnimplemented, "unknown compression %q: supported encodings are %v", encoding, &c.config.compressions)
+	}
+	c.in.compression = used
+	c.out.compression = c.config.compressions.choose(hd.accept, used)
+	if c.framed && c.out.compression != nil {
+		c.answer.encoding = c.out.compression.value // an unframed answer tells when it is compressed
+	}
+	if c.r.Method == http.MethodGet {
+		c.in.frames.src = &buffer{data: hd.message}
+	} else if n := c.r.ContentLength; n > 0 {
+		c.in.hint = int(min(n, growthAtOnce))
+	}
+	if c.config.spec.StreamType.serverStreams() && !canFlush(c.w) {
+		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does", c.w)
+	}
+	if c.config.spec.StreamType.clientStreams() && c.r.ProtoMajor == 1 {
+		// So that an early answer need not wait for the rest of the request. Where
+		// it is not supported, it waits.
+		_ = http.NewResponseController(c.w).EnableFullDuplex()
+	}
+	return &c.ctx, nil
+}
+
+// limitTime ends the call's context, and whatever waits for the client, after a
+// timeout.
+func (c *handlerConn) limitTime(timeout time.Duration) {
+	deadline := time.Now().Add(timeout)
+	c.ctx.Context, c.cancel = context.WithDeadline(c.ctx.Context, deadline)
+	// The waits for the network cannot see the context. A ResponseWriter without
+	// deadlines is left as it is.
+	rc := http.NewResponseController(c.w)
+	_ = rc.SetReadDeadline(deadline.Add(readGrace))
+	_ = rc.SetWriteDeadline(deadline.Add(writeGrace))
+}
+
+// unlimitTime is the inverse of limitTime. net/http sets a read deadline anew for
+// each request on a connection, but a write deadline only where the server has a
+// timeout, which then stays shortened for this call.
+func (c *handlerConn) unlimitTime() {
+	if c.cancel == nil {
+		return
+	}
+	c.cancel()
+	if server, ok := c.r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
+		return
+	}
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{})
+}
+
+// hasVersion reports whether a unary request tells its protocol version.
+func hasVersion(r *http.Request) bool {
+	if r.Method == http.MethodGet {
+		return r.URL.Query().Get(queryVersion) != ""
+	}
+	return first(r.Header, headerConnectVersion) != ""
+}
+
+// canFlush reports whether [http.ResponseController] finds a way to flush w.
+func canFlush(w http.ResponseWriter) bool {
+	for {
+		switch t := w.(type) {
+		case interface{ FlushError() error }, http.Flusher:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
+// serveUnary receives the request message, calls and sends the response.
+func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, msg any, call UnaryFunc) error {
+	if err := receiveOnly(c, msg, c.config.initialize); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fault(ctx, err, CodeCanceled)
+	}
+	*request.state() = callState{spec: c.config.spec, peer: c.peer, header: c.r.Header, method: c.r.Method}
+	response, err := call(ctx, request)
+	if err != nil {
+		return err
+	}
+	if response == nil {
+		return errNoResponse(c.config.spec.Procedure)
+	}
+	header, trailer := response.metadata()
+	if len(header) > 0 {
+		addMetadata(c.ResponseHeader(), header)
+	}
+	if len(trailer) > 0 {
+		addMetadata(c.ResponseTrailer(), trailer)
+	}
+	return c.Send(response.Any())
+}
+
+func (c *handlerConn) Spec() Spec                 { return c.config.spec }
+func (c *handlerConn) Peer() Peer                 { return c.peer }
+func (c *handlerConn) RequestHeader() http.Header { return c.r.Header }
+func (c *handlerConn) HTTPMethod() string         { return c.r.Method }
+func (c *handlerConn) internalOnly()              {}
+
+func (c *handlerConn) ResponseHeader() http.Header { return c.w.Header() }
+
+func (c *handlerConn) ResponseTrailer() http.Header {
+	if c.trailer == nil {
+		c.trailer = make(http.Header)
+	}
+	return c.trailer
+}
+
+// Receive reads one message. Where the procedure takes one message only, the
+// second call looks for the end of the request, and neither reads nor decodes
+// what may be there instead. What ended the request is told again by every later
+// call.
+func (c *handlerConn) Receive(msg any) error {
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	if c.received == nil {
+		c.received = c.receive(msg)
+		if c.received == nil {
+			return nil
+		}
+	}
+	if c.received == io.EOF {
+		return NewError(CodeUnknown, io.EOF) // anew, as the caller may change it
+	}
+	return c.received
+}
+
+func (c *handlerConn) receive(msg any) error {
+	p, err := c.in.next()
+	switch {
+	case err == io.EOF && c.in.single && c.in.count == 0:
+		return errorf(CodeUnimplemented, "%s takes one message: the request has none", c.config.spec.Procedure)
+	case err == io.EOF:
+		return err
+	case err == errSecondMessage:
+		return errorf(CodeUnimplemented, "%s takes one message: the request has more", c.config.spec.Procedure)
+	case err != nil:
+		return readFault(&c.ctx, err, c.r.ProtoMajor)
+	case p.end && c.name == ProtocolConnect:
+		return errorf(CodeInvalidArgument, "protocol error: a request has no end-of-stream message")
+	case p.end:
+		return errorf(CodeInternal, "protocol error: invalid envelope flags: a request has no trailers")
+	}
+	return c.in.unmarshal(p.data, msg)
+}
+
+// Send writes one message, with the response headers before the first one. A nil
+// message writes the headers alone.
+func (c *handlerConn) Send(msg any) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	if c.closed {
+		return errorf(CodeInternal, "send: the handler has returned")
+	}
+	if msg == nil {
+		c.begin(wireEnd{})
+		return c.flush()
+	}
+	b, compressed, err := c.out.pack(msg)
+	if err != nil {
+		return err
+	}
+	defer b.free()
+	var before wireEnd
+	if !c.framed {
+		// A unary Connect response has its trailers among the headers: what ends
+		// the call goes before the message.
+		before = c.encodeEnd(end{trailer: c.trailer}, true)
+		if compressed {
+			c.answer.encoding = c.out.compression.value
+		}
+		if len(b.data) >= lengthKnown {
+			before.header[headerContentLength] = []string{strconv.Itoa(len(b.data))}
+		}
+	}
+	c.begin(before)
+	if _, err := c.w.Write(b.data); err != nil {
+		return fault(&c.ctx, err, CodeCanceled) // the client is gone
+	}
+	return c.flush()
+}
+
+// flush sends what was written to the client, in streams.
+func (c *handlerConn) flush() error {
+	if !c.config.spec.StreamType.serverStreams() {
+		return nil
+	}
+	return fault(&c.ctx, http.NewResponseController(c.w).Flush(), CodeCanceled)
+}
+
+// begin completes the response headers, once. They take effect with the next
+// write.
+func (c *handlerConn) begin(w wireEnd) {
+	if c.began {
+		return
+	}
+	c.began = true
+	h := c.w.Header()
+	delete(h, headerContentLength) // applications do not know them
+	delete(h, headerContentEncoding)
+	c.writeHead(h, c.answer)
+	c.writeResponse(h, c.answer)
+	for key, values := range w.header {
+		if protocolOwns(key) {
+			h[key] = values
+		} else {
+			h[key] = append(h[key], values...)
+		}
+	}
+	if w.status != 0 {
+		c.w.WriteHeader(w.status)
+	}
+}
+
+// close ends the call with what the handler returned, and gives everything back.
+func (c *handlerConn) close(err error) {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	c.closed = true
+	defer c.unlimitTime()
+	bare := !c.began && len(c.w.Header()) == c.headersThen
+	c.closeRequest()
+	if !c.began || c.framed { // otherwise the end went before the message
+		c.finish(err, bare)
+	}
+}
+
+// finish writes the end of the call, wherever its dialect wants it. Bare says
+// that nothing was written and that the handler set no header.
+func (c *handlerConn) finish(err error, bare bool) {
+	e := end{c.outcome(err), c.trailer}
+	sent := c.began || c.framed && !bare
+	w := c.encodeEnd(e, sent)
+	if c.config.sendMax > 0 && w.size() > c.config.sendMax {
+		w = c.encodeEnd(e.minimal(), sent)
+	}
+	if !c.framed {
+		c.answer.encoding = nil // errors are not compressed
+	}
+	c.begin(w)
+	c.writeEnd(w)
+}
+
+// writeEnd writes what follows the headers. An error means that the client is
+// gone: nobody is left to be told.
+func (c *handlerConn) writeEnd(w wireEnd) {
+	switch {
+	case w.hasBody && c.framed:
+		frame := append(make([]byte, prefixSize, prefixSize+len(w.body)), w.body...)
+		putPrefix(frame, c.endFlag)
+		_, _ = c.w.Write(frame)
+	case w.hasBody:
+		_, _ = c.w.Write(w.body)
+	}
+	if len(w.trailer) > 0 {
+		h := c.w.Header()
+		for key, values := range w.trailer {
+			h[http.TrailerPrefix+key] = values
+		}
+	}
+}
+
+// closeRequest lets go of the request. A connection with much left to read is
+// closed rather than read.
+func (c *handlerConn) closeRequest() {
+	if !c.receiving.TryLock() {
+		return // a goroutine that the handler left behind still reads: the buffers are its own
+	}
+	defer c.receiving.Unlock()
+	ended := c.in.ended || c.in.frames.err == io.EOF
+	c.in.free()
+	if c.received == nil {
+		c.received = errorf(CodeInternal, "receive: the handler has returned")
+	}
+	if length := c.r.ContentLength; !ended && !c.began && c.r.ProtoMajor == 1 && (length < 0 || length > drainedMax) {
+		c.w.Header()[headerConnection] = []string{"close"}
+	}
+}
+
+// outcome returns the error to tell the client, nil for none.
+func (c *handlerConn) outcome(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := asError(err); ok {
+		return e
+	}
+	e, _ := asError(fault(context.Background(), err, CodeUnknown))
+	if c.config.safeErrors {
+		return &Error{code: e.code}
+	}
+	return e
+}
+
+// size returns the bytes in which an end tells of an error.
+func (w wireEnd) size() int {
+	size := len(w.body)
+	for _, h := range []http.Header{w.header, w.trailer} {
+		size += len(first(h, headerGRPCMessage)) + len(first(h, headerGRPCDetails))
+	}
+	return size
+}
+
+// receiveOnly receives the one message of its direction, and its end.
+func receiveOnly(conn interface {
+	Spec() Spec
+	Receive(any) error
+}, msg any, initialize func(Spec, any) error) error {
+	if initialize != nil {
+		if err := initialize(conn.Spec(), msg); err != nil {
+			return err
+		}
+	}
+	if err := conn.Receive(msg); err != nil {
+		return err
+	}
+	return unlessEOF(conn.Receive(msg))
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Messages to bytes and back: codec, compression, limit and frame, in one slice
+// and one write.
+
+package connect
+
+import (
+	"errors"
+	"io"
+	"math"
+)
+
+// packer turns the messages of one direction into bytes.
+type packer struct {
+	codec       Codec
+	framed      bool
+	compression *compression // nil is identity
+	minBytes    int          // smaller messages are not compressed
+	limit       int          // of a message on the wire, 0 is none
+}
+
+// pack returns msg as it goes on the wire, with its prefix if messages are
+// framed, and whether it is compressed. The caller frees the buffer.
+func (p *packer) pack(msg any) (packed *buffer, compressed bool, err error) {
+	b := newBuffer()
+	b.data = append(b.data, make([]byte, p.prefix())...)
+	if err := marshal(b, p.codec, msg); err != nil {
+		b.free()
+		return nil, false, errorf(CodeInternal, "marshal message: %w", err)
+	}
+	if size := len(b.data) - p.prefix(); p.compression != nil && size >= max(p.minBytes, 1) {
+		z := newBuffer()
+		z.data = append(z.data, make([]byte, p.prefix())...)
+		err := p.compression.compress(z, b.data[p.prefix():])
+		b.free()
+		if err != nil {
+			z.free()
+			return nil, false, NewError(CodeInternal, err)
+		}
+		b, compressed = z, true
+	}
+	size := len(b.data) - p.prefix()
+	switch {
+	case p.limit > 0 && size > p.limit:
+		b.free()
+		return nil, false, errorf(CodeResourceExhausted, "message of %d bytes exceeds the limit of %d bytes for sending", size, p.limit)
+	case p.framed && uint64(size) > math.MaxUint32:
+		b.free()
+		return nil, false, errorf(CodeResourceExhausted, "message of %d bytes does not fit a frame", size)
+	case p.framed && compressed:
+		putPrefix(b.data, flagCompressed)
+	case p.framed:
+		putPrefix(b.data, 0)
+	}
+	return b, compressed, nil
+}
+
+func (p *packer) prefix() int {
+	if p.framed {
+		return prefixSize
+	}
+	return 0
+}
+
+func marshal(b *buffer, codec Codec, msg any) error {
+	if c, ok := codec.(appendCodec); ok {
+		data, err := c.MarshalAppend(b.data, msg)
+		if err == nil {
+			b.data = data
+		}
+		return err
+	}
+	data, err := codec.Marshal(msg)
+	b.data = append(b.data, data...)
+	return err
+}
+
+// unpacker turns the bytes of one direction into messages. An unframed body is
+// one message, then io.EOF.
+type unpacker struct {
+	codec       Codec
+	framed      bool
+	endFlag     uint8        // marks the frame that ends the stream, 0 if there is none
+	compression *compression // nil is identity
+	limit       int          // of a message, on the wire and decompressed, 0 is none
+	blame       Code         // of data that cannot be understood
+	single      bool         // there is one message: a second one is not read
+
+	frames   frameReader
+	whole    *buffer // an unframed body
+	hint     int     // its likely size, 0 if unknown
+	inflated *buffer
+	count    int // messages read
+	ended    bool
+}
+
+// errSecondMessage says that a second message begins where there must be one.
+var errSecondMessage = errors.New("second message")
+
+// piece is what next found: a message, or the end frame's payload. Its data is
+// valid until the next call of the unpacker.
+type piece struct {
+	data []byte
+	end  bool
+}
+
+// next reads one message or the end frame, decompressed. It returns io.EOF when
+// the body ends between messages.
+func (u *unpacker) next() (piece, error) {
+	if !u.framed {
+		return u.body()
+	}
+	flags, size, err := u.frames.prefix()
+	if err != nil {
+		return piece{}, err
+	}
+	if unknown := flags &^ (flagCompressed | u.endFlag); unknown != 0 {
+		return piece{}, errorf(CodeInternal, "protocol error: invalid envelope flags %08b", flags)
+	}
+	if u.single && u.count > 0 && (u.endFlag == 0 || flags&u.endFlag == 0) {
+		return piece{}, errSecondMessage
+	}
+	if limit := u.limit; (limit > 0 && uint64(size) > uint64(limit)) || uint64(size) > math.MaxInt {
+		return piece{}, tooLarge(uint64(size), limit)
+	}
+	data, err := u.frames.payload(int(size))
+	if err != nil {
+		return piece{}, err
+	}
+	data, err = u.inflate(data, flags&flagCompressed != 0)
+	if err != nil {
+		return piece{}, err
+	}
+	if flags&u.endFlag != 0 {
+		u.ended = true
+		return piece{data, true}, nil
+	}
+	u.count++
+	return piece{data, false}, nil
+}
+
+// body reads an unframed body.
+func (u *unpacker) body() (piece, error) {
+	if u.count > 0 {
+		return piece{}, io.EOF
+	}
+	u.whole = newBuffer()
+	if err := u.whole.readAll(u.frames.src, u.hint, u.limit); err != nil {
+		if errors.Is(err, errTooLarge) {
+			return piece{}, tooLarge(0, u.limit)
+		}
+		return piece{}, err
+	}
+	u.ended = true
+	data, err := u.inflate(u.whole.data, u.compression != nil)
+	if err != nil {
+		return piece{}, err
+	}
+	u.count++
+	return piece{data, false}, nil
+}
+
+// inflate decompresses a message. An empty one is not compressed, whatever its
+// flag says, but the flag needs a compression.
+func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
+	switch {
+	case !compressed:
+		return data, nil
+	case u.compression == nil:
+		return nil, errorf(CodeInternal, "protocol error: sent compressed message without compression support")
+	case len(data) == 0:
+		return data, nil
+	}
+	if u.inflated == nil {
+		u.inflated = newBuffer()
+	} else if cap(u.inflated.data) > bufferKept {
+		u.inflated = &buffer{} // as in frameReader.payload
+	}
+	u.inflated.data = u.inflated.data[:0]
+	err := u.compression.decompress(u.inflated, data, u.limit)
+	if errors.Is(err, errTooLarge) {
+		return nil, tooLarge(0, u.limit)
+	}
+	if err != nil {
+		return nil, NewError(u.blame, err)
+	}
+	return u.inflated.data, nil
+}
+
+// tooLarge tells that a message exceeds the limit; size 0 is not known exactly.
+func tooLarge(size uint64, limit int) error {
+	if size == 0 {
+		return errorf(CodeResourceExhausted, "message exceeds the limit of %d bytes for receiving", limit)
+	}
+	return errorf(CodeResourceExhausted, "message of %d bytes exceeds the limit of %d bytes for receiving", size, limit)
+}
+
+// unmarshal decodes a message.
+func (u *unpacker) unmarshal(data []byte, msg any) error {
+	if err := u.codec.Unmarshal(data, msg); err != nil {
+		return errorf(u.blame, "unmarshal message: %w", err)
+	}
+	return nil
+}
+
+// free gives the buffers back; nothing can be read then.
+func (u *unpacker) free() {
+	u.frames.free()
+	u.whole.free()
+	u.inflated.free()
+	u.whole, u.inflated = nil, nil
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The body of a request that is still being written.
+
+package connect
+
+import (
+	"context"
+	"io"
+	"sync"
+)
+
+// pipeBuffered is how many bytes may wait for the transport before a writer
+// waits, too. Larger messages are not copied but handed over.
+const pipeBuffered = 32 << 10
+
+// pipe is an [http.Request.Body] that messages are written to. Small messages
+// wait in a buffer, so that the transport takes as many as there are with one
+// Read; one that waits for data gets a message at once.
+//
+// Read and write end when the context does, and when the other side closed.
+type pipe struct {
+	ctx  context.Context
+	data chan struct{} // has a token when Read may find something new
+	room chan struct{} // has a token when write may
+
+	mu         sync.Mutex
+	buffer     []byte // bytes to be read, from start on
+	start      int
+	direct     []byte // after these, the rest of a large message whose writer waits
+	readClosed bool   // by the transport: nothing will be read
+	ended      bool   // by the sender: nothing will be written
+}
+
+func newPipe(ctx context.Context) *pipe {
+	return &pipe{ctx: ctx, data: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+// signal leaves a token, if there is none.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// write takes p over: it does not keep it. It returns io.EOF if the transport
+// has closed the body.
+func (p *pipe) write(message []byte) error {
+	large := len(message) > pipeBuffered
+	written := false
+	for {
+		p.mu.Lock()
+		switch {
+		case p.readClosed:
+			p.direct = nil
+			p.mu.Unlock()
+			return io.EOF
+		case written && len(p.direct) == 0:
+			p.mu.Unlock()
+			return nil
+		case written:
+		case large && p.waiting() == 0:
+			p.direct, written = message, true
+			signal(p.data)
+		case !large && p.waiting()+len(message) <= pipeBuffered+prefixSize:
+			p.append(message)
+			signal(p.data)
+			p.mu.Unlock()
+			return nil
+		}
+		p.mu.Unlock()
+		select {
+		case <-p.room:
+		case <-p.ctx.Done():
+			p.mu.Lock()
+			p.direct = nil // Read copies under the lock: nobody holds the message now
+			p.mu.Unlock()
+			return p.ctx.Err()
+		}
+	}
+}
+
+// waiting returns how many bytes wait to be read.
+func (p *pipe) waiting() int { return len(p.buffer) - p.start + len(p.direct) }
+
+func (p *pipe) append(message []byte) {
+	if p.start > 0 && len(p.buffer)+len(message) > cap(p.buffer) {
+		p.buffer = p.buffer[:copy(p.buffer, p.buffer[p.start:])]
+		p.start = 0
+	}
+	p.buffer = append(p.buffer, message...)
+}
+
+// end lets Read return io.EOF once everything is read.
+func (p *pipe) end() {
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	signal(p.data)
+}
+
+// Read returns what was written, as soon as there is something.
+func (p *pipe) Read(b []byte) (int, error) {
+	for {
+		p.mu.Lock()
+		n, err := p.take(b)
+		p.mu.Unlock()
+		if n > 0 || err != nil || len(b) == 0 {
+			signal(p.room)
+			return n, err
+		}
+		select {
+		case <-p.data:
+		case <-p.ctx.Done():
+			return 0, p.ctx.Err()
+		}
+	}
+}
+
+// take copies waiting bytes to b. It returns io.EOF with the last ones.
+func (p *pipe) take(b []byte) (int, error) {
+	if p.readClosed {
+		return 0, io.ErrClosedPipe
+	}
+	n := copy(b, p.buffer[p.start:])
+	p.start += n
+	if p.start == len(p.buffer) {
+		p.buffer, p.start = p.buffer[:0], 0
+		m := copy(b[n:], p.direct)
+		p.direct = p.direct[m:]
+		n += m
+	}
+	if p.ended && p.waiting() == 0 {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Close is called by the transport when it wants no more.
+func (p *pipe) Close() error {
+	p.mu.Lock()
+	p.readClosed = true
+	p.mu.Unlock()
+	signal(p.room)
+	signal(p.data)
+	return nil
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Dialects: what a protocol says before and after the messages of a call, as
+// pure functions between Go values and HTTP values.
+
+package connect
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// head is what precedes the messages of one direction. Its slices are header
+// values; they are shared and never written.
+type head struct {
+	contentType []string
+	encoding    []string // compression of the messages, nil for identity
+	accept      []string // compressions that the other side may use
+	timeout     time.Duration
+	timed       bool   // there is a timeout, which may be zero
+	message     []byte // of a GET request, compressed if encoding says so
+}
+
+// end is what follows the messages, in Go terms. A nil err is success.
+type end struct {
+	err     *Error
+	trailer http.Header
+}
+
+// wireEnd is what follows the messages, in HTTP terms.
+type wireEnd struct {
+	status  int         // HTTP status, 0 where it is 200 or sent already
+	header  http.Header // for a client, all of the response's
+	trailer http.Header
+	body    []byte // the end frame's payload, or the body of an unframed error
+	hasBody bool   // there is such a payload, which may be empty
+	empty   bool   // for a client: the body had no byte
+	get     bool   // the request was a GET
+}
+
+// facts are what differs between the protocols as data.
+type facts struct {
+	name      string // as in Peer.Protocol
+	media     string // content type of a codec: media + its name
+	bare      string // content type that implies the codec "proto", "" if none does
+	framed    bool   // each message has a prefix
+	endFlag   uint8  // marks the frame that ends the body, 0 if there is none
+	encoding  string // header of the messages' compression
+	accept    string // header of the acceptable compressions
+	timeout   string // header of the timeout
+	userAgent []string
+	formatTTL func(time.Duration) string // "" where a timeout is too long to tell
+	parseTTL  func(string) (time.Duration, bool, error)
+}
+
+// protocol is what differs between the protocols as behaviour: three pairs of
+// functions, each the inverse of the other. They hold no state and do no I/O.
+// What the facts say is written and read by the functions of dialect.
+type protocol interface {
+	writeRequest(h http.Header, hd head)
+	readRequest(r *http.Request, hd *head) error
+
+	writeResponse(h http.Header, hd head)
+	readResponse(r *http.Response, codec string) error
+
+	encodeEnd(e end, sent bool) wireEnd
+	decodeEnd(w wireEnd) end
+}
+
+// dialect is a protocol in one of its forms.
+type dialect struct {
+	facts
+	protocol
+}
+
+// The five dialects. A GET differs from a unary POST in where the request is;
+// see connect_get.go.
+var (
+	dialectUnary  = &dialect{unaryFacts, connectUnary{}}
+	dialectGet    = &dialect{unaryFacts, connectGet{}}
+	dialectStream = &dialect{streamFacts, connectStream{}}
+	dialectGRPC   = &dialect{grpcFacts, grpc{}}
+	dialectWeb    = &dialect{webFacts, grpcWeb{}}
+)
+
+func userAgent(product string) []string {
+	return []string{fmt.Sprintf("%s/%s (%s)", product, Version, runtime.Version())}
+}
+
+// contentType returns the content type of a codec's messages as clients write
+// it. gRPC clients leave the default codec out: some proxies know no other
+// content type.
+func (f *facts) contentType(codec string) string {
+	if f.bare != "" && codec == codecProto && f.name == ProtocolGRPC {
+		return f.bare
+	}
+	return f.media + codec
+}
+
+// codecOf returns the codec's name in a content type, false if the type is not
+// this dialect's.
+func (f *facts) codecOf(contentType string) (string, bool) {
+	if f.bare != "" && contentType == f.bare {
+		return codecProto, true
+	}
+	return strings.CutPrefix(contentType, f.media)
+}
+
+// writeHead writes a head's facts.
+func (f *facts) writeHead(h http.Header, hd head) {
+	if hd.contentType != nil {
+		h[headerContentType] = hd.contentType
+	}
+	if hd.encoding != nil {
+		h[f.encoding] = hd.encoding
+	}
+	if hd.accept != nil {
+		h[f.accept] = hd.accept
+	}
+	if hd.timed {
+		if s := f.formatTTL(hd.timeout); s != "" {
+			h[f.timeout] = []string{s}
+		}
+	}
+}
+
+// readHead is the inverse of writeHead.
+func (f *facts) readHead(h http.Header) (head, error) {
+	hd := head{contentType: h[headerContentType], encoding: h[f.encoding], accept: h[f.accept]}
+	if values := h[f.timeout]; len(values) > 0 && values[0] != "" {
+		timeout, timed, err := f.parseTTL(values[0])
+		if err != nil {
+			return hd, errorf(CodeInvalidArgument, "parse timeout: %w", err)
+		}
+		hd.timeout, hd.timed = timeout, timed
+	}
+	return hd, nil
+}
+
+// openRequest reads everything before a request's messages.
+func (d *dialect) openRequest(r *http.Request) (head, error) {
+	hd, err := d.readHead(r.Header)
+	if err != nil {
+		return hd, err
+	}
+	return hd, d.readRequest(r, &hd)
+}
+
+// openResponse reads everything before a response's messages.
+func (d *dialect) openResponse(r *http.Response, codec string) (head, error) {
+	hd := head{contentType: r.Header[headerContentType], encoding: r.Header[d.encoding]}
+	return hd, d.readResponse(r, codec)
+}
+
+// checkResponse tells whether a framed response is one of this dialect and
+// codec.
+func (f *facts) checkResponse(r *http.Response, codec string) error {
+	if r.StatusCode != http.StatusOK {
+		return errorf(codeFromHTTPStatus(r.StatusCode), "HTTP status %v", statusText(r))
+	}
+	contentType := canonicalType(first(r.Header, headerContentType))
+	got, ok := f.codecOf(contentType)
+	switch {
+	case !ok:
+		return errorf(CodeUnknown, "content type %q is not this protocol's: expected %q", contentType, f.contentType(codec))
+	case got != codec:
+		return errorf(CodeInternal, "content type %q is of another codec: expected %q", contentType, f.contentType(codec))
+	}
+	return nil
+}
+
+// statusText returns a response's status line without the protocol.
+func statusText(r *http.Response) string {
+	if r.Status != "" {
+		return r.Status
+	}
+	return strconv.Itoa(r.StatusCode) + " " + http.StatusText(r.StatusCode)
+}
+
+// minimal strips an error of what may make it too large to send.
+func (e end) minimal() end {
+	if e.err == nil {
+		return end{err: NewError(CodeResourceExhausted, fmt.Errorf("trailers exceed the limit for sending"))}
+	}
+	return end{err: &Error{code: e.err.code, cause: e.err.cause}}
+}
+
+// metadata returns the trailers with what of the error's metadata may travel.
+// An error that came from another server keeps its metadata to itself.
+func (e end) metadata() http.Header {
+	if e.err == nil || len(e.err.meta) == 0 || e.err.wire {
+		return e.trailer
+	}
+	merged := make(http.Header, len(e.trailer)+len(e.err.meta))
+	addHeader(merged, e.trailer)
+	addMetadata(merged, e.err.meta)
+	return merged
+}
+
+// route is a dialect and codec that a content type stands for.
+type route struct {
+	*dialect
+	codec       Codec
+	contentType []string // of the answer
+}
+
+// routes maps the content types that a handler accepts, in canonical form, to
+// what they stand for.
+type routes map[string]*route
+
+// newRoutes builds the table for a kind of procedure.
+func newRoutes(kind StreamType, codecs map[string]Codec) routes {
+	rs := make(routes, 4*len(codecs)+2)
+	connect := dialectStream
+	if kind == StreamTypeUnary {
+		connect = dialectUnary
+	}
+	for _, d := range []*dialect{connect, dialectGRPC, dialectWeb} {
+		for name, codec := range codecs {
+			rs.add(d, d.media+name, codec)
+			if name == codecJSON {
+				rs.add(d, d.media+codecJSONUTF, codec)
+			}
+			if name == codecProto && d.bare != "" {
+				rs.add(d, d.bare, codec)
+			}
+		}
+	}
+	return rs
+}
+
+func (rs routes) add(d *dialect, contentType string, codec Codec) {
+	contentType = canonicalType(contentType)
+	rs[contentType] = &route{d, codec, []string{contentType}}
+}
+
+// find looks a request's content type up, first as it is.
+func (rs routes) find(contentType string) *route {
+	if rt, ok := rs[contentType]; ok {
+		return rt
+	}
+	return rs[canonicalType(contentType)]
+}
+
+// String lists the content types, sorted, as an Accept-Post header does.
+func (rs routes) String() string {
+	types := make([]string, 0, len(rs))
+	for contentType := range rs {
+		types = append(types, contentType)
+	}
+	slices.Sort(types)
+	return strings.Join(types, ", ")
+}
+
+// canonicalType returns a content type in the form in which types compare
+// equal: lower case, with parameters as [mime.FormatMediaType] writes them. What
+// cannot be parsed is returned as it is.
+func canonicalType(contentType string) string {
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return contentType
+	}
+	if charset, ok := params["charset"]; ok {
+		params["charset"] = strings.ToLower(charset) // RFC 9110, section 8.3.2
+	}
+	return mime.FormatMediaType(media, params)
+}

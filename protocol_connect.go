@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The Connect protocol: unary calls are plain HTTP exchanges, streams are
+// framed and end with a JSON message.
+
+package connect
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	protocolVersion = "1"
+	trailerPrefix   = "Trailer-" // marks trailers among the headers of a unary response
+	timeoutDigits   = 10         // of a Connect-Timeout-Ms
+)
+
+var unaryFacts = facts{
+	name:      ProtocolConnect,
+	media:     "application/",
+	encoding:  headerContentEncoding,
+	accept:    headerAcceptEncoding,
+	timeout:   headerConnectTimeout,
+	userAgent: userAgent("connect-go"),
+	formatTTL: formatConnectTimeout,
+	parseTTL:  parseConnectTimeout,
+}
+
+var streamFacts = func() facts {
+	f := unaryFacts
+	f.media, f.framed, f.endFlag = "application/connect+", true, flagEndConnect
+	f.encoding, f.accept = headerConnectEncoding, headerConnectAccept
+	return f
+}()
+
+// connectUnary is a unary call: the body is the message, errors are JSON with
+// an HTTP status. [Connect protocol, "Unary RPCs"]
+type connectUnary struct{}
+
+func (connectUnary) writeRequest(h http.Header, hd head) {
+	h[headerConnectVersion] = valueOne
+	if hd.accept == nil {
+		h[headerAcceptEncoding] = valueIdentity // or net/http asks for gzip on its own
+	}
+}
+
+func (connectUnary) readRequest(r *http.Request, _ *head) error {
+	return checkVersion(first(r.Header, headerConnectVersion), protocolVersion)
+}
+
+// checkVersion refuses a version that is given and not the one wanted.
+func checkVersion(got, want string) error {
+	if got != "" && got != want {
+		return errorf(CodeInvalidArgument, "protocol version %q is not supported: expected %q", got, want)
+	}
+	return nil
+}
+
+func (connectUnary) writeResponse(http.Header, head) {}
+
+// readResponse leaves any status but 200 to decodeEnd: such a body is no
+// message.
+func (connectUnary) readResponse(r *http.Response, codec string) error {
+	if r.StatusCode != http.StatusOK {
+		return nil
+	}
+	contentType := canonicalType(first(r.Header, headerContentType))
+	got, ok := unaryFacts.codecOf(contentType)
+	switch {
+	case ok && got == codec, codec == codecJSON && got == codecJSONUTF:
+		return nil
+	case !ok:
+		return errorf(CodeUnknown, "content type %q is not this protocol's: expected %q", contentType, unaryFacts.contentType(codec))
+	}
+	return errorf(CodeInternal, "content type %q is of another codec: expected %q", contentType, unaryFacts.contentType(codec))
+}
+
+// encodeEnd returns headers: trailers by their prefix, and an error's metadata.
+// Once the message is sent nothing can follow it, so conns call encodeEnd
+// before, with sent true.
+func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
+	w := wireEnd{header: make(http.Header, len(e.trailer))}
+	for key, values := range e.trailer {
+		w.header[trailerPrefix+key] = values
+	}
+	if sent || e.err == nil {
+		return w
+	}
+	if !e.err.wire {
+		addMetadata(w.header, e.err.meta)
+	}
+	w.header[headerContentType] = valueJSON
+	w.status = codeHTTPStatus(e.err.code)
+	w.body, w.hasBody = marshalError(e.err), true
+	return w
+}
+
+// decodeEnd takes the trailers out of the headers.
+func (connectUnary) decodeEnd(w wireEnd) end {
+	var e end
+	for key, values := range w.header {
+		if name, ok := strings.CutPrefix(key, trailerPrefix); ok {
+			if e.trailer == nil {
+				e.trailer = make(http.Header)
+			}
+			e.trailer[name] = values
+			delete(w.header, key)
+		}
+	}
+	switch {
+	case w.status == http.StatusOK:
+	case w.status == http.StatusNotModified && w.get:
+		e.err = NewError(CodeUnknown, errNotModified)
+	default:
+		e.err = unaryError(w)
+	}
+	return e
+}
+
+// unaryError returns the error that a response with another status than 200
+// tells of: its JSON body, where there is one.
+func unaryError(w wireEnd) *Error {
+	implied := codeFromHTTPStatus(w.status)
+	contentType := canonicalType(first(w.header, headerContentType))
+	if contentType == valueJSON[0] || contentType == valueJSON[0]+charsetUTF8 {
+		if e, err := unmarshalError(w.body, implied); err == nil {
+			return e
+		}
+	}
+	return NewError(implied, errors.New(strings.TrimSpace(strconv.Itoa(w.status)+" "+http.StatusText(w.status))))
+}
+
+// connectStream is a streaming call: framed messages, then an end-of-stream
+// message. [Connect protocol, "Streaming RPCs"]
+type connectStream struct{}
+
+func (connectStream) writeRequest(h http.Header, _ head) {
+	h[headerConnectVersion] = valueOne
+	h[headerAcceptEncoding] = valueIdentity // messages are compressed one by one, not the body
+}
+
+func (connectStream) readRequest(r *http.Request, _ *head) error {
+	return checkVersion(first(r.Header, headerConnectVersion), protocolVersion)
+}
+
+func (connectStream) writeResponse(http.Header, head) {}
+
+func (connectStream) readResponse(r *http.Response, codec string) error {
+	return streamFacts.checkResponse(r, codec)
+}
+
+func (connectStream) encodeEnd(e end, _ bool) wireEnd {
+	return wireEnd{body: marshalEndStream(e), hasBody: true}
+}
+
+func (connectStream) decodeEnd(w wireEnd) end {
+	if !w.hasBody {
+		return end{err: NewError(CodeInternal, fmt.Errorf("protocol error: the stream has no end-of-stream message: %w", io.ErrUnexpectedEOF))}
+	}
+	e, err := unmarshalEndStream(w.body)
+	if err != nil {
+		return end{err: NewError(CodeInternal, fmt.Errorf("protocol error: end-of-stream message: %w", err))}
+	}
+	return e
+}
+
+// formatConnectTimeout writes a timeout in milliseconds, rounded up, and "" for
+// one that needs more than 10 digits. [Connect protocol, "Timeout-Milliseconds"]
+func formatConnectTimeout(d time.Duration) string {
+	if d <= 0 {
+		return "0"
+	}
+	millis := int64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		millis++
+	}
+	if millis >= 10_000_000_000 {
+		return ""
+	}
+	return strconv.FormatInt(millis, 10)
+}
+
+// parseConnectTimeout is the inverse of formatConnectTimeout.
+func parseConnectTimeout(s string) (d time.Duration, timed bool, err error) {
+	millis, err := parseDigits(s, timeoutDigits)
+	if err != nil {
+		return 0, false, fmt.Errorf("%q is not 1 to %d digits: %w", s, timeoutDigits, err)
+	}
+	return time.Duration(millis) * time.Millisecond, true, nil
+}

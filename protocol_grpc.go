@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// gRPC and gRPC-Web: framed messages, then a status, in HTTP trailers or in the
+// body's last frame.
+
+package connect
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var grpcFacts = facts{
+	name:      ProtocolGRPC,
+	media:     "application/grpc+",
+	bare:      "application/grpc",
+	framed:    true,
+	encoding:  headerGRPCEncoding,
+	accept:    headerGRPCAccept,
+	timeout:   headerGRPCTimeout,
+	userAgent: userAgent("grpc-go-connect"),
+	formatTTL: formatGRPCTimeout,
+	parseTTL:  parseGRPCTimeout,
+}
+
+var webFacts = func() facts {
+	f := grpcFacts
+	f.name, f.media, f.bare, f.endFlag = ProtocolGRPCWeb, "application/grpc-web+", "application/grpc-web", flagEndWeb
+	return f
+}()
+
+// grpc is gRPC over HTTP/2. [grpc/doc/PROTOCOL-HTTP2.md]
+type grpc struct{}
+
+func (grpc) writeRequest(h http.Header, _ head) {
+	h[headerAcceptEncoding] = valueIdentity // or net/http asks for gzip on its own
+	h[headerTE] = valueTrailers             // proxies that drop trailers must refuse
+}
+
+func (grpc) readRequest(*http.Request, *head) error { return nil }
+
+func (grpc) writeResponse(http.Header, head) {}
+
+func (grpc) readResponse(r *http.Response, codec string) error {
+	return grpcFacts.checkResponse(r, codec)
+}
+
+// grpcSucceeded is the trailer of a call without error and trailers. It is
+// shared and never written.
+var grpcSucceeded = http.Header{headerGRPCStatus: {"0"}}
+
+// encodeEnd puts the status and all metadata into the trailers.
+func (grpc) encodeEnd(e end, _ bool) wireEnd {
+	if e.err == nil && len(e.trailer) == 0 {
+		return wireEnd{trailer: grpcSucceeded}
+	}
+	metadata := e.metadata()
+	t := make(http.Header, len(metadata)+3)
+	for key, values := range metadata {
+		t[key] = values
+	}
+	if e.err == nil {
+		t[headerGRPCStatus] = grpcSucceeded[headerGRPCStatus]
+		return wireEnd{trailer: t}
+	}
+	t[headerGRPCStatus] = []string{strconv.FormatUint(uint64(e.err.code), 10)}
+	t[headerGRPCMessage] = []string{encodeMessage(e.err.Message())}
+	if len(e.err.details) > 0 {
+		t[headerGRPCDetails] = []string{EncodeBinaryHeader(appendStatus(nil, e.err))}
+	}
+	return wireEnd{trailer: t}
+}
+
+// decodeEnd finds the status in the trailers, or in the headers of a response
+// that has neither trailers nor body: "Trailers-Only".
+func (grpc) decodeEnd(w wireEnd) end {
+	t := w.trailer
+	if len(t) == 0 && w.empty {
+		t = w.header
+	}
+	return end{grpcError(t), w.trailer}
+}
+
+// grpcError returns the error that trailers tell of, nil for success.
+func grpcError(t http.Header) *Error {
+	status := first(t, headerGRPCStatus)
+	switch status {
+	case "":
+		return NewError(CodeInternal, fmt.Errorf("protocol error: no Grpc-Status trailer: %w", io.ErrUnexpectedEOF))
+	case "0":
+		return nil
+	}
+	message := decodeMessage(first(t, headerGRPCMessage))
+	n, err := strconv.ParseUint(status, 10, 32)
+	switch {
+	case err == nil && n == 0: // "00"
+		return nil
+	case err != nil, !Code(n).valid():
+		return NewWireError(CodeUnknown, fmt.Errorf("protocol error: Grpc-Status %q is not a code: message %q", status, message))
+	}
+	e := NewWireError(Code(n), messageError(message))
+	if details := first(t, headerGRPCDetails); details != "" {
+		data, err := DecodeBinaryHeader(details)
+		if err != nil {
+			return NewError(CodeInternal, fmt.Errorf("protocol error: Grpc-Status-Details-Bin: %w", err))
+		}
+		told, err := parseStatus(data)
+		if err != nil {
+			return NewError(CodeInternal, fmt.Errorf("protocol error: Grpc-Status-Details-Bin: %w", err))
+		}
+		if told.code.valid() {
+			e = told
+		} else {
+			e.details = told.details
+		}
+	}
+	return e
+}
+
+// grpcWeb is gRPC for HTTP clients that do not see trailers, such as browsers:
+// they are the payload of the body's last frame. [grpc/doc/PROTOCOL-WEB.md]
+type grpcWeb struct{ grpc }
+
+func (grpcWeb) writeRequest(h http.Header, _ head) {
+	h[headerAcceptEncoding] = valueIdentity
+	if agent, ok := h[headerUserAgent]; ok {
+		h[headerXUserAgent] = agent // browsers do not let programs set User-Agent
+	}
+}
+
+func (grpcWeb) readResponse(r *http.Response, codec string) error {
+	return webFacts.checkResponse(r, codec)
+}
+
+// encodeEnd puts the trailers into the headers as long as nothing else was sent.
+func (p grpcWeb) encodeEnd(e end, sent bool) wireEnd {
+	trailer := p.grpc.encodeEnd(e, sent).trailer
+	if !sent {
+		return wireEnd{header: trailer}
+	}
+	return wireEnd{body: appendTrailers(nil, trailer), hasBody: true}
+}
+
+func (p grpcWeb) decodeEnd(w wireEnd) end {
+	if !w.hasBody {
+		w.trailer = nil
+		return p.grpc.decodeEnd(w)
+	}
+	trailer, err := parseTrailers(w.body)
+	if err != nil {
+		return end{err: NewError(CodeInternal, fmt.Errorf("protocol error: trailers: %w", err))}
+	}
+	return p.grpc.decodeEnd(wireEnd{trailer: trailer})
+}
+
+// appendTrailers appends trailers as lines of lower-case key and value, sorted.
+func appendTrailers(b []byte, trailer http.Header) []byte {
+	keys := make([]string, 0, len(trailer))
+	for key := range trailer {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		for _, value := range trailer[key] {
+			b = append(b, strings.ToLower(key)...)
+			b = append(b, ": "...)
+			b = append(b, strings.NewReplacer("\r", " ", "\n", " ").Replace(value)...)
+			b = append(b, "\r\n"...)
+		}
+	}
+	return b
+}
+
+// parseTrailers is the inverse of appendTrailers. Keys may be in any case and
+// lines may end without a carriage return.
+func parseTrailers(b []byte) (http.Header, error) {
+	trailer := make(http.Header)
+	for line := range strings.SplitSeq(string(b), "\n") {
+		line = strings.TrimSuffix(line, "\r")
+		if line == "" {
+			continue
+		}
+		key, value, ok := strings.Cut(line, ":")
+		if !ok || key == "" || strings.ContainsAny(key, " \t\r") {
+			return nil, fmt.Errorf("line %q is not a key, a colon and a value", line)
+		}
+		key = http.CanonicalHeaderKey(key)
+		trailer[key] = append(trailer[key], strings.Trim(value, " \t"))
+	}
+	return trailer, nil
+}
