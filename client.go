@@ -6,7 +6,7 @@ package connect
 
 import (
 	"context"
-	"runtime"
+	"net/http"
 )
 
 // A Client calls one procedure. It is safe for concurrent use. Which of its
@@ -18,8 +18,8 @@ import (
 type Client[Req, Res any] struct {
 	config *config
 	unary  UnaryFunc
-	stream StreamingClientFunc // nil without interceptors
-	err    error               // of the construction
+	stream StreamingClientFunc
+	err    error // of the construction
 }
 
 // NewClient returns a client of the procedure at a URL, such as
@@ -39,18 +39,15 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 		}
 		return &Response[Res]{Msg: msg, header: conn.response.Header, trailer: conn.trailer}, nil
 	}
+	client.stream = func(ctx context.Context, spec Spec) StreamingClientConn {
+		if err := checkCall(ctx); err != nil {
+			return &failedConn{spec, c.peer, err}
+		}
+		return newStreamConn(ctx, c, spec)
+	}
 	if i := c.interceptor(); i != nil {
 		client.unary = i.WrapUnary(client.unary)
-		client.stream = i.WrapStreamingClient(func(ctx context.Context, spec Spec) StreamingClientConn {
-			if err := checkCall(ctx); err != nil {
-				return &failedConn{spec, c.peer, err}
-			}
-			conn := newStreamConn(ctx, c, spec)
-			if made, ok := ctx.Value(madeConnKey{}).(*madeConn); ok {
-				made.conn = conn
-			}
-			return conn
-		})
+		client.stream = i.WrapStreamingClient(client.stream)
 	}
 	return client
 }
@@ -111,23 +108,19 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	if err := checkRequest(c.err, request); err != nil {
 		return nil, err
 	}
-	conn, made := c.newStream(ctx, StreamTypeServer)
+	conn := c.newStream(ctx, StreamTypeServer)
 	request.call.spec, request.call.peer = conn.Spec(), conn.Peer()
 	addHeader(conn.RequestHeader(), request.call.header)
 	err := conn.Send(request.Msg)
 	if err == nil || isEOF(err) {
+		request.call.method = http.MethodPost
 		err = conn.CloseRequest() // after EOF Receive tells more
-	}
-	if made != nil {
-		request.call.method = made.method
 	}
 	if err != nil {
 		_ = conn.CloseResponse()
 		return nil, err
 	}
-	s := &ServerStreamForClient[Res]{conn: conn, initialize: c.config.initialize}
-	s.abandoned = closeWhenLost(s, made)
-	return s, nil
+	return &ServerStreamForClient[Res]{conn: conn, initialize: c.config.initialize}, nil
 }
 
 // CallClientStream begins a call that sends a stream and returns one message.
@@ -137,10 +130,7 @@ func (c *Client[Req, Res]) CallClientStream(ctx context.Context) *ClientStreamFo
 	if c.err != nil {
 		return &ClientStreamForClient[Req, Res]{err: c.err}
 	}
-	conn, made := c.newStream(ctx, StreamTypeClient)
-	s := &ClientStreamForClient[Req, Res]{conn: conn, initialize: c.config.initialize}
-	s.abandoned = closeWhenLost(s, made)
-	return s
+	return &ClientStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeClient), initialize: c.config.initialize}
 }
 
 // CallClientStreamSimple is [Client.CallClientStream] with the metadata in the
@@ -163,10 +153,7 @@ func (c *Client[Req, Res]) CallBidiStream(ctx context.Context) *BidiStreamForCli
 	if c.err != nil {
 		return &BidiStreamForClient[Req, Res]{err: c.err}
 	}
-	conn, made := c.newStream(ctx, StreamTypeBidi)
-	s := &BidiStreamForClient[Req, Res]{conn: conn, initialize: c.config.initialize}
-	s.abandoned = closeWhenLost(s, made)
-	return s
+	return &BidiStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeBidi), initialize: c.config.initialize}
 }
 
 // CallBidiStreamSimple is [Client.CallBidiStream] with the metadata in the
@@ -182,35 +169,19 @@ func (c *Client[Req, Res]) CallBidiStreamSimple(ctx context.Context) (*BidiStrea
 	return s, nil
 }
 
-// madeConn carries the conn that the innermost function of the interceptors
-// made to where the call began.
-type (
-	madeConn    struct{ conn *clientConn }
-	madeConnKey struct{}
-)
-
 // newStream returns the conn of a streaming call, with the interceptors around
-// it, and the conn that they are around: nil if they made none.
-func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) (StreamingClientConn, *clientConn) {
+// it.
+func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) StreamingClientConn {
 	spec := c.config.spec
 	spec.StreamType = kind
 	ctx, info := beginCall(ctx)
-	var conn StreamingClientConn
-	var base *clientConn
-	if c.stream == nil {
-		base = newStreamConn(ctx, c.config, spec)
-		conn = base
-	} else {
-		made := new(madeConn)
-		conn = c.stream(context.WithValue(ctx, madeConnKey{}, made), spec)
-		base = made.conn
-	}
+	conn := c.stream(ctx, spec)
 	if info != nil {
-		info.call.spec, info.call.peer, info.call.method = conn.Spec(), conn.Peer(), ""
+		info.call.spec, info.call.peer, info.call.method = conn.Spec(), conn.Peer(), http.MethodPost
 		info.response = conn
 		addHeader(conn.RequestHeader(), info.call.header)
 	}
-	return conn, base
+	return conn
 }
 
 // checkRequest tells why a call cannot be made.
@@ -219,28 +190,4 @@ func checkRequest[Req any](err error, request *Request[Req]) error {
 		err = errorf(CodeInvalidArgument, "request is nil: use NewRequest")
 	}
 	return err
-}
-
-// abandoned closes a call whose stream was lost: garbage collected with the call
-// unfinished. Its zero value does nothing.
-type abandoned struct {
-	cleanup runtime.Cleanup
-	armed   bool
-}
-
-// closeWhenLost arms the guard of a stream. The stream must keep itself alive
-// while its methods run.
-func closeWhenLost[T any](stream *T, conn *clientConn) abandoned {
-	if conn == nil {
-		return abandoned{}
-	}
-	return abandoned{runtime.AddCleanup(stream, func(conn *clientConn) { _ = conn.CloseResponse() }, conn), true}
-}
-
-// disarm leaves the conn to someone who uses it without the stream.
-func (a *abandoned) disarm() {
-	if a.armed {
-		a.cleanup.Stop()
-		a.armed = false
-	}
 }

@@ -110,6 +110,9 @@ func (c *clientConn) Send(msg any) error {
 	if c.pipe == nil {
 		return c.sendOnly(msg)
 	}
+	if err := c.parent.Err(); err != nil {
+		return fault(c.parent, err, CodeCanceled)
+	}
 	c.start()
 	if msg == nil {
 		return nil
@@ -122,6 +125,9 @@ func (c *clientConn) Send(msg any) error {
 	if err := c.pipe.write(b.data); err != nil {
 		if ended := c.parent.Err(); ended != nil {
 			return fault(c.parent, ended, CodeCanceled)
+		}
+		if err == errEnded {
+			return errorf(CodeInternal, "send: %w", err)
 		}
 		return NewError(CodeUnknown, io.EOF) // Receive tells why
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"runtime"
 )
 
 // isEOF reports whether err says that a stream ended.
@@ -18,11 +17,10 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 // goroutine at a time may use it.
 //
 // A stream that is neither read to its end nor closed holds its connection until
-// its context ends or the garbage collector finds it lost.
+// its context ends.
 type ServerStreamForClient[Res any] struct {
 	conn       StreamingClientConn
 	initialize func(Spec, any) error
-	abandoned  abandoned
 	msg        *Res
 	err        error
 }
@@ -30,7 +28,6 @@ type ServerStreamForClient[Res any] struct {
 // Receive waits for the next message, which Msg then returns. It returns false
 // at the end of the stream and on errors: Err tells which.
 func (s *ServerStreamForClient[Res]) Receive() bool {
-	defer runtime.KeepAlive(s)
 	if s.err != nil {
 		return false
 	}
@@ -51,40 +48,27 @@ func (s *ServerStreamForClient[Res]) Msg() *Res {
 func (s *ServerStreamForClient[Res]) Err() error { return unlessEOF(s.err) }
 
 // ResponseHeader returns the response's headers. It waits for them.
-func (s *ServerStreamForClient[Res]) ResponseHeader() http.Header {
-	defer runtime.KeepAlive(s)
-	return s.conn.ResponseHeader()
-}
+func (s *ServerStreamForClient[Res]) ResponseHeader() http.Header { return s.conn.ResponseHeader() }
 
 // ResponseTrailer returns the response's trailers, which are complete once
 // Receive returned false.
-func (s *ServerStreamForClient[Res]) ResponseTrailer() http.Header {
-	defer runtime.KeepAlive(s)
-	return s.conn.ResponseTrailer()
-}
+func (s *ServerStreamForClient[Res]) ResponseTrailer() http.Header { return s.conn.ResponseTrailer() }
 
 // Close ends the call. It does not wait for the server. If Receive has not
 // returned false before, the stream is reset or its connection closed.
-func (s *ServerStreamForClient[Res]) Close() error {
-	defer runtime.KeepAlive(s)
-	return s.conn.CloseResponse()
-}
+func (s *ServerStreamForClient[Res]) Close() error { return s.conn.CloseResponse() }
 
-// Conn returns the untyped stream. Whoever takes it must close it.
-func (s *ServerStreamForClient[Res]) Conn() (StreamingClientConn, error) {
-	s.abandoned.disarm()
-	return s.conn, nil
-}
+// Conn returns the untyped stream.
+func (s *ServerStreamForClient[Res]) Conn() (StreamingClientConn, error) { return s.conn, nil }
 
 // ClientStreamForClient is a stream of requests, as its client sees it. One
 // goroutine at a time may use it.
 //
 // A stream that is not finished with CloseAndReceive holds its connection until
-// its context ends or the garbage collector finds it lost.
+// its context ends.
 type ClientStreamForClient[Req, Res any] struct {
 	conn       StreamingClientConn
 	initialize func(Spec, any) error
-	abandoned  abandoned
 	err        error // of the client's construction: there is no conn
 }
 
@@ -117,7 +101,6 @@ func (c *ClientStreamForClient[Req, Res]) RequestHeader() http.Header {
 // keep up. An error that wraps [io.EOF] says that the server has ended the call:
 // CloseAndReceive then tells why.
 func (c *ClientStreamForClient[Req, Res]) Send(request *Req) error {
-	defer runtime.KeepAlive(c)
 	if c.err != nil {
 		return c.err
 	}
@@ -126,7 +109,6 @@ func (c *ClientStreamForClient[Req, Res]) Send(request *Req) error {
 
 // CloseAndReceive ends the stream of requests and waits for the response.
 func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], error) {
-	defer runtime.KeepAlive(c)
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -145,11 +127,8 @@ func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], err
 	return &Response[Res]{Msg: msg, header: c.conn.ResponseHeader(), trailer: c.conn.ResponseTrailer()}, nil
 }
 
-// Conn returns the untyped stream. Whoever takes it must close it.
-func (c *ClientStreamForClient[Req, Res]) Conn() (StreamingClientConn, error) {
-	c.abandoned.disarm()
-	return c.conn, c.err
-}
+// Conn returns the untyped stream.
+func (c *ClientStreamForClient[Req, Res]) Conn() (StreamingClientConn, error) { return c.conn, c.err }
 
 // ClientStreamForClientSimple is [ClientStreamForClient] with the metadata in the
 // call's context: see [NewClientContext].
@@ -178,7 +157,7 @@ func (c *ClientStreamForClientSimple[Req, Res]) CloseAndReceive() (*Res, error) 
 	return response.Msg, nil
 }
 
-// Conn returns the untyped stream. Whoever takes it must close it.
+// Conn returns the untyped stream.
 func (c *ClientStreamForClientSimple[Req, Res]) Conn() (StreamingClientConn, error) {
 	return c.stream.Conn()
 }
@@ -187,11 +166,10 @@ func (c *ClientStreamForClientSimple[Req, Res]) Conn() (StreamingClientConn, err
 // goroutine at a time may send, and another one receive.
 //
 // A stream that is neither read to its end nor closed holds its connection until
-// its context ends or the garbage collector finds it lost.
+// its context ends.
 type BidiStreamForClient[Req, Res any] struct {
 	conn       StreamingClientConn
 	initialize func(Spec, any) error
-	abandoned  abandoned
 	err        error // of the client's construction: there is no conn
 }
 
@@ -224,7 +202,6 @@ func (b *BidiStreamForClient[Req, Res]) RequestHeader() http.Header {
 // keep up. An error that wraps [io.EOF] says that the server has ended the call:
 // Receive then tells why.
 func (b *BidiStreamForClient[Req, Res]) Send(msg *Req) error {
-	defer runtime.KeepAlive(b)
 	if b.err != nil {
 		return b.err
 	}
@@ -234,7 +211,6 @@ func (b *BidiStreamForClient[Req, Res]) Send(msg *Req) error {
 // CloseRequest says that nothing more will be sent. It sends the headers if
 // nothing was.
 func (b *BidiStreamForClient[Req, Res]) CloseRequest() error {
-	defer runtime.KeepAlive(b)
 	if b.err != nil {
 		return b.err
 	}
@@ -244,7 +220,6 @@ func (b *BidiStreamForClient[Req, Res]) CloseRequest() error {
 // Receive waits for the next message. After the last one it returns an error
 // that wraps [io.EOF].
 func (b *BidiStreamForClient[Req, Res]) Receive() (*Res, error) {
-	defer runtime.KeepAlive(b)
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -254,7 +229,6 @@ func (b *BidiStreamForClient[Req, Res]) Receive() (*Res, error) {
 // CloseResponse ends the call. It does not wait for the server. If Receive has
 // not returned an error before, the stream is reset.
 func (b *BidiStreamForClient[Req, Res]) CloseResponse() error {
-	defer runtime.KeepAlive(b)
 	if b.err != nil {
 		return b.err
 	}
@@ -263,7 +237,6 @@ func (b *BidiStreamForClient[Req, Res]) CloseResponse() error {
 
 // ResponseHeader returns the response's headers. It waits for them.
 func (b *BidiStreamForClient[Req, Res]) ResponseHeader() http.Header {
-	defer runtime.KeepAlive(b)
 	if b.err != nil {
 		return make(http.Header)
 	}
@@ -273,18 +246,14 @@ func (b *BidiStreamForClient[Req, Res]) ResponseHeader() http.Header {
 // ResponseTrailer returns the response's trailers, which are complete once
 // Receive returned an error.
 func (b *BidiStreamForClient[Req, Res]) ResponseTrailer() http.Header {
-	defer runtime.KeepAlive(b)
 	if b.err != nil {
 		return make(http.Header)
 	}
 	return b.conn.ResponseTrailer()
 }
 
-// Conn returns the untyped stream. Whoever takes it must close it.
-func (b *BidiStreamForClient[Req, Res]) Conn() (StreamingClientConn, error) {
-	b.abandoned.disarm()
-	return b.conn, b.err
-}
+// Conn returns the untyped stream.
+func (b *BidiStreamForClient[Req, Res]) Conn() (StreamingClientConn, error) { return b.conn, b.err }
 
 // BidiStreamForClientSimple is [BidiStreamForClient] with the request's metadata
 // in the call's context: see [NewClientContext].
@@ -308,9 +277,7 @@ func (b *BidiStreamForClientSimple[Req, Res]) CloseRequest() error { return b.st
 func (b *BidiStreamForClientSimple[Req, Res]) Receive() (*Res, error) { return b.stream.Receive() }
 
 // CloseResponse is [BidiStreamForClient.CloseResponse].
-func (b *BidiStreamForClientSimple[Req, Res]) CloseResponse() error {
-	return b.stream.CloseResponse()
-}
+func (b *BidiStreamForClientSimple[Req, Res]) CloseResponse() error { return b.stream.CloseResponse() }
 
 // ResponseHeader is [BidiStreamForClient.ResponseHeader].
 func (b *BidiStreamForClientSimple[Req, Res]) ResponseHeader() http.Header {
@@ -322,7 +289,7 @@ func (b *BidiStreamForClientSimple[Req, Res]) ResponseTrailer() http.Header {
 	return b.stream.ResponseTrailer()
 }
 
-// Conn returns the untyped stream. Whoever takes it must close it.
+// Conn returns the untyped stream.
 func (b *BidiStreamForClientSimple[Req, Res]) Conn() (StreamingClientConn, error) {
 	return b.stream.Conn()
 }

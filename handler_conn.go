@@ -313,6 +313,9 @@ func (c *handlerConn) begin(w wireEnd) {
 	delete(h, headerContentEncoding)
 	c.writeHead(h, c.answer)
 	c.writeResponse(h, c.answer)
+	if c.dialect == dialectGRPC && c.r.ProtoMajor == 1 {
+		h[headerTrailer] = valueStatus // net/http sends trailers over HTTP/1.1 only if it hears of them before the body
+	}
 	for key, values := range w.header {
 		if protocolOwns(key) {
 			h[key] = values

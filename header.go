@@ -19,6 +19,7 @@ const (
 	headerContentType     = "Content-Type"
 	headerHost            = "Host"
 	headerTE              = "Te"
+	headerTrailer         = "Trailer"
 	headerUserAgent       = "User-Agent"
 	headerVary            = "Vary"
 	headerXUserAgent      = "X-User-Agent"
@@ -43,6 +44,7 @@ var (
 	valueOne      = []string{"1"}
 	valueTrailers = []string{"trailers"}
 	valueJSON     = []string{"application/json"}
+	valueStatus   = []string{headerGRPCStatus}
 )
 
 // EncodeBinaryHeader returns data in unpadded standard base64, the form in
@@ -71,7 +73,7 @@ func first(h http.Header, key string) string {
 func protocolOwns(key string) bool {
 	switch key {
 	case headerContentType, headerContentLength, headerContentEncoding, headerAcceptEncoding,
-		headerHost, headerUserAgent, "Trailer", "Date", "Transfer-Encoding", headerConnection,
+		headerHost, headerUserAgent, headerTrailer, "Date", "Transfer-Encoding", headerConnection,
 		"Keep-Alive", "Upgrade", headerTE:
 		return true
 	}

@@ -6,6 +6,7 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 )
@@ -36,6 +37,9 @@ func newPipe(ctx context.Context) *pipe {
 	return &pipe{ctx: ctx, data: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
+// errEnded is the error of a write after end.
+var errEnded = errors.New("the request is closed")
+
 // signal leaves a token, if there is none.
 func signal(c chan struct{}) {
 	select {
@@ -44,8 +48,8 @@ func signal(c chan struct{}) {
 	}
 }
 
-// write takes p over: it does not keep it. It returns io.EOF if the transport
-// has closed the body.
+// write passes a message on and does not keep it. It returns io.EOF if the
+// transport has closed the body.
 func (p *pipe) write(message []byte) error {
 	large := len(message) > pipeBuffered
 	written := false
@@ -56,6 +60,9 @@ func (p *pipe) write(message []byte) error {
 			p.direct = nil
 			p.mu.Unlock()
 			return io.EOF
+		case p.ended:
+			p.mu.Unlock()
+			return errEnded
 		case written && len(p.direct) == 0:
 			p.mu.Unlock()
 			return nil
@@ -118,8 +125,12 @@ func (p *pipe) Read(b []byte) (int, error) {
 	}
 }
 
-// take copies waiting bytes to b. It returns io.EOF with the last ones.
+// take copies waiting bytes to b. It returns io.EOF with the last ones. A call
+// that was given up does not look like a request that is complete.
 func (p *pipe) take(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
 	if p.readClosed {
 		return 0, io.ErrClosedPipe
 	}

@@ -1,0 +1,63 @@
+# The commands of this repository. They need Go and nothing else, except that
+# internal/interop needs curl.
+
+# Every module whose tests `make test` runs, the root first.
+MODULES := . compress dropin internal/compat internal/gentest internal/protogen \
+           internal/conntest internal/interop internal/conformance internal/buftest
+# Every module, also those without tests.
+ALL := $(MODULES) internal/tools
+
+GOTEST := go test -timeout 20m
+# With the race detector everywhere, except where the tests are about other
+# programs: there they build and run those.
+NORACE := internal/buftest internal/protogen
+
+.PHONY: help test race-off lint generate check-generated quickstart conformance fuzz tidy
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+test: ## all tests of all modules with the race detector, conformance, interoperation, quickstart
+	@set -e; for m in $(MODULES); do \
+		race=-race; for n in $(NORACE); do if [ $$m = $$n ]; then race=; fi; done; \
+		echo "== $$m: go test $$race"; start=$$(date +%s); \
+		(cd $$m && GOFLAGS=-mod=readonly $(GOTEST) $$race ./...); \
+		echo "== $$m: $$(( $$(date +%s) - start )) s"; \
+	done
+	@echo "== allocation budgets, without the race detector"
+	@go test -run 'Alloc' -count=1 .
+	@$(MAKE) --no-print-directory quickstart
+
+lint: ## gofmt, vet and staticcheck
+	@unformatted=$$(gofmt -l .); \
+		if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
+	@cd internal/tools && go build -o ../../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	@set -e; for m in $(MODULES); do \
+		echo "== $$m: vet, staticcheck"; \
+		(cd $$m && go vet ./... && $(CURDIR)/bin/staticcheck ./...); \
+	done
+
+generate: ## everything that is generated: schemas, the drop-in
+	cd internal/protogen && go run . -all
+	go run ./internal/dropingen
+
+check-generated: ## fail if generate would change anything, in a copy of the tree
+	@set -e; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
+		tar --exclude=./.git --exclude=./bin -cf - . | tar -xf - -C "$$copy"; \
+		$(MAKE) --no-print-directory -C "$$copy" generate; \
+		diff -r -x .git -x bin . "$$copy" || { echo "generated files are not up to date: run make generate"; exit 1; }
+
+quickstart: ## the example: from a schema to calls
+	go run ./examples/quickstart
+
+conformance: ## connectrpc.com/conformance in both modes, with its report
+	cd internal/conformance && go test -count=1 -v ./...
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz test of the root package for FUZZTIME
+	@set -e; for f in $$(go test -list '^Fuzz' . | grep '^Fuzz'); do \
+		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
+	done
+
+tidy: ## go mod tidy in every module
+	@set -e; for m in $(ALL); do (cd $$m && go mod tidy); done
