@@ -23,7 +23,13 @@ type buffer struct {
 	data []byte
 }
 
-var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, bufferSize)} }}
+// bufferPool is a sync.Pool, or in tests one that watches its users.
+type bufferPool interface {
+	Get() any
+	Put(any)
+}
+
+var buffers bufferPool = &sync.Pool{New: func() any { return &buffer{make([]byte, 0, bufferSize)} }}
 
 // newBuffer returns an empty buffer.
 func newBuffer() *buffer {

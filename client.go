@@ -98,7 +98,13 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any) (*c
 	if err != nil {
 		return nil, err
 	}
-	return conn, receiveOnly(conn, msg, c.initialize)
+	if err := receiveOnly(conn, msg, c.initialize); err != nil {
+		return nil, err
+	}
+	if info != nil {
+		conn.ResponseTrailer() // made now, so that the response and the call information share it
+	}
+	return conn, nil
 }
 
 // CallServerStream calls a procedure that takes one message and returns a

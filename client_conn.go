@@ -146,10 +146,12 @@ func (c *clientConn) start() {
 }
 
 // sendOnly sends a request of one message and waits for the response headers.
-// What fails from then on is for Receive to tell.
 func (c *clientConn) sendOnly(msg any) error {
 	if c.sent {
 		return errorf(CodeInternal, "send: %s takes one message", c.spec.Procedure)
+	}
+	if err := c.parent.Err(); err != nil {
+		return fault(c.parent, err, CodeCanceled)
 	}
 	if msg == nil {
 		return nil // the headers go with the message
@@ -174,7 +176,10 @@ func (c *clientConn) sendOnly(msg any) error {
 		b.free()
 	}
 	c.exchange(r)
-	return nil
+	if err := c.parent.Err(); err != nil {
+		return fault(c.parent, err, CodeCanceled)
+	}
+	return nil // what went wrong otherwise is for Receive to tell
 }
 
 // exchange is roundTrip, but no longer than the context.
@@ -271,11 +276,11 @@ func (c *clientConn) newRequest() *http.Request {
 			r.Host = host
 		}
 		maps.DeleteFunc(h, func(key string, _ []string) bool {
-			return key != headerUserAgent && protocolOwns(key)
+			return !isUserAgent(key) && protocolOwns(key)
 		})
 	}
 	for key, values := range fixed {
-		if _, given := h[key]; !given || key != headerUserAgent {
+		if _, given := h[key]; !given || !isUserAgent(key) {
 			h[key] = values
 		}
 	}
@@ -285,12 +290,16 @@ func (c *clientConn) newRequest() *http.Request {
 	return r
 }
 
+// isUserAgent reports whether a header is what applications may say of
+// themselves.
+func isUserAgent(key string) bool { return key == headerUserAgent || key == headerXUserAgent }
+
 // roundTrip sends the request and reads the head of the response.
 func (c *clientConn) roundTrip(r *http.Request) {
 	response, err := c.config.http.Do(r)
 	switch {
 	case err != nil:
-		err = fault(c.ctx, err, CodeUnavailable)
+		err = fault(c.ctx, notEnd(err), CodeUnavailable)
 	case response == nil:
 		err = errorf(CodeInternal, "%T returned neither a response nor an error", c.config.http)
 	default:
@@ -312,6 +321,9 @@ func (c *clientConn) roundTrip(r *http.Request) {
 
 // readHead reads everything before the messages of a response.
 func (c *clientConn) readHead(response *http.Response) error {
+	if c.spec.StreamType == StreamTypeBidi && response.ProtoMajor == 1 {
+		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, response.ProtoMinor)
+	}
 	hd, err := c.openResponse(response, c.config.codec.Name())
 	if err != nil {
 		return err
@@ -417,7 +429,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 				return c.serverError(e) // the server's own word beats what the connection says
 			}
 		}
-		if errors.Is(err, io.ErrUnexpectedEOF) {
+		if err = notEnd(err); errors.Is(err, io.ErrUnexpectedEOF) {
 			return fault(c.ctx, err, CodeInternal)
 		}
 		return fault(c.ctx, err, CodeUnavailable)
@@ -437,13 +449,19 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 }
 
 // serverError returns the error that ended the call, with all metadata of the
-// response.
+// response. Once the caller gave up, its own reason is the error: what the server
+// says then may be a consequence of it.
 func (c *clientConn) serverError(e end) error {
 	c.addTrailer(e.trailer)
 	meta := e.err.Meta()
 	addHeader(meta, c.response.Header)
-	addHeader(meta, c.trailer)
-	return fault(c.ctx, e.err, CodeUnknown)
+	if !e.inHeader {
+		addHeader(meta, c.trailer)
+	}
+	if gaveUp := c.parent.Err(); gaveUp != nil && e.err.wire {
+		e.err = &Error{code: CodeOf(fault(c.parent, gaveUp, CodeCanceled)), cause: e.err, meta: meta}
+	}
+	return e.err
 }
 
 func (c *clientConn) addTrailer(trailer http.Header) {
@@ -472,8 +490,13 @@ func (c *clientConn) ResponseTrailer() http.Header {
 	return c.trailer
 }
 
-// CloseResponse ends the call. It does not wait for anybody.
+// CloseResponse ends the call. If the request is complete it first waits for the
+// response headers, no longer than the context: the call was made, and the server
+// shall see it.
 func (c *clientConn) CloseResponse() error {
+	if c.pipe != nil && c.pipe.complete() {
+		_ = c.wait()
+	}
 	c.release()
 	if c.receiving.TryLock() { // otherwise the goroutine that receives finds the call ended
 		defer c.receiving.Unlock()

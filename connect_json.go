@@ -42,7 +42,7 @@ func newWireError(e *Error) *wireError {
 		Details: make([]wireDetail, len(e.details)),
 	}
 	for i, d := range e.details {
-		w.Details[i] = wireDetail{d.Type(), base64.RawStdEncoding.EncodeToString(d.value), debugJSON(d)}
+		w.Details[i] = wireDetail{d.Type(), base64.RawStdEncoding.EncodeToString([]byte(d.value)), debugJSON(d)}
 	}
 	return w
 }
@@ -80,7 +80,7 @@ func (w *wireError) error(implied Code) *Error {
 		if !strings.Contains(typeURL, "/") {
 			typeURL = typeURLPrefix + typeURL
 		}
-		e.details = append(e.details, &ErrorDetail{typeURL, value})
+		e.details = append(e.details, &ErrorDetail{typeURL, string(value)})
 	}
 	return e
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -133,14 +132,14 @@ func (e *Error) Meta() http.Header {
 // google.golang.org/genproto holds messages that are often used.
 type ErrorDetail struct {
 	typeURL string
-	value   []byte
+	value   string // bytes that nobody can change
 }
 
 // NewErrorDetail encodes msg as a detail. An [*anypb.Any] is taken as the detail
 // itself. It fails if msg cannot be marshalled.
 func NewErrorDetail(msg proto.Message) (*ErrorDetail, error) {
 	if a, ok := msg.(*anypb.Any); ok {
-		return &ErrorDetail{a.GetTypeUrl(), slices.Clone(a.GetValue())}, nil
+		return &ErrorDetail{a.GetTypeUrl(), string(a.GetValue())}, nil
 	}
 	if msg == nil {
 		return nil, errors.New("new error detail: message is nil")
@@ -149,7 +148,7 @@ func NewErrorDetail(msg proto.Message) (*ErrorDetail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new error detail: marshal %s: %w", msg.ProtoReflect().Descriptor().FullName(), err)
 	}
-	return &ErrorDetail{typeURLPrefix + string(msg.ProtoReflect().Descriptor().FullName()), value}, nil
+	return &ErrorDetail{typeURLPrefix + string(msg.ProtoReflect().Descriptor().FullName()), string(value)}, nil
 }
 
 // Type returns the full name of the detail's message, "acme.foo.v1.Reason".
@@ -159,7 +158,7 @@ func (d *ErrorDetail) Type() string {
 
 // Bytes returns a copy of the message in Protobuf's binary format.
 func (d *ErrorDetail) Bytes() []byte {
-	return slices.Clone(d.value)
+	return []byte(d.value)
 }
 
 // Value decodes the detail into the Go type that the program registered for its
@@ -170,7 +169,7 @@ func (d *ErrorDetail) Value() (proto.Message, error) {
 		return nil, fmt.Errorf("error detail %q: %w", d.typeURL, err)
 	}
 	msg := mt.New().Interface()
-	if err := proto.Unmarshal(d.value, msg); err != nil {
+	if err := proto.Unmarshal([]byte(d.value), msg); err != nil {
 		return nil, fmt.Errorf("error detail %q: %w", d.typeURL, err)
 	}
 	return msg, nil

@@ -86,9 +86,19 @@ func fault(ctx context.Context, err error, otherwise Code) error {
 	return NewError(otherwise, err)
 }
 
+// notEnd returns an error of the transport so that it does not pass for the
+// clean end of a stream: net/http reports a connection that closed too early as
+// io.EOF, too.
+func notEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%v: %w", err, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
 // readFault is fault for an error in reading a request's body.
 func readFault(ctx context.Context, err error, proto int) error {
-	switch {
+	switch err = notEnd(err); {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fault(ctx, err, CodeInternal)
 	case proto >= 2 || disconnected(err):

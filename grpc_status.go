@@ -38,7 +38,7 @@ func appendStatus(b []byte, err *Error) []byte {
 		a = protowire.AppendString(a, d.typeURL)
 		if len(d.value) > 0 {
 			a = protowire.AppendTag(a, anyValue, protowire.BytesType)
-			a = protowire.AppendBytes(a, d.value)
+			a = protowire.AppendString(a, d.value)
 		}
 		b = protowire.AppendTag(b, statusDetails, protowire.BytesType)
 		b = protowire.AppendBytes(b, a)
@@ -64,7 +64,7 @@ func parseStatus(b []byte) (*Error, error) {
 				case anyTypeURL:
 					d.typeURL = string(bytes)
 				case anyValue:
-					d.value = append([]byte(nil), bytes...)
+					d.value = string(bytes)
 				}
 				return nil
 			})

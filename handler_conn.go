@@ -344,7 +344,7 @@ func (c *handlerConn) close(err error) {
 // finish writes the end of the call, wherever its dialect wants it. Bare says
 // that nothing was written and that the handler set no header.
 func (c *handlerConn) finish(err error, bare bool) {
-	e := end{c.outcome(err), c.trailer}
+	e := end{err: c.outcome(err), trailer: c.trailer}
 	sent := c.began || c.framed && !bare
 	w := c.encodeEnd(e, sent)
 	if c.config.sendMax > 0 && w.size() > c.config.sendMax {

@@ -56,7 +56,10 @@ func EncodeBinaryHeader(data []byte) string {
 // DecodeBinaryHeader returns the bytes of one base64 value, padded or not. A
 // header may join several values with commas: split them before.
 func DecodeBinaryHeader(data string) ([]byte, error) {
-	return base64.RawStdEncoding.DecodeString(strings.TrimRight(data, "="))
+	if strings.HasSuffix(data, "=") {
+		return base64.StdEncoding.DecodeString(data)
+	}
+	return base64.RawStdEncoding.DecodeString(data)
 }
 
 // first returns the first value of a header whose key is canonical.

@@ -29,7 +29,7 @@ func (p *packer) pack(msg any) (packed *buffer, compressed bool, err error) {
 		b.free()
 		return nil, false, errorf(CodeInternal, "marshal message: %w", err)
 	}
-	if size := len(b.data) - p.prefix(); p.compression != nil && size >= max(p.minBytes, 1) {
+	if size := len(b.data) - p.prefix(); p.compression != nil && size >= p.minBytes {
 		z := newBuffer()
 		z.data = append(z.data, make([]byte, p.prefix())...)
 		err := p.compression.compress(z, b.data[p.prefix():])

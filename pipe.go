@@ -107,6 +107,13 @@ func (p *pipe) end() {
 	signal(p.data)
 }
 
+// complete reports whether end was called.
+func (p *pipe) complete() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
 // Read returns what was written, as soon as there is something.
 func (p *pipe) Read(b []byte) (int, error) {
 	for {

@@ -29,8 +29,9 @@ type head struct {
 
 // end is what follows the messages, in Go terms. A nil err is success.
 type end struct {
-	err     *Error
-	trailer http.Header
+	err      *Error
+	trailer  http.Header
+	inHeader bool // for a client: the trailers are the response's headers
 }
 
 // wireEnd is what follows the messages, in HTTP terms.

@@ -116,7 +116,7 @@ func (connectUnary) decodeEnd(w wireEnd) end {
 	switch {
 	case w.status == http.StatusOK:
 	case w.status == http.StatusNotModified && w.get:
-		e.err = NewError(CodeUnknown, errNotModified)
+		e.err = NewWireError(CodeUnknown, errNotModified)
 	default:
 		e.err = unaryError(w)
 	}

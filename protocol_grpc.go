@@ -78,11 +78,10 @@ func (grpc) encodeEnd(e end, _ bool) wireEnd {
 // decodeEnd finds the status in the trailers, or in the headers of a response
 // that has neither trailers nor body: "Trailers-Only".
 func (grpc) decodeEnd(w wireEnd) end {
-	t := w.trailer
-	if len(t) == 0 && w.empty {
-		t = w.header
+	if len(w.trailer) == 0 && w.empty {
+		return end{grpcError(w.header), w.header, true}
 	}
-	return end{grpcError(t), w.trailer}
+	return end{err: grpcError(w.trailer), trailer: w.trailer}
 }
 
 // grpcError returns the error that trailers tell of, nil for success.
