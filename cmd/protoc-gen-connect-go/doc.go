@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Comments: our own sentences, those of the schema, and deprecation.
+
+package main
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/compiler/protogen"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// docWidth is the length of the longest line of a wrapped paragraph, without the leading slashes.
+const docWidth = 98
+
+// A doc collects the paragraphs of one comment. Its lines lack the leading slashes, and have a space in their place
+// unless they are empty.
+type doc struct {
+	lines      []string
+	deprecated bool // a paragraph of the schema says so already
+}
+
+// say adds a paragraph of ours, wrapped.
+func (d *doc) say(text string) *doc {
+	d.separate()
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > docWidth {
+			d.lines = append(d.lines, line)
+			line = ""
+		}
+		line += " " + word
+	}
+	d.lines = append(d.lines, line)
+	return d
+}
+
+// quote adds a comment of the schema, line by line. Lines start with a space, so that none becomes a directive such as
+// //go:build.
+func (d *doc) quote(comment protogen.Comments) *doc {
+	text := strings.Trim(strings.Map(printable, string(comment)), "\n")
+	if strings.TrimSpace(text) == "" {
+		return d
+	}
+	d.separate()
+	for line := range strings.SplitSeq(text, "\n") {
+		line = strings.TrimRight(line, " \t")
+		if line != "" && line[0] != ' ' && line[0] != '\t' {
+			line = " " + line
+		}
+		if strings.HasPrefix(line, " Deprecated:") {
+			d.deprecated = true
+		}
+		d.lines = append(d.lines, line)
+	}
+	return d
+}
+
+// deprecate adds the paragraph that tools look for, if there is one and the schema's author has not written it.
+func (d *doc) deprecate(paragraph string) *doc {
+	if paragraph == "" || d.deprecated {
+		return d
+	}
+	return d.say(paragraph)
+}
+
+// separate ends the paragraph before the next one.
+func (d *doc) separate() {
+	if len(d.lines) > 0 {
+		d.lines = append(d.lines, "")
+	}
+}
+
+// printable drops what a comment in Go must not have, or does not need: control characters, and the byte order mark.
+func printable(char rune) rune {
+	const byteOrderMark = '\uFEFF'
+	if unicode.IsControl(char) && char != '\n' && char != '\t' || char == byteOrderMark {
+		return -1
+	}
+	return char
+}
+
+// float writes comments of the schema that belong to no declaration.
+func (w *writer) float(comments ...protogen.Comments) {
+	for _, comment := range comments {
+		if d := new(doc).quote(comment); len(d.lines) > 0 {
+			w.doc(d)
+			w.code("")
+		}
+	}
+}
+
+// floatAll writes the comments around a declaration of the schema that has no counterpart in Go: the detached ones, and
+// if wanted those attached to it.
+func (w *writer) floatAll(location protoreflect.SourceLocation, attached bool) {
+	for _, comment := range location.LeadingDetachedComments {
+		w.float(protogen.Comments(comment))
+	}
+	if attached {
+		w.float(protogen.Comments(location.LeadingComments), protogen.Comments(location.TrailingComments))
+	}
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The plugin's own options, as they stand in protoc's --connect-go_opt or in buf.gen.yaml.
+
+package main
+
+import (
+	"fmt"
+	"go/token"
+	"strings"
+	"unicode"
+)
+
+const defaultRuntime = "github.com/seed-b7c59c10/connect"
+
+type options struct {
+	packageSuffix  string // empty: the code shares the package of the messages
+	simple         bool
+	runtimePackage string
+}
+
+func defaultOptions() options {
+	return options{packageSuffix: "connect", runtimePackage: defaultRuntime}
+}
+
+// set takes one option. Those of protogen never come here.
+func (o *options) set(name, value string) error {
+	switch name {
+	case "package_suffix":
+		if value != "" && !token.IsIdentifier(value) {
+			return fmt.Errorf("reading option package_suffix: got %q, want a Go identifier, or nothing", value)
+		}
+		o.packageSuffix = value
+	case "simple":
+		if value != "" && value != "true" && value != "false" {
+			return fmt.Errorf(`reading option simple: got %q, want "true", "false" or no value, which means true`, value)
+		}
+		o.simple = value != "false"
+	case "runtime_package":
+		if !importable(value) {
+			return fmt.Errorf("reading option runtime_package: got %q, want a Go import path like %q", value, defaultRuntime)
+		}
+		o.runtimePackage = value
+	default:
+		return fmt.Errorf("reading option %q: unknown, want package_suffix, simple, runtime_package "+
+			"or an option of protoc-gen-go", name)
+	}
+	return nil
+}
+
+// importable tells whether an import declaration may name path: the characters are those that the Go specification
+// ("Import declarations") lets a compiler exclude, and a path is neither rooted nor relative.
+func importable(path string) bool {
+	for element := range strings.SplitSeq(path, "/") {
+		if element == "" || element == "." || element == ".." {
+			return false
+		}
+	}
+	return !strings.ContainsFunc(path, func(char rune) bool {
+		return !unicode.IsGraphic(char) || unicode.IsSpace(char) || strings.ContainsRune("!\"#$%&'()*,:;<=>?[\\]^`{|}\uFFFD", char)
+	})
+}

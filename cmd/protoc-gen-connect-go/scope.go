@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Scopes: which names of a generated file are taken, and what happens when two declarations want the same.
+
+package main
+
+import (
+	"go/token"
+	"go/types"
+
+	"google.golang.org/protobuf/compiler/protogen"
+)
+
+// locals are the parameters and variables of the generated functions. No import and no declaration of a file takes one
+// of these names, so that nothing is shadowed.
+var locals = []string{
+	"baseURL", "c", "ctx", "err", "handler", "handlers", "httpClient", "methods", "ok", "opts", "r", "req", "res",
+	"stream", "svc", "unknown", "w",
+}
+
+// A scope is a set of names that are taken.
+type scope map[string]bool
+
+// newFileScope returns the scope of a file in which nothing is declared yet.
+func newFileScope() scope {
+	s := scope{}
+	for _, name := range types.Universe.Names() {
+		s[name] = true
+	}
+	for _, name := range locals {
+		s[name] = true
+	}
+	return s
+}
+
+// claim takes a name, with underscores appended until it is free, as protoc-gen-go does. Keywords are never free.
+func (s scope) claim(name string) string {
+	for s[name] || token.IsKeyword(name) {
+		name += "_"
+	}
+	s[name] = true
+	return name
+}
+
+// claimMessages takes the names that protoc-gen-go gives to the messages and enums of a schema.
+func (s scope) claimMessages(messages []*protogen.Message, enums []*protogen.Enum) {
+	for _, enum := range enums {
+		s[enum.GoIdent.GoName] = true
+	}
+	for _, message := range messages {
+		s[message.GoIdent.GoName] = true
+		s.claimMessages(message.Messages, message.Enums)
+	}
+}

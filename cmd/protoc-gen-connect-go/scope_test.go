@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Names: clashes, and the variables of the generated functions.
+
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/compiler/protogen"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/pluginpb"
+)
+
+func TestClaim(t *testing.T) {
+	s := newFileScope()
+	for _, test := range []struct{ name, want string }{
+		{"Ping", "Ping"},
+		{"Ping", "Ping_"},
+		{"Ping", "Ping__"},
+		{"Ping_", "Ping___"},
+		{"func", "func_"},
+		{"error", "error_"},
+		{"httpClient", "httpClient_"},
+		{"svc", "svc_"},
+	} {
+		if got := s.claim(test.name); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+// TestLocals generates code for every kind of method, and checks that locals lists what its functions declare: a name
+// that is missing there could be shadowed by an import.
+func TestLocals(t *testing.T) {
+	declared := map[string]bool{}
+	for _, parameter := range []string{"", "simple", "runtime_package=example.com/other"} {
+		source := generateAll(t, parameter)
+		file, err := parser.ParseFile(token.NewFileSet(), "all.connect.go", source, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		declare := func(expressions ...ast.Expr) {
+			for _, expression := range expressions {
+				if name, ok := expression.(*ast.Ident); ok {
+					declared[name.Name] = true
+				}
+			}
+		}
+		fields := func(list *ast.FieldList) {
+			for _, field := range list.List {
+				for _, name := range field.Names {
+					declare(name)
+				}
+			}
+		}
+		for _, declaration := range file.Decls {
+			function, ok := declaration.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if function.Recv != nil {
+				fields(function.Recv)
+			}
+			ast.Inspect(function, func(node ast.Node) bool {
+				switch node := node.(type) {
+				case *ast.FuncType:
+					fields(node.Params)
+				case *ast.AssignStmt:
+					if node.Tok == token.DEFINE {
+						declare(node.Lhs...)
+					}
+				case *ast.RangeStmt, *ast.ValueSpec:
+					t.Errorf("generated code: got a %T, want this test to know it", node)
+				}
+				return true
+			})
+		}
+	}
+	for name := range declared {
+		if !slices.Contains(locals, name) {
+			t.Errorf("the generated functions declare %s: want it in locals", name)
+		}
+	}
+	for _, name := range locals {
+		if !declared[name] {
+			t.Errorf("locals lists %s: want a generated function that declares it", name)
+		}
+	}
+}
+
+// generateAll returns the code for a service with a method of each kind.
+func generateAll(t *testing.T, parameter string) string {
+	t.Helper()
+	service := &descriptorpb.ServiceDescriptorProto{Name: proto.String("All")}
+	for n := range 4 {
+		service.Method = append(service.Method, &descriptorpb.MethodDescriptorProto{
+			Name:            proto.String("Method" + strconv.Itoa(n)),
+			InputType:       proto.String(".all.Empty"),
+			OutputType:      proto.String(".all.Empty"),
+			ClientStreaming: proto.Bool(n&1 != 0),
+			ServerStreaming: proto.Bool(n&2 != 0),
+		})
+	}
+	options := defaultOptions()
+	plugin, err := protogen.Options{ParamFunc: options.set}.New(&pluginpb.CodeGeneratorRequest{
+		FileToGenerate: []string{"all.proto"},
+		Parameter:      proto.String(parameter),
+		ProtoFile: []*descriptorpb.FileDescriptorProto{{
+			Name:        proto.String("all.proto"),
+			Package:     proto.String("all"),
+			Syntax:      proto.String("proto3"),
+			Options:     &descriptorpb.FileOptions{GoPackage: proto.String("example.com/all")},
+			MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("Empty")}},
+			Service:     []*descriptorpb.ServiceDescriptorProto{service},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	generate(plugin, options)
+	response := plugin.Response()
+	if response.Error != nil || len(response.File) != 1 {
+		t.Fatalf("got %d files and error %q, want one file", len(response.File), response.GetError())
+	}
+	content := response.File[0].GetContent()
+	if strings.Contains(content, "$") {
+		t.Errorf("code: got a '$' in it:\n%s", content)
+	}
+	return content
+}

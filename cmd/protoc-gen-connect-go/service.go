@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Services and methods of a schema: the names of what is generated for them, and the facts that shape it.
+
+package main
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/compiler/protogen"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+)
+
+// A service is a service of the schema, and the names of what is generated for it.
+type service struct {
+	*protogen.Service
+	methods []method
+	names   vars
+}
+
+// A method is a method of the schema, and the names of what is generated for it.
+type method struct {
+	*protogen.Method
+	names vars
+}
+
+// newService claims the names of a service and its methods. They are those that connect-go's plugin gives, so that code
+// which is generated anew fits the programs that use it; only names that clash, with which that code does not compile,
+// are our own choice.
+func newService(file scope, s *protogen.Service) service {
+	base := s.GoName
+	named := service{Service: s, names: vars{
+		"FullService":   string(s.Desc.FullName()),
+		"ProtoService":  string(s.Desc.Name()),
+		"Name":          file.claim(string(s.Desc.Name()) + "Name"),
+		"Client":        file.claim(base + "Client"),
+		"NewClient":     file.claim("New" + base + "Client"),
+		"Handler":       file.claim(base + "Handler"),
+		"NewHandler":    file.claim("New" + base + "Handler"),
+		"Unimplemented": file.claim("Unimplemented" + base + "Handler"),
+		"client":        file.claim(lowerFirst(base) + "Client"),
+	}}
+	methods := scope{}
+	for _, m := range s.Methods {
+		name := methods.claim(m.GoName)
+		named.methods = append(named.methods, method{Method: m, names: vars{
+			"Method":      name,
+			"ProtoMethod": string(m.Desc.Name()),
+			"FullMethod":  string(m.Desc.FullName()),
+			"Procedure":   file.claim(base + name + "Procedure"),
+			"field":       lowerFirst(name) + "Client",
+		}})
+	}
+	return named
+}
+
+func lowerFirst(name string) string {
+	return strings.ToLower(name[:1]) + name[1:]
+}
+
+// deprecation returns the paragraph for a service that is marked as deprecated, and "" for others.
+func (s service) deprecation() string {
+	return deprecation(s.Desc)
+}
+
+// deprecation is the same for a method.
+func (m method) deprecation() string {
+	return deprecation(m.Desc)
+}
+
+func deprecation(d protoreflect.Descriptor) string {
+	options, ok := d.Options().(interface{ GetDeprecated() bool })
+	if !ok || !options.GetDeprecated() {
+		return ""
+	}
+	return "Deprecated: the schema marks " + string(d.FullName()) + " as deprecated."
+}
+
+// idempotency returns the runtime's constant for the level of a method, and "" if the schema says nothing.
+func (m method) idempotency() string {
+	options, _ := m.Desc.Options().(*descriptorpb.MethodOptions)
+	switch options.GetIdempotencyLevel() {
+	case descriptorpb.MethodOptions_NO_SIDE_EFFECTS:
+		return "IdempotencyNoSideEffects"
+	case descriptorpb.MethodOptions_IDEMPOTENT:
+		return "IdempotencyIdempotent"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The writer: Go source with $names in it goes in, Go source comes out.
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+)
+
+// vars says what each $name in a text stands for. A value is taken as it is, so a '$' in it stays.
+type vars map[string]string
+
+// A writer appends source to a buffer that it shares with the writers derived from it.
+type writer struct {
+	out  *bytes.Buffer
+	vars vars
+}
+
+func newWriter() *writer {
+	return &writer{out: new(bytes.Buffer)}
+}
+
+// with derives a writer for an inner scope, which knows more names or knows them differently.
+func (w *writer) with(inner vars) *writer {
+	merged := maps.Clone(w.vars)
+	if merged == nil {
+		merged = vars{}
+	}
+	maps.Copy(merged, inner)
+	return &writer{out: w.out, vars: merged}
+}
+
+// code writes a text of one or more lines.
+func (w *writer) code(text string) {
+	w.out.WriteString(w.expand(text))
+	w.out.WriteByte('\n')
+}
+
+// doc writes a comment, and nothing for an empty one.
+func (w *writer) doc(d *doc) {
+	for _, line := range d.lines {
+		w.out.WriteString("//")
+		w.out.WriteString(line)
+		w.out.WriteByte('\n')
+	}
+}
+
+// say writes a comment of one paragraph.
+func (w *writer) say(text string) {
+	w.doc(new(doc).say(w.expand(text)))
+}
+
+// expand replaces every $name. A name that nobody defined is a mistake in this program.
+func (w *writer) expand(text string) string {
+	return os.Expand(text, func(name string) string {
+		value, ok := w.vars[name]
+		if !ok {
+			panic(fmt.Sprintf("expanding %q: no value for $%s", text, name))
+		}
+		return value
+	})
+}
