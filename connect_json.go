@@ -116,8 +116,10 @@ func unmarshalEndStream(data []byte) (end, error) {
 	}
 	e := end{trailer: make(http.Header, len(w.Metadata))}
 	for key, values := range w.Metadata {
-		key = http.CanonicalHeaderKey(key)
-		e.trailer[key] = append(e.trailer[key], values...)
+		if len(values) > 0 {
+			key = http.CanonicalHeaderKey(key)
+			e.trailer[key] = append(e.trailer[key], values...)
+		}
 	}
 	if w.Error != nil {
 		e.err = w.Error.error(CodeUnknown)

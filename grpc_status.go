@@ -118,12 +118,15 @@ func messageError(message string) error {
 	return errors.New(message)
 }
 
-// encodeMessage percent-encodes all but printable ASCII. [gRPC PROTOCOL-HTTP2,
-// "Percent-Encoded"]
+// encodeMessage percent-encodes all but printable ASCII, and spaces at either
+// end, which HTTP would trim. [gRPC PROTOCOL-HTTP2, "Percent-Encoded"]
 func encodeMessage(message string) string {
-	plain := func(c byte) bool { return ' ' <= c && c <= '~' && c != '%' }
+	plain := func(i int) bool {
+		c := message[i]
+		return ' ' < c && c <= '~' && c != '%' || c == ' ' && 0 < i && i < len(message)-1
+	}
 	i := 0
-	for i < len(message) && plain(message[i]) {
+	for i < len(message) && plain(i) {
 		i++
 	}
 	if i == len(message) {
@@ -134,7 +137,7 @@ func encodeMessage(message string) string {
 	b.Grow(len(message) + 16)
 	b.WriteString(message[:i])
 	for ; i < len(message); i++ {
-		if c := message[i]; plain(c) {
+		if c := message[i]; plain(i) {
 			b.WriteByte(c)
 		} else {
 			b.Write([]byte{'%', hex[c>>4], hex[c&0xf]})

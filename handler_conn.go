@@ -399,6 +399,9 @@ func (c *handlerConn) outcome(err error) *Error {
 		return nil
 	}
 	if e, ok := asError(err); ok {
+		if e.code == 0 { // of a program that did not set it: it must not pass for success
+			return &Error{CodeUnknown, e.cause, e.details, e.meta, e.wire}
+		}
 		return e
 	}
 	e, _ := asError(fault(context.Background(), err, CodeUnknown))

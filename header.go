@@ -101,3 +101,16 @@ func addHeader(into, from http.Header) {
 		}
 	}
 }
+
+// isToken reports whether s may be the name of a header. [RFC 9110, section
+// 5.6.2]
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alphanumeric && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}

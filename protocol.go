@@ -192,15 +192,20 @@ func (e end) minimal() end {
 	return end{err: &Error{code: e.err.code, cause: e.err.cause}}
 }
 
-// metadata returns the trailers with what of the error's metadata may travel.
-// An error that came from another server keeps its metadata to itself.
+// metadata returns the trailers with what of the error's metadata may travel,
+// without what the protocols own: a proxy may have copied that. An error that
+// came from another server keeps its metadata to itself.
 func (e end) metadata() http.Header {
-	if e.err == nil || len(e.err.meta) == 0 || e.err.wire {
-		return e.trailer
+	var meta http.Header
+	if e.err != nil && !e.err.wire {
+		meta = e.err.meta
 	}
-	merged := make(http.Header, len(e.trailer)+len(e.err.meta))
-	addHeader(merged, e.trailer)
-	addMetadata(merged, e.err.meta)
+	if len(e.trailer)+len(meta) == 0 {
+		return nil
+	}
+	merged := make(http.Header, len(e.trailer)+len(meta))
+	addMetadata(merged, e.trailer)
+	addMetadata(merged, meta)
 	return merged
 }
 

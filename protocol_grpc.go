@@ -8,6 +8,7 @@ package connect
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -58,10 +59,9 @@ func (grpc) encodeEnd(e end, _ bool) wireEnd {
 	if e.err == nil && len(e.trailer) == 0 {
 		return wireEnd{trailer: grpcSucceeded}
 	}
-	metadata := e.metadata()
-	t := make(http.Header, len(metadata)+3)
-	for key, values := range metadata {
-		t[key] = values
+	t := e.metadata()
+	if t == nil {
+		t = make(http.Header, 3)
 	}
 	if e.err == nil {
 		t[headerGRPCStatus] = grpcSucceeded[headerGRPCStatus]
@@ -79,9 +79,20 @@ func (grpc) encodeEnd(e end, _ bool) wireEnd {
 // that has neither trailers nor body: "Trailers-Only".
 func (grpc) decodeEnd(w wireEnd) end {
 	if len(w.trailer) == 0 && w.empty {
-		return end{grpcError(w.header), w.header, true}
+		trailer := make(http.Header, len(w.header))
+		for key, values := range w.header {
+			if !protocolOwns(key) || isStatus(key) {
+				trailer[key] = values
+			}
+		}
+		return end{grpcError(trailer), trailer, true}
 	}
 	return end{err: grpcError(w.trailer), trailer: w.trailer}
+}
+
+// isStatus reports whether a trailer is a part of the status.
+func isStatus(key string) bool {
+	return key == headerGRPCStatus || key == headerGRPCMessage || key == headerGRPCDetails
 }
 
 // grpcError returns the error that trailers tell of, nil for success.
@@ -156,18 +167,21 @@ func (p grpcWeb) decodeEnd(w wireEnd) end {
 	return p.grpc.decodeEnd(wireEnd{trailer: trailer})
 }
 
+// oneLine keeps a value from beginning lines of its own.
+var oneLine = strings.NewReplacer("\r", " ", "\n", " ")
+
 // appendTrailers appends trailers as lines of lower-case key and value, sorted.
+// Keys that are no header names are left out, as net/http leaves them out of
+// headers.
 func appendTrailers(b []byte, trailer http.Header) []byte {
-	keys := make([]string, 0, len(trailer))
-	for key := range trailer {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
+	for _, key := range slices.Sorted(maps.Keys(trailer)) {
+		if !isToken(key) {
+			continue
+		}
 		for _, value := range trailer[key] {
 			b = append(b, strings.ToLower(key)...)
 			b = append(b, ": "...)
-			b = append(b, strings.NewReplacer("\r", " ", "\n", " ").Replace(value)...)
+			b = append(b, oneLine.Replace(value)...)
 			b = append(b, "\r\n"...)
 		}
 	}
