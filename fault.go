@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"reflect"
 	"syscall"
 	"time"
 )
@@ -55,6 +56,26 @@ func (c resetCode) code() Code {
 	return CodeInternal
 }
 
+// resetOf returns the code of the stream reset that err tells of. The error of
+// golang.org/x/net/http2 has the shape, but not net/http's As method.
+func resetOf(err error) (code resetCode, ok bool) {
+	var reset resetError
+	if errors.As(err, &reset) {
+		return reset.Code, true
+	}
+	for ; err != nil; err = errors.Unwrap(err) {
+		v := reflect.ValueOf(err)
+		if v.Kind() != reflect.Struct || v.NumField() != reflect.TypeFor[resetError]().NumField() {
+			continue
+		}
+		stream, code := v.FieldByName("StreamID"), v.FieldByName("Code")
+		if stream.IsValid() && stream.Kind() == reflect.Uint32 && code.IsValid() && code.Kind() == reflect.Uint32 {
+			return resetCode(code.Uint()), true
+		}
+	}
+	return 0, false
+}
+
 // fault returns err as or in an *Error, nil for nil. An error with a code keeps
 // it; the end of ctx explains any other; what remains unknown gets the code
 // otherwise. The order of the questions is the precedence of the answers.
@@ -65,10 +86,8 @@ func fault(ctx context.Context, err error, otherwise Code) error {
 	if _, ok := asError(err); ok {
 		return err
 	}
-	var (
-		tooLarge *http.MaxBytesError
-		reset    resetError
-	)
+	var tooLarge *http.MaxBytesError
+	reset, isReset := resetOf(err)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return NewError(CodeCanceled, err)
@@ -80,8 +99,8 @@ func fault(ctx context.Context, err error, otherwise Code) error {
 		return NewError(CodeCanceled, err)
 	case errors.As(err, &tooLarge):
 		return errorf(CodeResourceExhausted, "body exceeds the %d bytes of http.MaxBytesReader: %w", tooLarge.Limit, err)
-	case errors.As(err, &reset):
-		return NewError(reset.Code.code(), err)
+	case isReset:
+		return NewError(reset.code(), err)
 	}
 	return NewError(otherwise, err)
 }

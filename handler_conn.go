@@ -8,6 +8,7 @@ package connect
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -309,8 +310,9 @@ func (c *handlerConn) begin(w wireEnd) {
 	}
 	c.began = true
 	h := c.w.Header()
-	delete(h, headerContentLength) // applications do not know them
-	delete(h, headerContentEncoding)
+	if len(h) > c.headersThen {
+		maps.DeleteFunc(h, func(key string, _ []string) bool { return describesMessages(key) })
+	}
 	c.writeHead(h, c.answer)
 	c.writeResponse(h, c.answer)
 	if c.dialect == dialectGRPC && c.r.ProtoMajor == 1 {

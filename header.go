@@ -75,12 +75,18 @@ func first(h http.Header, key string) string {
 // [Connect protocol, "Leading-Metadata"; gRPC PROTOCOL-HTTP2, "Custom-Metadata"]
 func protocolOwns(key string) bool {
 	switch key {
-	case headerContentType, headerContentLength, headerContentEncoding, headerAcceptEncoding,
-		headerHost, headerUserAgent, headerTrailer, "Date", "Transfer-Encoding", headerConnection,
-		"Keep-Alive", "Upgrade", headerTE:
+	case headerContentType, headerAcceptEncoding, headerHost, headerUserAgent, headerTrailer,
+		"Date", "Transfer-Encoding", headerConnection, "Keep-Alive", "Upgrade", headerTE:
 		return true
 	}
-	return strings.HasPrefix(key, "Grpc-") || strings.HasPrefix(key, "Connect-")
+	return describesMessages(key)
+}
+
+// describesMessages reports whether a header tells how messages are written,
+// which applications cannot know.
+func describesMessages(key string) bool {
+	return key == headerContentLength || key == headerContentEncoding ||
+		strings.HasPrefix(key, "Grpc-") || strings.HasPrefix(key, "Connect-")
 }
 
 // addMetadata appends the application's metadata in from to into. What the

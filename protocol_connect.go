@@ -87,7 +87,9 @@ func (connectUnary) readResponse(r *http.Response, codec string) error {
 func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 	w := wireEnd{header: make(http.Header, len(e.trailer))}
 	for key, values := range e.trailer {
-		w.header[trailerPrefix+key] = values
+		if !protocolOwns(key) {
+			w.header[trailerPrefix+key] = values
+		}
 	}
 	if sent || e.err == nil {
 		return w
