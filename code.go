@@ -111,7 +111,7 @@ func (c *Code) UnmarshalText(text []byte) error {
 	}
 	if digits, ok := strings.CutPrefix(string(text), "code_"); ok {
 		n, err := strconv.ParseUint(digits, 10, 32)
-		if err == nil && !Code(n).valid() {
+		if err == nil && Code(n).String() == string(text) {
 			*c = Code(n)
 			return nil
 		}

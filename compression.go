@@ -189,24 +189,24 @@ func (cs *compressions) choose(accept []string, used *compression) *compression 
 		}
 	}
 	var (
-		best     *compression
-		bestQ    float64
-		excluded []string
-		anyQ     float64
+		best  *compression
+		bestQ float64
+		named []string
+		anyQ  float64 // of those that are not named
 	)
 	for name, q := range acceptList(accept) {
-		switch c, known := cs.get(name); {
-		case q == 0:
-			excluded = append(excluded, name)
-		case name == "*":
+		if name == "*" {
 			anyQ = q
-		case known && c != nil && q > bestQ:
+			continue
+		}
+		named = append(named, name)
+		if c, known := cs.get(name); known && c != nil && q > bestQ {
 			best, bestQ = c, q
 		}
 	}
-	if best == nil && anyQ > 0 {
+	if anyQ > bestQ {
 		for _, c := range cs.all {
-			if !slices.Contains(excluded, c.name) {
+			if !slices.Contains(named, strings.ToLower(c.name)) {
 				return c
 			}
 		}

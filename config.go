@@ -147,10 +147,10 @@ func (c *config) addCodec(codec Codec) {
 // parseURL returns the URL of a procedure.
 func parseURL(raw string) (*url.URL, error) {
 	u, err := url.ParseRequestURI(raw)
-	if err == nil {
+	if err == nil && u.Opaque == "" {
 		return u, nil
 	}
-	if !strings.Contains(raw, "://") {
+	if !strings.Contains(raw, "://") { // the scheme of "localhost:8080/a" is "localhost"
 		err = fmt.Errorf("URL %q has no scheme: write http:// or https:// before the host", raw)
 	}
 	return nil, NewError(CodeUnavailable, err)

@@ -46,28 +46,21 @@ func appendStatus(b []byte, err *Error) []byte {
 	return b
 }
 
-// parseStatus is the inverse of appendStatus.
+// parseStatus is the inverse of appendStatus. As in Protobuf, fields of another
+// wire type are unknown fields.
 func parseStatus(b []byte) (*Error, error) {
 	e := &Error{wire: true}
 	var message string
-	err := eachField(b, func(number protowire.Number, varint uint64, bytes []byte) error {
-		switch number {
-		case statusCode:
-			e.code = Code(min(varint, math.MaxUint32))
-		case statusMessage:
-			message = string(bytes)
-		case statusDetails:
-			d := &ErrorDetail{}
+	err := eachField(b, func(f field) error {
+		switch {
+		case f.number == statusCode && f.wireType == protowire.VarintType:
+			e.code = Code(uint32(f.varint))
+		case f.number == statusMessage && f.wireType == protowire.BytesType:
+			message = string(f.bytes)
+		case f.number == statusDetails && f.wireType == protowire.BytesType:
+			d, err := parseAny(f.bytes)
 			e.details = append(e.details, d)
-			return eachField(bytes, func(number protowire.Number, _ uint64, bytes []byte) error {
-				switch number {
-				case anyTypeURL:
-					d.typeURL = string(bytes)
-				case anyValue:
-					d.value = string(bytes)
-				}
-				return nil
-			})
+			return err
 		}
 		return nil
 	})
@@ -78,9 +71,29 @@ func parseStatus(b []byte) (*Error, error) {
 	return e, nil
 }
 
-// eachField calls visit for each field of a message with its value, as a number
-// or as bytes. Fields of other wire types are passed over.
-func eachField(b []byte, visit func(number protowire.Number, varint uint64, bytes []byte) error) error {
+func parseAny(b []byte) (*ErrorDetail, error) {
+	d := &ErrorDetail{}
+	return d, eachField(b, func(f field) error {
+		switch {
+		case f.number == anyTypeURL && f.wireType == protowire.BytesType:
+			d.typeURL = string(f.bytes)
+		case f.number == anyValue && f.wireType == protowire.BytesType:
+			d.value = string(f.bytes)
+		}
+		return nil
+	})
+}
+
+// field is a field of a message: a number or bytes, after its wire type.
+type field struct {
+	number   protowire.Number
+	wireType protowire.Type
+	varint   uint64
+	bytes    []byte
+}
+
+// eachField calls visit for each field of a message.
+func eachField(b []byte, visit func(field) error) error {
 	for len(b) > 0 {
 		number, wireType, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -91,18 +104,14 @@ func eachField(b []byte, visit func(number protowire.Number, varint uint64, byte
 		if size < 0 {
 			return protowire.ParseError(size)
 		}
-		var varint uint64
-		var bytes []byte
+		f := field{number: number, wireType: wireType}
 		switch wireType {
 		case protowire.VarintType:
-			varint, _ = protowire.ConsumeVarint(b)
+			f.varint, _ = protowire.ConsumeVarint(b)
 		case protowire.BytesType:
-			bytes, _ = protowire.ConsumeBytes(b)
-		default:
-			b = b[size:]
-			continue
+			f.bytes, _ = protowire.ConsumeBytes(b)
 		}
-		if err := visit(number, varint, bytes); err != nil {
+		if err := visit(f); err != nil {
 			return err
 		}
 		b = b[size:]

@@ -45,6 +45,8 @@ type handlerConn struct {
 	ctx    handlerContext
 	cancel context.CancelFunc // nil unless the client set a timeout
 
+	writeLimited bool // the connection or stream has a write deadline from this call
+
 	receiving sync.Mutex
 	in        unpacker
 	received  error // what ended the reading half
@@ -132,29 +134,30 @@ func (c *handlerConn) open() (context.Context, error) {
 }
 
 // limitTime ends the call's context, and whatever waits for the client, after a
-// timeout.
+// timeout. The waits for the network cannot see the context, so net/http gets the
+// deadline, unless the server has timeouts of its own: a client must not extend
+// these. A ResponseWriter without deadlines is left as it is.
 func (c *handlerConn) limitTime(timeout time.Duration) {
 	deadline := time.Now().Add(timeout)
 	c.ctx.Context, c.cancel = context.WithDeadline(c.ctx.Context, deadline)
-	// The waits for the network cannot see the context. A ResponseWriter without
-	// deadlines is left as it is.
 	rc := http.NewResponseController(c.w)
-	_ = rc.SetReadDeadline(deadline.Add(readGrace))
-	_ = rc.SetWriteDeadline(deadline.Add(writeGrace))
+	server, ok := c.ctx.Value(http.ServerContextKey).(*http.Server)
+	if !ok || server.ReadTimeout == 0 {
+		_ = rc.SetReadDeadline(deadline.Add(readGrace)) // net/http sets it anew for each request on a connection
+	}
+	if !ok || server.WriteTimeout == 0 {
+		c.writeLimited = rc.SetWriteDeadline(deadline.Add(writeGrace)) == nil
+	}
 }
 
-// unlimitTime is the inverse of limitTime. net/http sets a read deadline anew for
-// each request on a connection, but a write deadline only where the server has a
-// timeout, which then stays shortened for this call.
+// unlimitTime is the inverse of limitTime.
 func (c *handlerConn) unlimitTime() {
-	if c.cancel == nil {
-		return
+	if c.cancel != nil {
+		c.cancel()
 	}
-	c.cancel()
-	if server, ok := c.r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
-		return
+	if c.writeLimited {
+		_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{})
 	}
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{})
 }
 
 // hasVersion reports whether a unary request tells its protocol version.
