@@ -150,7 +150,7 @@ func parseURL(raw string) (*url.URL, error) {
 	if err == nil && u.Opaque == "" {
 		return u, nil
 	}
-	if !strings.Contains(raw, "://") { // the scheme of "localhost:8080/a" is "localhost"
+	if err == nil || !strings.Contains(raw, "://") { // the scheme of "localhost:8080/a" is "localhost"
 		err = fmt.Errorf("URL %q has no scheme: write http:// or https:// before the host", raw)
 	}
 	return nil, NewError(CodeUnavailable, err)
