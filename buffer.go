@@ -38,7 +38,7 @@ func newBuffer() *buffer {
 
 // free gives the buffer back. It is a no-op for nil.
 func (b *buffer) free() {
-	if b != nil && cap(b.data) <= bufferKept {
+	if b != nil && bufferSize <= cap(b.data) && cap(b.data) <= bufferKept {
 		b.data = b.data[:0]
 		buffers.Put(b)
 	}

@@ -7,6 +7,7 @@ package connect
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math"
 )
@@ -63,17 +64,33 @@ func (p *packer) prefix() int {
 	return 0
 }
 
+// marshal appends msg to b. What a codec of the application returns is copied
+// unless it is b's own memory: the codec may keep it, and b is used again.
 func marshal(b *buffer, codec Codec, msg any) error {
-	if c, ok := codec.(appendCodec); ok {
-		data, err := c.MarshalAppend(b.data, msg)
-		if err == nil {
-			b.data = data
-		}
+	appender, ok := codec.(appendCodec)
+	if !ok {
+		data, err := codec.Marshal(msg)
+		b.data = append(b.data, data...)
 		return err
 	}
-	data, err := codec.Marshal(msg)
-	b.data = append(b.data, data...)
-	return err
+	data, err := appender.MarshalAppend(b.data, msg)
+	if err != nil {
+		return err
+	}
+	switch codec.(type) {
+	case protoCodec, jsonCodec:
+		b.data = data
+		return nil
+	}
+	if len(data) < len(b.data) {
+		return fmt.Errorf("%T.MarshalAppend returned less than it was given", codec)
+	}
+	if cap(data) > 0 && cap(b.data) > 0 && &data[:1][0] == &b.data[:1][0] {
+		b.data = data
+	} else {
+		b.data = append(b.data, data[len(b.data):]...)
+	}
+	return nil
 }
 
 // unpacker turns the bytes of one direction into messages. An unframed body is

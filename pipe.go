@@ -55,12 +55,16 @@ func (p *pipe) write(message []byte) error {
 	written := false
 	for {
 		p.mu.Lock()
+		err := p.ctx.Err()
+		if err == nil && p.readClosed {
+			err = io.EOF
+		}
 		switch {
-		case p.readClosed:
-			p.direct = nil
+		case err != nil:
+			p.direct = nil // Read copies under the lock: nobody holds the message now
 			p.mu.Unlock()
-			return io.EOF
-		case p.ended:
+			return err
+		case p.ended && !written:
 			p.mu.Unlock()
 			return errEnded
 		case written && len(p.direct) == 0:
@@ -80,10 +84,6 @@ func (p *pipe) write(message []byte) error {
 		select {
 		case <-p.room:
 		case <-p.ctx.Done():
-			p.mu.Lock()
-			p.direct = nil // Read copies under the lock: nobody holds the message now
-			p.mu.Unlock()
-			return p.ctx.Err()
 		}
 	}
 }
