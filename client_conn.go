@@ -401,6 +401,11 @@ func (c *clientConn) receive(msg any) error {
 	if err := c.wait(); err != nil {
 		return err
 	}
+	if c.spec.StreamType.serverStreams() { // whatever has arrived since
+		if err := c.parent.Err(); err != nil {
+			return fault(c.parent, err, CodeCanceled)
+		}
+	}
 	p, err := c.in.next()
 	if err == nil && !p.end && (c.framed || c.response.StatusCode == http.StatusOK) {
 		return c.in.unmarshal(p.data, msg)
