@@ -14,6 +14,7 @@ const (
 	bufferSize    = 4 << 10  // of a new buffer
 	bufferKept    = 64 << 10 // larger ones are left to the garbage collector
 	growthAtOnce  = 64 << 10 // what is allocated on the strength of a promise
+	hintMax       = 1 << 30  // what is believed of an announced length
 	emptyReadsMax = 100      // consecutive reads without data or error before giving up
 )
 
@@ -61,10 +62,12 @@ func (b *buffer) Read(p []byte) (int, error) {
 }
 
 // room makes space for at least one byte more, for as many as wanted if they
-// are few: memory is spent as data arrives, whatever a peer claims to send.
+// are few: memory is spent as data arrives, whatever a peer claims to send. What
+// arrived earns three times as much on credit.
 func (b *buffer) room(wanted int) {
 	if len(b.data) == cap(b.data) {
-		b.data = slices.Grow(b.data, max(1, min(wanted, max(growthAtOnce, len(b.data)))))
+		credit := max(growthAtOnce, 3*len(b.data))
+		b.data = slices.Grow(b.data, max(1, min(wanted, credit)))
 	}
 }
 
@@ -102,7 +105,7 @@ func (b *buffer) readAll(r io.Reader, hint, limit int) error {
 		hint = min(hint, limit)
 	}
 	for empty := 0; ; {
-		b.room(max(hint+1-len(b.data), 512))
+		b.room(max(hint+1-len(b.data), len(b.data), 512))
 		space := b.data[len(b.data):cap(b.data)]
 		if limit > 0 && len(space) > limit-len(b.data)+1 {
 			space = space[:limit-len(b.data)+1]

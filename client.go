@@ -32,12 +32,16 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 	}
 	client := &Client[Req, Res]{config: c}
 	client.unary = func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
-		msg := new(Res)
-		conn, err := c.callUnary(ctx, request, msg)
+		both := new(struct {
+			response Response[Res]
+			msg      Res
+		})
+		conn, err := c.callUnary(ctx, request, &both.msg)
 		if err != nil {
 			return nil, err
 		}
-		return &Response[Res]{Msg: msg, header: conn.response.Header, trailer: conn.trailer}, nil
+		both.response = Response[Res]{Msg: &both.msg, header: conn.response.Header, trailer: conn.trailer}
+		return &both.response, nil
 	}
 	client.stream = func(ctx context.Context, spec Spec) StreamingClientConn {
 		if err := checkCall(ctx); err != nil {

@@ -255,10 +255,12 @@ func (c *clientConn) makeGet(r *http.Request, msg any) (bool, error) {
 
 // newRequest returns the request without its body.
 func (c *clientConn) newRequest() *http.Request {
-	fixed, h := c.config.streamHead, c.RequestHeader()
-	if c.cancel == nil { // unary
+	var fixed, h http.Header
+	if c.cancel == nil { // unary: the headers of a Request stay as the caller left them
 		fixed, h = c.config.header, make(http.Header, len(c.config.header)+len(c.header)+1)
-		maps.Copy(h, c.header) // the headers of a Request stay as the caller left them
+		maps.Copy(h, c.header)
+	} else {
+		fixed, h = c.config.streamHead, c.RequestHeader()
 	}
 	c.url = *c.config.url
 	c.method = http.MethodPost
@@ -339,7 +341,7 @@ func (c *clientConn) readHead(response *http.Response) error {
 	c.in.compression = compression
 	c.in.frames.src = response.Body
 	if n := response.ContentLength; n > 0 {
-		c.in.hint = int(min(n, growthAtOnce))
+		c.in.hint = int(min(n, hintMax))
 	}
 	return nil
 }
@@ -381,18 +383,19 @@ func (c *clientConn) wait() error {
 // looks for the end of the response. What ended the response is told again by
 // every later call.
 func (c *clientConn) Receive(msg any) error {
+	return codedEnd(c.receiveNext(msg))
+}
+
+// receiveNext is Receive with a plain io.EOF at the end.
+func (c *clientConn) receiveNext(msg any) error {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	if c.received == nil {
 		c.received = c.receive(msg)
-		if c.received == nil {
-			return nil
+		if c.received != nil {
+			c.release()
+			c.free()
 		}
-		c.release()
-		c.free()
-	}
-	if c.received == io.EOF {
-		return NewError(CodeUnknown, io.EOF) // anew, as the caller may change it
 	}
 	return c.received
 }

@@ -58,6 +58,9 @@ func (p connectGet) encodeEnd(e end, sent bool) wireEnd {
 		delete(w.header, headerContentType)
 		w.status, w.body, w.hasBody = http.StatusNotModified, nil, false
 	}
+	if w.header == nil {
+		w.header = make(http.Header, 1)
+	}
 	w.header[headerVary] = append(w.header[headerVary], headerAcceptEncoding)
 	return w
 }

@@ -71,8 +71,12 @@ func NewUnaryHandler[Req, Res any](
 		call = i.WrapUnary(call)
 	}
 	return newHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
-		request := &Request[Req]{Msg: new(Req)}
-		return conn.(*handlerConn).serveUnary(ctx, request, request.Msg, call)
+		both := new(struct {
+			request Request[Req]
+			msg     Req
+		})
+		both.request.Msg = &both.msg
+		return conn.(*handlerConn).serveUnary(ctx, &both.request, &both.msg, call)
 	})
 }
 

@@ -10,7 +10,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -42,6 +41,7 @@ type handlerConn struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	peer   Peer
+	host   [1]string // the Host header's value
 	ctx    handlerContext
 	cancel context.CancelFunc // nil unless the client set a timeout
 
@@ -81,12 +81,11 @@ func (c *handlerConn) open() (context.Context, error) {
 	c.peer = Peer{Addr: c.r.RemoteAddr, Protocol: c.name}
 	if c.r.URL.RawQuery != "" {
 		c.peer.Query = c.r.URL.Query()
-	} else if c.name == ProtocolConnect {
-		c.peer.Query = url.Values{}
 	}
 	c.headersThen = len(c.w.Header())
 	if c.r.Header[headerHost] == nil {
-		c.r.Header[headerHost] = []string{c.r.Host} // net/http keeps it apart
+		c.host[0] = c.r.Host // net/http keeps it apart
+		c.r.Header[headerHost] = c.host[:]
 	}
 	c.answer = head{contentType: c.contentType, accept: c.config.compressions.accept}
 	c.in = unpacker{codec: c.codec, framed: c.framed, endFlag: c.endFlag, limit: c.config.readMax,
@@ -120,7 +119,7 @@ func (c *handlerConn) open() (context.Context, error) {
 	if c.r.Method == http.MethodGet {
 		c.in.frames.src = &buffer{data: hd.message}
 	} else if n := c.r.ContentLength; n > 0 {
-		c.in.hint = int(min(n, growthAtOnce))
+		c.in.hint = int(min(n, hintMax))
 	}
 	if c.config.spec.StreamType.serverStreams() && !canFlush(c.w) {
 		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does", c.w)
@@ -228,18 +227,26 @@ func (c *handlerConn) ResponseTrailer() http.Header {
 // what may be there instead. What ended the request is told again by every later
 // call.
 func (c *handlerConn) Receive(msg any) error {
+	return codedEnd(c.receiveNext(msg))
+}
+
+// receiveNext is Receive with a plain io.EOF at the end.
+func (c *handlerConn) receiveNext(msg any) error {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	if c.received == nil {
 		c.received = c.receive(msg)
-		if c.received == nil {
-			return nil
-		}
-	}
-	if c.received == io.EOF {
-		return NewError(CodeUnknown, io.EOF) // anew, as the caller may change it
 	}
 	return c.received
+}
+
+// codedEnd gives the end of a stream a code: anew each time, as the caller may
+// change the error.
+func codedEnd(err error) error {
+	if err == io.EOF {
+		return NewError(CodeUnknown, io.EOF)
+	}
+	return err
 }
 
 func (c *handlerConn) receive(msg any) error {
@@ -286,11 +293,11 @@ func (c *handlerConn) Send(msg any) error {
 		if compressed {
 			c.answer.encoding = c.out.compression.value
 		}
-		if len(b.data) >= lengthKnown {
-			before.header[headerContentLength] = []string{strconv.Itoa(len(b.data))}
-		}
 	}
 	c.begin(before)
+	if !c.framed && len(b.data) >= lengthKnown {
+		c.w.Header()[headerContentLength] = []string{strconv.Itoa(len(b.data))}
+	}
 	if _, err := c.w.Write(b.data); err != nil {
 		return fault(&c.ctx, err, CodeCanceled) // the client is gone
 	}
@@ -376,7 +383,7 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 	if len(w.trailer) > 0 {
 		h := c.w.Header()
 		for key, values := range w.trailer {
-			h[http.TrailerPrefix+key] = values
+			h[trailerKey(key)] = values
 		}
 	}
 }
@@ -435,8 +442,12 @@ func receiveOnly(conn interface {
 			return err
 		}
 	}
-	if err := conn.Receive(msg); err != nil {
-		return err
+	receive := conn.Receive
+	if own, ok := conn.(interface{ receiveNext(any) error }); ok {
+		receive = own.receiveNext
 	}
-	return unlessEOF(conn.Receive(msg))
+	if err := receive(msg); err != nil {
+		return codedEnd(err)
+	}
+	return unlessEOF(receive(msg))
 }

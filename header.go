@@ -89,6 +89,15 @@ func describesMessages(key string) bool {
 		strings.HasPrefix(key, "Grpc-") || strings.HasPrefix(key, "Connect-")
 }
 
+// trailerKey returns the key under which net/http takes a trailer that it has
+// not heard of before the body.
+func trailerKey(key string) string {
+	if key == headerGRPCStatus {
+		return http.TrailerPrefix + headerGRPCStatus // of every call
+	}
+	return http.TrailerPrefix + key
+}
+
 // addMetadata appends the application's metadata in from to into. What the
 // protocols own, and keys without values, stay behind.
 func addMetadata(into, from http.Header) {

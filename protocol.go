@@ -165,9 +165,13 @@ func (f *facts) checkResponse(r *http.Response, codec string) error {
 	if r.StatusCode != http.StatusOK {
 		return errorf(codeFromHTTPStatus(r.StatusCode), "HTTP status %v", statusText(r))
 	}
-	contentType := canonicalType(first(r.Header, headerContentType))
+	contentType := first(r.Header, headerContentType)
 	got, ok := f.codecOf(contentType)
-	switch {
+	if ok && got == codec {
+		return nil
+	}
+	contentType = canonicalType(contentType)
+	switch got, ok = f.codecOf(contentType); {
 	case !ok:
 		return errorf(CodeUnknown, "content type %q is not this protocol's: expected %q", contentType, f.contentType(codec))
 	case got != codec:

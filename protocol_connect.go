@@ -70,9 +70,13 @@ func (connectUnary) readResponse(r *http.Response, codec string) error {
 	if r.StatusCode != http.StatusOK {
 		return nil
 	}
-	contentType := canonicalType(first(r.Header, headerContentType))
+	contentType := first(r.Header, headerContentType)
 	got, ok := unaryFacts.codecOf(contentType)
-	switch {
+	if ok && got == codec {
+		return nil
+	}
+	contentType = canonicalType(contentType)
+	switch got, ok = unaryFacts.codecOf(contentType); {
 	case ok && got == codec, codec == codecJSON && got == codecJSONUTF:
 		return nil
 	case !ok:
@@ -85,6 +89,9 @@ func (connectUnary) readResponse(r *http.Response, codec string) error {
 // Once the message is sent nothing can follow it, so conns call encodeEnd
 // before, with sent true.
 func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
+	if sent && len(e.trailer) == 0 {
+		return wireEnd{}
+	}
 	w := wireEnd{header: make(http.Header, len(e.trailer))}
 	for key, values := range e.trailer {
 		if !protocolOwns(key) {
