@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Frames, packers and buffers: messages to bytes and back, however the bytes
+// arrive, and in how much memory.
+
+package connect
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// frame returns payload with a prefix.
+func frame(flags uint8, payload []byte) []byte {
+	b := binary.BigEndian.AppendUint32([]byte{flags}, uint32(len(payload)))
+	return append(b, payload...)
+}
+
+// chopped returns a reader that gives data in pieces of random sizes, some of
+// them empty, and its end together with the last piece or after it.
+func chopped(r *rand.Rand, data []byte) io.Reader {
+	if r.IntN(2) == 0 {
+		return iotest.DataErrReader(&choppedReader{r, data})
+	}
+	return &choppedReader{r, data}
+}
+
+type choppedReader struct {
+	r    *rand.Rand
+	data []byte
+}
+
+func (c *choppedReader) Read(p []byte) (int, error) {
+	if len(c.data) == 0 {
+		return 0, io.EOF
+	}
+	if c.r.IntN(8) == 0 {
+		return 0, nil
+	}
+	n := min(len(p), len(c.data))
+	if n > 1 && c.r.IntN(2) == 0 {
+		n = 1 + c.r.IntN(n)
+	}
+	copy(p, c.data[:n])
+	c.data = c.data[n:]
+	return n, nil
+}
+
+// randomSize returns the size of a payload: small ones mostly, and those around
+// the sizes of buffers.
+func randomSize(r *rand.Rand) int {
+	switch r.IntN(10) {
+	case 0:
+		return 0
+	case 1:
+		return bufferSize - 10 + r.IntN(20)
+	case 2:
+		return bufferKept - 10 + r.IntN(20)
+	case 3:
+		return r.IntN(3 * bufferKept)
+	}
+	return r.IntN(300)
+}
+
+func payloadOf(r *rand.Rand, size int) []byte {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+func TestFrames(t *testing.T) {
+	randomly(t, 400, func(t *testing.T, r *rand.Rand) {
+		var payloads [][]byte
+		var flags []uint8
+		var body []byte
+		for range r.IntN(8) {
+			payloads = append(payloads, payloadOf(r, randomSize(r)))
+			flags = append(flags, uint8(r.Uint32()))
+			b := append(make([]byte, prefixSize), payloads[len(payloads)-1]...)
+			putPrefix(b, flags[len(flags)-1])
+			body = append(body, b...)
+		}
+		f := frameReader{src: chopped(r, body)}
+		for i, want := range payloads {
+			gotFlags, size, err := f.prefix()
+			if err != nil || gotFlags != flags[i] || int(size) != len(want) {
+				t.Fatalf("prefix %d: got %#x, %d, %v, want %#x, %d", i, gotFlags, size, err, flags[i], len(want))
+			}
+			got, err := f.payload(int(size))
+			if err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("payload %d of %d bytes: got %d bytes, %v", i, len(want), len(got), err)
+			}
+		}
+		if !f.atEnd() {
+			t.Errorf("got more, want the end")
+		}
+		if _, _, err := f.prefix(); err != io.EOF {
+			t.Errorf("after the last frame: got %v, want %v", err, io.EOF)
+		}
+		f.free()
+		if _, _, err := f.prefix(); err != io.EOF {
+			t.Errorf("after free: got %v, want %v", err, io.EOF)
+		}
+		f.free()
+	})
+}
+
+// TestCutFrames: a body that ends within a frame never looks complete.
+// [checklist 29]
+func TestCutFrames(t *testing.T) {
+	for _, size := range []int{1, 100, bufferSize, bufferSize + 1, 2 * bufferKept} {
+		whole := frame(0, make([]byte, size))
+		for _, cut := range []int{1, 4, prefixSize, prefixSize + 1, len(whole) / 2, len(whole) - 1} {
+			if cut >= len(whole) {
+				continue
+			}
+			for name, end := range map[string]error{"end": io.EOF, "unexpected end": io.ErrUnexpectedEOF} {
+				f := frameReader{src: io.MultiReader(bytes.NewReader(whole[:cut]), iotest.ErrReader(end))}
+				_, n, err := f.prefix()
+				if err == nil {
+					_, err = f.payload(int(n))
+				}
+				if !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+					t.Errorf("%d of %d bytes, then %s: got %v, want %v", cut, len(whole), name, err, io.ErrUnexpectedEOF)
+				}
+				f.free()
+			}
+			broken := errors.New("broken")
+			f := frameReader{src: io.MultiReader(bytes.NewReader(whole[:cut]), iotest.ErrReader(broken))}
+			_, n, err := f.prefix()
+			if err == nil {
+				_, err = f.payload(int(n))
+			}
+			if !errors.Is(err, broken) {
+				t.Errorf("%d of %d bytes, then an error: got %v, want %v", cut, len(whole), err, broken)
+			}
+			f.free()
+		}
+	}
+}
+
+// stuckReader returns neither data nor an error.
+type stuckReader struct{}
+
+func (stuckReader) Read([]byte) (int, error) { return 0, nil }
+
+func TestNoProgress(t *testing.T) {
+	f := frameReader{src: stuckReader{}}
+	defer f.free()
+	if _, _, err := f.prefix(); err != io.ErrNoProgress {
+		t.Errorf("prefix: got %v, want %v", err, io.ErrNoProgress)
+	}
+	g := frameReader{src: io.MultiReader(bytes.NewReader(frame(0, make([]byte, 2*bufferSize))[:100]), stuckReader{})}
+	defer g.free()
+	if _, n, err := g.prefix(); err != nil {
+		t.Error(err)
+	} else if _, err := g.payload(int(n)); err != io.ErrNoProgress {
+		t.Errorf("payload: got %v, want %v", err, io.ErrNoProgress)
+	}
+	b := newBuffer()
+	defer b.free()
+	if err := b.readAll(stuckReader{}, 0, 0); err != io.ErrNoProgress {
+		t.Errorf("readAll: got %v, want %v", err, io.ErrNoProgress)
+	}
+}
+
+// TestPromises: memory is spent on what arrives, whatever is promised.
+func TestPromises(t *testing.T) {
+	body := append([]byte{0, 0x7f, 0xff, 0xff, 0xff}, make([]byte, 10)...)
+	got := allocated(func() {
+		u := unpacker{codec: protoCodec{}, framed: true}
+		u.frames.src = bytes.NewReader(body)
+		if _, err := u.next(); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("got %v, want %v", err, io.ErrUnexpectedEOF)
+		}
+		u.free()
+	})
+	if most := uint64(4 * growthAtOnce); got > most {
+		t.Errorf("a frame of 2 GiB with 10 bytes: got %d bytes allocated, want at most %d", got, most)
+	}
+	got = allocated(func() {
+		u := unpacker{codec: protoCodec{}, hint: growthAtOnce}
+		u.frames.src = bytes.NewReader(body)
+		if p, err := u.next(); err != nil || len(p.data) != len(body) {
+			t.Errorf("got %d bytes, %v, want %d", len(p.data), err, len(body))
+		}
+		u.free()
+	})
+	if most := uint64(4 * growthAtOnce); got > most {
+		t.Errorf("a body of 15 bytes that is announced as large: got %d bytes allocated, want at most %d", got, most)
+	}
+}
+
+// TestReadAll: a limit is exact, and the reader is not asked for more than one
+// byte beyond it.
+func TestReadAll(t *testing.T) {
+	randomly(t, 500, func(t *testing.T, r *rand.Rand) {
+		data := payloadOf(r, randomSize(r))
+		limit := max(1, len(data)-5+r.IntN(10))
+		if r.IntN(3) == 0 {
+			limit = 0
+		}
+		src := &countingReader{r: chopped(r, data)}
+		b := newBuffer()
+		defer b.free()
+		err := b.readAll(src, r.IntN(2*bufferKept), limit)
+		switch {
+		case limit > 0 && len(data) > limit:
+			if err != errTooLarge || src.n > limit+1 {
+				t.Errorf("%d bytes, limit %d: got %v after %d bytes, want %v", len(data), limit, err, src.n, errTooLarge)
+			}
+		case err != nil || !bytes.Equal(b.data, data):
+			t.Errorf("%d bytes, limit %d: got %d bytes, %v", len(data), limit, len(b.data), err)
+		}
+	})
+}
+
+type countingReader struct {
+	r io.Reader
+	n int
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += n
+	return n, err
+}
+
+// TestBufferSizes: no large buffer stays in the pool, and what comes out of it
+// is empty and has room for a prefix.
+func TestBufferSizes(t *testing.T) {
+	for _, size := range []int{0, 1, bufferSize, bufferKept, bufferKept + 1, 1 << 20} {
+		b := newBuffer()
+		if _, err := b.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		b.free()
+	}
+	(&buffer{}).free() // of a codec that returned a slice of its own
+	(&buffer{make([]byte, 3)}).free()
+	var taken []*buffer
+	for range 20 {
+		b := newBuffer()
+		if len(b.data) != 0 || cap(b.data) > bufferKept || cap(b.data) < prefixSize {
+			t.Errorf("got a buffer with %d of %d bytes", len(b.data), cap(b.data))
+		}
+		taken = append(taken, b)
+	}
+	for _, b := range taken {
+		b.free()
+	}
+	var none *buffer
+	none.free()
+}
+
+// text returns a message whose size is a little more than n bytes.
+func text(n int) *wrapperspb.StringValue { return wrapperspb.String(strings.Repeat("ab", (n+1)/2)) }
+
+func randomMessage(r *rand.Rand) proto.Message {
+	if r.IntN(3) == 0 {
+		s, err := structpb.NewStruct(map[string]any{"a": "b", "list": []any{1.5, nil, true}, "n": float64(r.IntN(100))})
+		if err != nil {
+			panic(err)
+		}
+		return s
+	}
+	return text(randomSize(r))
+}
+
+// TestPackers: what a packer writes an unpacker of the same codec and
+// compression reads, framed or not.
+func TestPackers(t *testing.T) {
+	gzip := newGzip()
+	for _, codec := range []Codec{protoCodec{}, jsonCodec{}, plainCodec{protoCodec{}}} {
+		for _, used := range []*compression{nil, gzip} {
+			for _, framed := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%T,gzip=%t,framed=%t", codec, used != nil, framed), func(t *testing.T) {
+					randomly(t, 60, func(t *testing.T, r *rand.Rand) {
+						testPacker(t, r, codec, used, framed)
+					})
+				})
+			}
+		}
+	}
+}
+
+func testPacker(t *testing.T, r *rand.Rand, codec Codec, used *compression, framed bool) {
+	p := packer{codec: codec, framed: framed, compression: used, minBytes: r.IntN(500)}
+	var body []byte
+	var sent []proto.Message
+	count := 1
+	if framed {
+		count = r.IntN(6)
+	}
+	var anyCompressed bool
+	for range count {
+		msg := randomMessage(r)
+		b, compressed, err := p.pack(msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := codec.Marshal(msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// protojson varies its white space, but not within a process.
+		if want := used != nil && len(plain) >= max(1, p.minBytes); compressed != want {
+			t.Errorf("%d bytes, minimum %d: got compressed %t, want %t", len(plain), p.minBytes, compressed, want)
+		}
+		if framed {
+			if flag := b.data[0]&flagCompressed != 0; flag != compressed {
+				t.Errorf("got flag %t, want %t", flag, compressed)
+			}
+			if size := int(binary.BigEndian.Uint32(b.data[1:])); size != len(b.data)-prefixSize {
+				t.Errorf("got size %d in the prefix, want %d", size, len(b.data)-prefixSize)
+			}
+		}
+		anyCompressed = anyCompressed || compressed
+		body = append(body, b.data...)
+		b.free()
+		sent = append(sent, msg)
+	}
+	u := unpacker{codec: codec, framed: framed, compression: used, blame: CodeInternal, hint: r.IntN(len(body) + 2)}
+	if !framed && !anyCompressed {
+		u.compression = nil // what the header tells then
+	}
+	u.frames.src = chopped(r, body)
+	defer u.free()
+	for i, want := range sent {
+		piece, err := u.next()
+		if err != nil || piece.end {
+			t.Fatalf("message %d: got %+v, %v", i, piece, err)
+		}
+		got := want.ProtoReflect().New().Interface()
+		if err := u.unmarshal(piece.data, got); err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+		if !proto.Equal(got, want) {
+			t.Errorf("message %d: got another message", i)
+		}
+	}
+	if piece, err := u.next(); err != io.EOF {
+		t.Errorf("after the last message: got %+v, %v, want %v", piece, err, io.EOF)
+	}
+}
+
+// plainCodec has none of a codec's optional methods.
+type plainCodec struct{ c Codec }
+
+func (p plainCodec) Name() string                       { return "plain" }
+func (p plainCodec) Marshal(m any) ([]byte, error)      { return p.c.Marshal(m) }
+func (p plainCodec) Unmarshal(data []byte, m any) error { return p.c.Unmarshal(data, m) }
+
+// TestPackErrors: limits are exact, and what cannot be marshalled is an error of
+// the program.
+func TestPackErrors(t *testing.T) {
+	size := proto.Size(text(1000))
+	for _, framed := range []bool{false, true} {
+		for limit, ok := range map[int]bool{0: true, size - 1: false, size: true, size + 1: true} {
+			p := packer{codec: protoCodec{}, framed: framed, limit: limit}
+			b, _, err := p.pack(text(1000))
+			if (err == nil) != ok || !ok && CodeOf(err) != CodeResourceExhausted {
+				t.Errorf("%d bytes, limit %d: got %v, want ok %t", size, limit, err, ok)
+			}
+			if err == nil {
+				b.free()
+			}
+		}
+		p := packer{codec: protoCodec{}, framed: framed, limit: 200, compression: newGzip()}
+		if b, compressed, err := p.pack(text(1000)); err != nil || !compressed {
+			t.Errorf("the limit is of the wire: got compressed %t, %v", compressed, err)
+		} else {
+			b.free()
+		}
+		if _, _, err := p.pack("no message"); CodeOf(err) != CodeInternal {
+			t.Errorf("not a message: got %v, want %v", err, CodeInternal)
+		}
+	}
+}
+
+// TestUnpackErrors holds what an unpacker makes of bad input. [checklist 16–18,
+// 25, 28–31, 34]
+func TestUnpackErrors(t *testing.T) {
+	gzip := newGzip()
+	zipped := func(data []byte) []byte {
+		b := newBuffer()
+		defer b.free()
+		if err := gzip.compress(b, data); err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Clone(b.data)
+	}
+	large := frame(0, make([]byte, 101))
+	for _, c := range []struct {
+		name     string
+		body     []byte
+		unframed bool
+		used     *compression
+		single   bool
+		want     Code // 0: as in err
+		err      error
+		messages int // before the error
+	}{
+		{name: "nothing", err: io.EOF},
+		{name: "empty message", body: frame(0, nil), messages: 1, err: io.EOF},
+		{name: "empty message, flagged", body: frame(flagCompressed, nil), used: gzip, messages: 1, err: io.EOF},
+		{name: "empty message, flagged, identity", body: frame(flagCompressed, nil), want: CodeInternal},
+		{name: "flagged, identity", body: frame(flagCompressed, []byte("abc")), want: CodeInternal},
+		{name: "flagged, not compressed", body: frame(flagCompressed, []byte("abc")), used: gzip, want: CodeDataLoss},
+		{name: "flagged, cut off", body: frame(flagCompressed, zipped([]byte("abc"))[:15]), used: gzip, want: CodeDataLoss},
+		{name: "not flagged, compression", body: frame(0, []byte("abc")), used: gzip, messages: 1, err: io.EOF},
+		{name: "limit", body: frame(0, make([]byte, 100)), messages: 1, err: io.EOF},
+		{name: "above the limit", body: large, want: CodeResourceExhausted},
+		{name: "above the limit, promised only", body: large[:prefixSize], want: CodeResourceExhausted},
+		{name: "4 GiB promised", body: []byte{0, 0xff, 0xff, 0xff, 0xff}, want: CodeResourceExhausted},
+		{name: "inflated, limit", body: frame(flagCompressed, zipped(make([]byte, 100))), used: gzip, messages: 1, err: io.EOF},
+		{name: "inflated, above the limit", body: frame(flagCompressed, zipped(make([]byte, 101))), used: gzip, want: CodeResourceExhausted},
+		{name: "second is too large", body: append(frame(0, []byte("a")), large...), messages: 1, want: CodeResourceExhausted},
+		{name: "unknown flag", body: frame(1<<3, nil), want: CodeInternal},
+		{name: "end flag of another dialect", body: frame(flagEndWeb, nil), want: CodeInternal},
+		{name: "single", body: frame(0, []byte("a")), single: true, messages: 1, err: io.EOF},
+		{name: "single, second", body: append(frame(0, []byte("a")), frame(0, []byte("b"))...), single: true, messages: 1, err: errSecondMessage},
+		{name: "single, second too large", body: append(frame(0, []byte("a")), large[:prefixSize]...), single: true, messages: 1, err: errSecondMessage},
+		{name: "cut prefix", body: []byte{0, 0, 0}, err: io.ErrUnexpectedEOF},
+		{name: "cut payload", body: frame(0, []byte("abc"))[:7], err: io.ErrUnexpectedEOF},
+
+		{name: "unframed, nothing", unframed: true, messages: 1, err: io.EOF},
+		{name: "unframed, nothing, compression", unframed: true, used: gzip, messages: 1, err: io.EOF},
+		{name: "unframed, limit", unframed: true, body: make([]byte, 100), messages: 1, err: io.EOF},
+		{name: "unframed, above the limit", unframed: true, body: make([]byte, 101), want: CodeResourceExhausted},
+		{name: "unframed, inflated, limit", unframed: true, body: zipped(make([]byte, 100)), used: gzip, messages: 1, err: io.EOF},
+		{name: "unframed, inflated, above the limit", unframed: true, body: zipped(make([]byte, 101)), used: gzip, want: CodeResourceExhausted},
+		{name: "unframed, not compressed", unframed: true, body: []byte("abc"), used: gzip, want: CodeDataLoss},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			u := unpacker{codec: protoCodec{}, framed: !c.unframed, endFlag: flagEndConnect, compression: c.used, limit: 100,
+				blame: CodeDataLoss, single: c.single}
+			u.frames.src = bytes.NewReader(c.body)
+			defer u.free()
+			for i := range c.messages {
+				if p, err := u.next(); err != nil || p.end {
+					t.Fatalf("message %d: got %+v, %v", i, p, err)
+				}
+			}
+			_, err := u.next()
+			switch {
+			case c.want != 0 && (err == nil || CodeOf(err) != c.want):
+				t.Errorf("got %v, want %v", err, c.want)
+			case c.want == 0 && !errors.Is(err, c.err):
+				t.Errorf("got %v, want %v", err, c.err)
+			case c.want != 0 && errors.Is(err, io.EOF):
+				t.Errorf("got %v, which looks like the end of the stream", err)
+			}
+		})
+	}
+	u := unpacker{codec: protoCodec{}, framed: true, endFlag: flagEndConnect, compression: gzip, limit: 100, single: true}
+	u.frames.src = bytes.NewReader(append(frame(0, []byte("a")), frame(flagEndConnect|flagCompressed, zipped([]byte("{}")))...))
+	defer u.free()
+	if _, err := u.next(); err != nil {
+		t.Error(err)
+	}
+	if p, err := u.next(); err != nil || !p.end || string(p.data) != "{}" || !u.ended {
+		t.Errorf("end frame: got %+v, %v, want {}", p, err)
+	}
+	if err := u.unmarshal([]byte{0xff}, &wrapperspb.StringValue{}); CodeOf(err) != u.blame {
+		t.Errorf("not a message: got %v, want %v", err, u.blame)
+	}
+}
+
+// TestLargeMessagesAreLeft: after a large message, small ones do not hold its
+// memory.
+func TestLargeMessagesAreLeft(t *testing.T) {
+	big := 8 * bufferKept
+	body := append(frame(0, make([]byte, big)), frame(0, make([]byte, bufferSize+1))...)
+	u := unpacker{codec: protoCodec{}, framed: true}
+	u.frames.src = bytes.NewReader(body)
+	defer u.free()
+	for range 2 {
+		if _, err := u.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := cap(u.frames.large.data); got > 2*bufferKept {
+		t.Errorf("got %d bytes held, want at most %d", got, 2*bufferKept)
+	}
+}
+
+// FuzzEnvelopes: any body ends with an error after messages within the limit,
+// the same however it is chopped, in memory that the limit bounds.
+func FuzzEnvelopes(f *testing.F) {
+	gzip := newGzip()
+	b := newBuffer()
+	if err := gzip.compress(b, make([]byte, 300)); err != nil {
+		f.Fatal(err)
+	}
+	bomb := bytes.Clone(b.data)
+	b.free()
+	f.Add([]byte(nil), uint8(0), uint64(1))
+	f.Add(frame(0, []byte("hello")), uint8(0), uint64(2))
+	f.Add(append(frame(1, bomb), frame(2, []byte("{}"))...), uint8(flagEndConnect), uint64(3))
+	f.Add(append(frame(0, nil), frame(0x80, []byte("grpc-status: 0\r\n"))...), uint8(flagEndWeb), uint64(4))
+	f.Add([]byte{0, 0xff, 0xff, 0xff, 0xff, 1, 2, 3}, uint8(0), uint64(5))
+	f.Add(frame(3, bomb[:len(bomb)-4]), uint8(flagEndConnect), uint64(6))
+	f.Add(frame(1, nil)[:4], uint8(0), uint64(7))
+	const limit = 200
+	f.Fuzz(func(t *testing.T, body []byte, endFlag uint8, seed uint64) {
+		endFlag &^= flagCompressed
+		read := func(src io.Reader) (pieces []string, err error) {
+			u := unpacker{codec: protoCodec{}, framed: true, endFlag: endFlag, compression: gzip, limit: limit, blame: CodeInvalidArgument}
+			u.frames.src = src
+			defer u.free()
+			for {
+				p, err := u.next()
+				if err != nil {
+					return pieces, err
+				}
+				if len(p.data) > limit {
+					t.Fatalf("got a message of %d bytes, want at most %d", len(p.data), limit)
+				}
+				pieces = append(pieces, fmt.Sprintf("%t %q", p.end, p.data))
+				if held := held(&u); held > 2*bufferKept {
+					t.Fatalf("got %d bytes held, want at most %d", held, 2*bufferKept)
+				}
+			}
+		}
+		whole, err := read(bytes.NewReader(body))
+		if 5*len(whole) > len(body) {
+			t.Errorf("got %d messages of %d bytes", len(whole), len(body))
+		}
+		if err == io.EOF && !complete(body) {
+			t.Errorf("%x: got the end, want an error", body)
+		}
+		if err != io.EOF && errors.Is(err, io.EOF) {
+			t.Errorf("%x: got %v, which looks like the end", body, err)
+		}
+		pieces, choppedErr := read(chopped(rand.New(rand.NewPCG(seed, 0)), body))
+		if fmt.Sprint(err) != fmt.Sprint(choppedErr) || strings.Join(whole, "\n") != strings.Join(pieces, "\n") {
+			t.Errorf("%x: got %q, %v in one piece, %q, %v in several", body, whole, err, pieces, choppedErr)
+		}
+	})
+}
+
+// complete reports whether a body consists of whole frames.
+func complete(body []byte) bool {
+	for len(body) >= prefixSize {
+		size := uint64(binary.BigEndian.Uint32(body[1:])) + prefixSize
+		if size > uint64(len(body)) {
+			return false
+		}
+		body = body[size:]
+	}
+	return len(body) == 0
+}
+
+// held returns the capacity of an unpacker's buffers.
+func held(u *unpacker) int {
+	n := 0
+	for _, b := range []*buffer{u.whole, u.inflated, u.frames.ahead, u.frames.large} {
+		if b != nil {
+			n += cap(b.data)
+		}
+	}
+	return n
+}
+
+// TestFrameLimits: sizes are unsigned; a prefix of 4 GiB is no negative number.
+// [checklist 28]
+func TestFrameLimits(t *testing.T) {
+	f := frameReader{src: bytes.NewReader([]byte{0, 0xff, 0xff, 0xff, 0xff})}
+	defer f.free()
+	if _, size, err := f.prefix(); err != nil || size != math.MaxUint32 {
+		t.Errorf("got %d, %v, want %d", size, err, uint32(math.MaxUint32))
+	}
+}
