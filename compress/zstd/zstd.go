@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package zstd adds Zstandard (RFC 8878, content coding "zstd") to clients and
+// handlers: the best ratio for its CPU time, and the choice for calls between
+// services.
+//
+// A peer may ask a decoder to keep a window of up to 8 MiB, the most that RFC
+// 9659 allows on HTTP; see [MaxWindow]. Our encoder uses 1 MiB.
+package zstd
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/compress"
+	"github.com/seed-b7c59c10/connect/compress/internal/stream"
+)
+
+// Name is the algorithm's name on the wire, for [connect.WithSendCompression].
+const Name = "zstd"
+
+const (
+	defaultLevel  = 3
+	defaultWindow = 8 << 20 // RFC 9659, section 3
+
+	// encoderWindow is what our encoder refers back to. Messages are rarely
+	// larger, and a pooled encoder holds about this much memory.
+	encoderWindow = 1 << 20
+
+	// keptWindow is the largest window whose buffer a decoder keeps for reuse.
+	keptWindow = 1 << 20
+)
+
+// A Setting changes a default of this package.
+type Setting func(*settings)
+
+type settings struct {
+	level     int
+	maxWindow int
+}
+
+// Level sets how hard to compress, on the scale of the zstd command: 1 is the
+// fastest, 3 the default, 22 the smallest output. The encoder has four steps,
+// which begin at 1, 3, 6 and 10; the levels between mean the step below them.
+// Any other level panics.
+func Level(level int) Setting {
+	if level < 1 || level > 22 {
+		panic(fmt.Sprintf("zstd: level %d, expected 1 to 22", level))
+	}
+	return func(s *settings) { s.level = level }
+}
+
+// MaxWindow sets the largest window in bytes that a peer's data may ask for:
+// the memory that one message in flight may take, whatever its size. Data that
+// asks for more is refused. The default is 8 MiB, and less than 1 KiB or more
+// than 512 MiB panics.
+func MaxWindow(bytes int) Setting {
+	if bytes < zstd.MinWindowSize || bytes > zstd.MaxWindowSize {
+		panic(fmt.Sprintf("zstd: window of %d bytes, expected %d to %d", bytes, zstd.MinWindowSize, zstd.MaxWindowSize))
+	}
+	return func(s *settings) { s.maxWindow = bytes }
+}
+
+// With makes zstd available to a client or a handler.
+func With(settings ...Setting) connect.Option {
+	return compress.With(Name,
+		func() connect.Decompressor { return NewDecompressor(settings...) },
+		func() connect.Compressor { return NewCompressor(settings...) },
+	)
+}
+
+// NewCompressor returns a compressor to Reset before use. It starts no
+// goroutine and needs no closing to be freed.
+func NewCompressor(settings ...Setting) connect.Compressor {
+	s := apply(settings)
+	enc, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(s.level)),
+		zstd.WithWindowSize(encoderWindow),
+		zstd.WithEncoderConcurrency(1),
+		zstd.WithLowerEncoderMem(true),
+		zstd.WithZeroFrames(true), // an empty message is a frame for every decoder
+	)
+	if err != nil {
+		panic("zstd: " + err.Error()) // every value is checked above
+	}
+	return stream.NewWriter(Name, enc)
+}
+
+// NewDecompressor returns a decompressor to Reset before use. It starts no
+// goroutine and needs no closing to be freed.
+func NewDecompressor(settings ...Setting) connect.Decompressor {
+	s := apply(settings)
+	return stream.NewReader(Name,
+		func(source io.Reader) (stream.Decoder, error) { return newDecoder(source, s.maxWindow) },
+		func(d stream.Decoder) bool { return d.(*decoder).large() },
+	)
+}
+
+func apply(list []Setting) settings {
+	s := settings{level: defaultLevel, maxWindow: defaultWindow}
+	for _, set := range list {
+		set(&s)
+	}
+	return s
+}
+
+// decoder watches the header of the first frame, which says how much memory
+// the decoder will allocate.
+type decoder struct {
+	*zstd.Decoder
+	source io.Reader
+	header []byte // the first bytes of the stream, up to its capacity
+}
+
+func newDecoder(source io.Reader, maxWindow int) (*decoder, error) {
+	d := &decoder{header: make([]byte, 0, zstd.HeaderMaxSize)}
+	dec, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(1), // decodes in Read, without goroutines
+		zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(uint64(maxWindow)),
+		zstd.WithDecodeBuffersBelow(0), // never decodes a buffer whole in Reset
+	)
+	if err != nil {
+		return nil, err
+	}
+	d.Decoder = dec
+	return d, d.Reset(source)
+}
+
+// Reset starts a new stream without reading from it.
+func (d *decoder) Reset(source io.Reader) error {
+	d.source, d.header = source, d.header[:0]
+	return d.Decoder.Reset((*watched)(d))
+}
+
+// large reports that the stream made the decoder allocate more than is worth
+// keeping.
+func (d *decoder) large() bool {
+	var h zstd.Header
+	if err := h.Decode(d.header); err != nil {
+		return false // nothing was decoded
+	}
+	window := h.WindowSize
+	if h.SingleSegment {
+		window = h.FrameContentSize
+	}
+	return window > keptWindow
+}
+
+// watched is the decoder's source, as the decoder reads it.
+type watched decoder
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.source.Read(p)
+	if missing := cap(w.header) - len(w.header); missing > 0 {
+		w.header = append(w.header, p[:min(n, missing)]...)
+	}
+	return n, err
+}

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package conntest tests the library from outside: the same calls in every
+// mode, which is a protocol, a codec, an HTTP version and a compression.
+package conntest

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// This file tests how the library uses its neighbours: one Write per message,
+// flushing through any middleware, and few stack frames on the way.
+
+package conntest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/seed-b7c59c10/connect"
+	conntestv1 "github.com/seed-b7c59c10/connect/internal/gen/conntest/v1"
+)
+
+// unwrapping is middleware whose ResponseWriter has only Unwrap beside the
+// three methods, as that of Caddy and others. It notes what passes.
+type unwrapping struct {
+	w      http.ResponseWriter
+	mu     *sync.Mutex
+	writes *[]int
+}
+
+func (u *unwrapping) Header() http.Header         { return u.w.Header() }
+func (u *unwrapping) WriteHeader(status int)      { u.w.WriteHeader(status) }
+func (u *unwrapping) Unwrap() http.ResponseWriter { return u.w }
+
+func (u *unwrapping) Write(p []byte) (int, error) {
+	u.mu.Lock()
+	*u.writes = append(*u.writes, len(p))
+	u.mu.Unlock()
+	return u.w.Write(p)
+}
+
+// counted serves a site whose writes are counted. The function returns the
+// lengths that were written by the last finished request.
+func (m mode) counted(t *testing.T, service handlers) (*site, func() []int) {
+	t.Helper()
+	requests := make(chan []int, 1)
+	site := m.serve(t, service, wrapped(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var writes []int
+			next.ServeHTTP(&unwrapping{w: w, mu: new(sync.Mutex), writes: &writes}, r)
+			requests <- writes
+		})
+	}))
+	return site, func() []int { return await(t, "end of the request", requests) }
+}
+
+// Every message is one Write, prefix included. What ends a call adds one at
+// most.
+func TestOneWritePerMessage(t *testing.T) {
+	const count = 3
+	run(t, func(t *testing.T, m mode) {
+		site, writes := m.counted(t, echo)
+		// Whether the end of a call is part of the body.
+		end := func(k kind) int {
+			switch {
+			case m.protocol == "grpcweb", m.protocol == "connect" && k.receivesMany():
+				return 1
+			case m.protocol == "connect" && k == clientStream: // a stream of one
+				return 1
+			}
+			return 0
+		}
+		for _, size := range []int32{0, 10, 70 << 10} {
+			if size > 10 && m.compression != "identity" {
+				continue // it would be small again
+			}
+			forKinds(t, m, func(t *testing.T, k kind) {
+				messages := 1
+				if k.receivesMany() {
+					messages = count
+				}
+				o := call(testContext(t), site.client(), k, nil, &conntestv1.Request{Count: count, Size: size})
+				wantNil(t, o.err)
+				wantEqual(t, "messages", len(o.messages), messages)
+				if got, want := writes(), messages+end(k); len(got) != want {
+					t.Fatalf("%d bytes: got %d writes of %v bytes, want %d", size, len(got), got, want)
+				}
+			})
+		}
+	})
+}
+
+// The same on the client's side: what it has for the transport is one Read.
+func TestRequestIsOnePiece(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		site := m.serve(t, echo)
+		var pieces []int
+		client := site.clientOn(doerFunc(func(r *http.Request) (*http.Response, error) {
+			r.Body = &pieceCounter{ReadCloser: r.Body, pieces: &pieces}
+			r.GetBody = nil
+			return site.httpClient().Do(r)
+		}))
+		for _, k := range []kind{unary, get, serverStream} {
+			pieces = nil
+			wantNil(t, call(testContext(t), client, k, nil, text("some text")).err)
+			if len(pieces) != 1 {
+				t.Fatalf("%s: got pieces of %v bytes, want one", k, pieces)
+			}
+		}
+	})
+}
+
+type pieceCounter struct {
+	io.ReadCloser
+	pieces *[]int
+}
+
+func (c *pieceCounter) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if n > 0 {
+		*c.pieces = append(*c.pieces, n)
+	}
+	return n, err
+}
+
+// Streams flush through middleware that has only Unwrap.
+func TestFlushThroughUnwrap(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		next := make(chan struct{})
+		site, writes := m.counted(t, everyKind(func(ctx context.Context, x *exchange) error {
+			for i := range int32(3) {
+				if err := x.send(&conntestv1.Response{Count: i}); err != nil {
+					return err
+				}
+				select {
+				case <-next:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return nil
+		}))
+		stream, err := site.client().ServerStream(testContext(t), requestOf("go"))
+		wantNil(t, err)
+		defer stream.Close()
+		for i := range int32(3) {
+			if !stream.Receive() {
+				t.Fatalf("response %d: %v", i, stream.Err())
+			}
+			wantEqual(t, "index", stream.Msg().GetCount(), i)
+			next <- struct{}{}
+		}
+		wantEqual(t, "received", stream.Receive(), false)
+		wantNil(t, stream.Err())
+		writes()
+	})
+}
+
+// deaf is a ResponseWriter that cannot flush and hides the one that can.
+type deaf struct{ w http.ResponseWriter }
+
+func (d deaf) Header() http.Header         { return d.w.Header() }
+func (d deaf) WriteHeader(status int)      { d.w.WriteHeader(status) }
+func (d deaf) Write(p []byte) (int, error) { return d.w.Write(p) }
+
+// A stream of responses needs a ResponseWriter that flushes (checklist item 11);
+// everything else does not.
+func TestResponseWriterWithoutFlush(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		site := m.serve(t, echo, wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(deaf{w}, r) })
+		}))
+		forKinds(t, m, func(t *testing.T, k kind) {
+			err := call(testContext(t), site.client(), k, nil, text("x")).err
+			if !k.receivesMany() {
+				wantNil(t, err)
+				return
+			}
+			wantCode(t, err, connect.CodeInternal)
+			if !strings.Contains(err.Error(), "Flusher") {
+				t.Fatalf("got %q, want it to name http.Flusher", err)
+			}
+		})
+	})
+}
+
+// --- stacks ---
+
+// ownFrames returns the functions of the package under test on the caller's
+// stack, and the whole stack for a failure.
+func ownFrames() (own []string, all string) {
+	pcs := make([]uintptr, 100)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	var b strings.Builder
+	for {
+		frame, more := frames.Next()
+		if strings.HasPrefix(frame.Function, "github.com/seed-b7c59c10/connect.") {
+			own = append(own, frame.Function)
+		}
+		fmt.Fprintf(&b, "%s\n\t%s:%d\n", frame.Function, frame.File, frame.Line)
+		if !more {
+			return own, b.String()
+		}
+	}
+}
+
+// frameLimit is how many functions of ours may lie between a call and its
+// transport, or between a request and its ResponseWriter, both ends included.
+const frameLimit = 6
+
+func wantFewFrames(own []string, all string) error {
+	if len(own) > frameLimit || len(own) == 0 {
+		return fmt.Errorf("got %d frames of ours, want 1 to %d:\n%s\n%s", len(own), frameLimit, strings.Join(own, "\n"), all)
+	}
+	return nil
+}
+
+// stackWriter looks at the stack of each Write.
+type stackWriter struct {
+	http.ResponseWriter
+	seen func(own []string, all string)
+}
+
+func (w stackWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w stackWriter) Write(p []byte) (int, error) {
+	w.seen(ownFrames())
+	return w.ResponseWriter.Write(p)
+}
+
+// Between CallUnary and HTTPClient.Do, and between ServeHTTP and
+// ResponseWriter.Write, there are few frames of ours.
+func TestStackDepth(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		written := make(chan error, 10)
+		site := m.serve(t, echo, wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(stackWriter{w, func(own []string, all string) {
+					written <- wantFewFrames(own, all)
+				}}, r)
+			})
+		}))
+		done := make(chan error, 1)
+		client := &http.Client{Transport: stackTransport{site.transport, func(own []string, all string) {
+			done <- wantFewFrames(own, all)
+		}}}
+		_, err := site.clientOn(client).Unary(testContext(t), requestOf("some text"))
+		wantNil(t, err)
+		wantNil(t, <-done)
+		wantNil(t, <-written)
+		// The same with an HTTP client of another type, if it is called from
+		// the caller's goroutine at all.
+		_, err = site.clientOn(doerFunc(func(r *http.Request) (*http.Response, error) {
+			done <- wantFewFrames(ownFrames())
+			return site.httpClient().Do(r)
+		})).Unary(testContext(t), requestOf("some text"))
+		wantNil(t, err)
+		wantNil(t, <-done)
+	})
+}
+
+// stackTransport looks at the stack of each request.
+type stackTransport struct {
+	http.RoundTripper
+	seen func(own []string, all string)
+}
+
+func (s stackTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.seen(ownFrames())
+	return s.RoundTripper.RoundTrip(r)
+}
+
+// --- buffering middleware ---
+
+// A ResponseWriter that fails makes Send fail, and the failure is the caller's.
+func TestWriteFails(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		broken := errors.New("the disk is full")
+		sendErrors := make(chan error, 1)
+		site := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
+			err := x.send(text2("hello"))
+			sendErrors <- err
+			return err
+		}), wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(failingWriter{w, broken}, r)
+			})
+		}))
+		_ = call(testContext(t), site.client(), serverStream, nil, text("x"))
+		err := await(t, "Send", sendErrors)
+		if !errors.Is(err, broken) {
+			t.Fatalf("got %v, want an error that wraps %v", err, broken)
+		}
+	})
+}
+
+type failingWriter struct {
+	http.ResponseWriter
+	err error
+}
+
+func (w failingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w failingWriter) Write([]byte) (int, error)   { return 0, w.err }
