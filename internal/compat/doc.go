@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package compat proves that this library can take the place of
+// connectrpc.com/connect v1.21.1, "the reference". It holds tests only:
+//
+//   - api_test.go compares the exported names and their types.
+//   - server_test.go sends the same HTTP requests to handlers built with both
+//     and compares the responses; client_test.go lets clients built with both
+//     make the same calls, compares the HTTP requests and what the callers get
+//     from the same HTTP responses.
+//   - differences_test.go lists every difference that is wanted, with its item
+//     in the protocol checklist and its reason. A difference that is not
+//     listed fails, and so does a listed one that does not occur.
+//   - ecosystem_test.go runs published test suites of modules which use
+//     connectrpc.com/connect on top of this library.
+//   - both_test.go starts a program that links both.
+//
+// Package ours drives this library. Package theirs is the same source with the
+// import path of the reference, written by copyside; genref writes what the
+// reference generates for the schema of internal/conntest.
+package compat
+
+//go:generate go run ./copyside
+//go:generate go run ./genref

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// This file runs the suite in one mode and judges what it says.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// suite is one run of the suite.
+type suite struct {
+	mode      string    // "client" or "server": what is under test
+	race      bool      // build the program under test with the race detector
+	arguments []string  // more arguments for the suite
+	out       io.Writer // receives the suite's output as it comes
+}
+
+// totals is what the suite says at its end.
+type totals struct {
+	cases, passed, failed int
+	took                  time.Duration
+}
+
+// runSuite builds the program under test and runs the suite against it. It is
+// an error if the suite fails, if a case does not pass, or if there is none.
+func runSuite(ctx context.Context, s suite) (totals, error) {
+	if s.mode != "client" && s.mode != "server" {
+		return totals{}, fmt.Errorf("mode %q, expected client or server", s.mode)
+	}
+	dir, err := os.MkdirTemp("", "conformance-")
+	if err != nil {
+		return totals{}, err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, s.mode)
+	build := exec.CommandContext(ctx, "go", "build", fmt.Sprintf("-race=%v", s.race), "-o", program, "./"+s.mode)
+	build.Stdout, build.Stderr = s.out, s.out
+	if err := build.Run(); err != nil {
+		return totals{}, fmt.Errorf("building the %s: %w", s.mode, err)
+	}
+
+	arguments := []string{"tool", "connectconformance", "--mode", s.mode, "--conf", "config.yaml", "-v"}
+	arguments = append(arguments, s.arguments...)
+	arguments = append(arguments, "--", program)
+	var said bytes.Buffer
+	run := exec.CommandContext(ctx, "go", arguments...)
+	run.Env = append(os.Environ(), "GORACE=halt_on_error=1") // a race fails the cases in flight
+	run.Stdout = io.MultiWriter(s.out, &said)
+	run.Stderr = run.Stdout
+	begin := time.Now()
+	ended := run.Run()
+	result, err := judge(said.Bytes(), ended)
+	result.took = time.Since(begin).Round(time.Second)
+	return result, err
+}
+
+// judge reads the totals in what the suite has written and weighs them with how
+// it has ended.
+func judge(said []byte, ended error) (totals, error) {
+	result, err := readTotals(said)
+	switch {
+	case err != nil:
+		return result, errors.Join(err, ended)
+	case result.failed > 0 || result.passed < result.cases:
+		return result, fmt.Errorf("%d of %d cases failed", result.cases-result.passed, result.cases)
+	case result.cases == 0:
+		return result, errors.New("no case was run")
+	case ended != nil:
+		return result, fmt.Errorf("running the suite: %w, though every case passed", ended)
+	}
+	return result, nil
+}
+
+var totalsLines = regexp.MustCompile(`(?m)^Total cases: (\d+)\n(\d+) passed, (\d+) failed$`)
+
+// readTotals finds the totals in what the suite has written.
+func readTotals(said []byte) (totals, error) {
+	found := totalsLines.FindSubmatch(said)
+	if found == nil {
+		return totals{}, errors.New("the suite ended without its totals")
+	}
+	var numbers [3]int
+	for i := range numbers {
+		n, err := strconv.Atoi(string(found[i+1]))
+		if err != nil {
+			return totals{}, fmt.Errorf("reading the suite's totals: %w", err)
+		}
+		numbers[i] = n
+	}
+	return totals{cases: numbers[0], passed: numbers[1], failed: numbers[2]}, nil
+}

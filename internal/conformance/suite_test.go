@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// This file is the suite as tests: TestServer and TestClient, which pass only
+// if every case passes and there are as many as there should be.
+
+package main
+
+import (
+	"errors"
+	"os/exec"
+	"runtime/debug"
+	"testing"
+)
+
+// What the suite of connectrpc.com/conformance v1.0.6 makes of config.yaml. A
+// smaller number means that the configuration has become narrower.
+const (
+	serverCases = 12490
+	clientCases = 15145
+)
+
+func TestServer(t *testing.T) { test(t, "server", serverCases) }
+
+func TestClient(t *testing.T) { test(t, "client", clientCases) }
+
+func test(t *testing.T, mode string, floor int) {
+	totals, err := runSuite(t.Context(), suite{mode: mode, race: underRace(), out: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d of %d cases passed in %v", totals.passed, totals.cases, totals.took)
+	if totals.passed < floor {
+		t.Errorf("got %d passed cases, want at least %d", totals.passed, floor)
+	}
+}
+
+// underRace says whether this test was built with the race detector; the
+// programs under test then are, too.
+func underRace() bool {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return false
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "-race" {
+			return setting.Value == "true"
+		}
+	}
+	return false
+}
+
+func TestReadTotals(t *testing.T) {
+	for _, test := range []struct {
+		said string
+		want totals
+		ok   bool
+	}{
+		{"Running 3 tests...\nTotal cases: 3\n2 passed, 1 failed\n", totals{cases: 3, passed: 2, failed: 1}, true},
+		{"Total cases: 0\n0 passed, 0 failed\n", totals{}, true},
+		{"", totals{}, false},
+		{"Total cases: 3\n", totals{}, false},
+		{"3 passed, 0 failed\n", totals{}, false},
+		{"FAILED: Total cases: 3\n2 passed, 0 failed\n", totals{}, false},
+	} {
+		got, err := readTotals([]byte(test.said))
+		if got != test.want || (err == nil) != test.ok {
+			t.Errorf("%q: got %+v, %v, want %+v, ok %v", test.said, got, err, test.want, test.ok)
+		}
+	}
+}
+
+// Cases that do not pass must not look like success.
+func TestJudge(t *testing.T) {
+	exit := &exec.ExitError{}
+	for name, test := range map[string]struct {
+		said   string
+		result error
+		ok     bool
+	}{
+		"all passed":         {"Total cases: 3\n3 passed, 0 failed\n", nil, true},
+		"one failed":         {"Total cases: 3\n2 passed, 1 failed\n", exit, false},
+		"one failed, exit 0": {"Total cases: 3\n2 passed, 1 failed\n", nil, false},
+		"one missing":        {"Total cases: 3\n2 passed, 0 failed\n", nil, false},
+		"no case":            {"Total cases: 0\n0 passed, 0 failed\n", nil, false},
+		"broken off":         {"Running 3 tests...\n", exit, false},
+		"silent":             {"", nil, false},
+		"failed otherwise":   {"Total cases: 3\n3 passed, 0 failed\n", errors.New("killed"), false},
+	} {
+		if _, err := judge([]byte(test.said), test.result); (err == nil) != test.ok {
+			t.Errorf("%s: got %v, want ok %v", name, err, test.ok)
+		}
+	}
+}
