@@ -39,10 +39,11 @@ lint: ## gofmt, vet and staticcheck
 		(cd $$m && go vet ./... && $(CURDIR)/bin/staticcheck ./...); \
 	done
 
-generate: ## everything that is generated: schemas, the drop-in
+generate: ## everything that is generated: schemas, golden files, the drop-in, the peer's half of compat
 	cd internal/protogen && go run . -all
 	go run ./internal/dropingen
 	cd internal/gentest && go test -count=1 -run TestGolden -rewrite .
+	cd internal/compat && go generate .
 
 check-generated: ## fail if generate would change anything, in a copy of the tree
 	@set -e; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \

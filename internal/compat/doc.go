@@ -8,11 +8,12 @@
 //     and compares the responses; client_test.go lets clients built with both
 //     make the same calls, compares the HTTP requests and what the callers get
 //     from the same HTTP responses.
-//   - differences_test.go lists every difference that is wanted, with its item
+//   - the differences files list every difference that is wanted, with its item
 //     in the protocol checklist and its reason. A difference that is not
 //     listed fails, and so does a listed one that does not occur.
 //   - ecosystem_test.go runs published test suites of modules which use
 //     connectrpc.com/connect on top of this library.
+//   - generated_test.go compares what generated code answers.
 //   - both_test.go starts a program that links both.
 //
 // Package ours drives this library. Package theirs is the same source with the

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !race
+
+// Allocation budgets: what a call costs, client and server together, net/http's
+// own share included. Raise a number only with a reason; lower it with every
+// improvement.
+
+package connect
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// allocationBudgets are the most allocations of one operation: what was measured
+// with Go 1.26, and a tenth more for other releases.
+var allocationBudgets = []struct {
+	name   string
+	budget float64
+	bench  func(t *testing.T) func() // set up; returns the operation
+}{
+	{"pack and unpack, proto, framed", 2, packAllocs(protoCodec{}, nil)},
+	{"pack and unpack, proto, gzip", 5, packAllocs(protoCodec{}, newGzip())},
+	{"grpc end, success", 0, endAllocs(dialectGRPC, nil)},
+	{"connect unary, HTTP/1.1", 99, callAllocs(false)},
+	{"connect unary, HTTP/1.1, json", 108, callAllocs(false, WithProtoJSON())},
+	{"connect unary, HTTP/1.1, gzip", 104, callAllocs(false, WithSendGzip())},
+	{"connect unary, HTTP/1.1, GET", 124, callAllocs(false, WithHTTPGet(), WithIdempotency(IdempotencyNoSideEffects))},
+	{"grpc unary, HTTP/2", 156, callAllocs(true, WithGRPC())},
+	{"grpc-web unary, HTTP/2", 147, callAllocs(true, WithGRPCWeb())},
+	{"connect unary, HTTP/2", 126, callAllocs(true)},
+	{"grpc bidi message there and back, HTTP/2", 8, bidiAllocs},
+}
+
+func TestAllocations(t *testing.T) {
+	for _, b := range allocationBudgets {
+		t.Run(b.name, func(t *testing.T) {
+			operation := b.bench(t)
+			for range 50 {
+				operation() // connections, pools, windows
+			}
+			defer debug.SetGCPercent(debug.SetGCPercent(-1)) // pools stay full
+			got := testing.AllocsPerRun(300, operation)
+			t.Logf("got %.1f allocations, budget %.0f", got, b.budget)
+			if got > b.budget {
+				t.Errorf("got %.1f allocations, want at most %.0f", got, b.budget)
+			}
+		})
+	}
+}
+
+func packAllocs(codec Codec, used *compression) func(*testing.T) func() {
+	return func(t *testing.T) func() {
+		p := packer{codec: codec, framed: true, compression: used}
+		msg, got := wrapperspb.String(strings.Repeat("abc", 100)), new(wrapperspb.StringValue)
+		src := new(bytes.Reader)
+		return func() {
+			b, _, err := p.pack(msg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.free()
+			src.Reset(b.data)
+			u := unpacker{codec: codec, framed: true, compression: used}
+			u.frames.src = src
+			defer u.free()
+			piece, err := u.next()
+			if err == nil {
+				err = u.unmarshal(piece.data, got)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func endAllocs(d *dialect, e *Error) func(*testing.T) func() {
+	return func(t *testing.T) func() {
+		return func() {
+			w := d.encodeEnd(end{err: e}, true)
+			if got := d.decodeEnd(w); got.err != nil {
+				t.Fatal(got.err)
+			}
+		}
+	}
+}
+
+// allocServer serves unary and bidi echoes, over cleartext HTTP/2 or HTTP/1.1.
+func allocServer(t *testing.T, http2 bool) (*http.Client, string) {
+	mux := http.NewServeMux()
+	mux.Handle("/test.v1.Echo/Unary", NewUnaryHandler("/test.v1.Echo/Unary",
+		func(_ context.Context, r *Request[wrapperspb.StringValue]) (*Response[wrapperspb.StringValue], error) {
+			return NewResponse(r.Msg), nil
+		}, WithIdempotency(IdempotencyNoSideEffects)))
+	mux.Handle("/test.v1.Echo/Bidi", NewBidiStreamHandler("/test.v1.Echo/Bidi",
+		func(_ context.Context, s *BidiStream[wrapperspb.StringValue, wrapperspb.StringValue]) error {
+			for {
+				msg, err := s.Receive()
+				if err != nil {
+					return unlessEOF(err)
+				}
+				if err := s.Send(msg); err != nil {
+					return err
+				}
+			}
+		}))
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!http2)
+	protocols.SetUnencryptedHTTP2(http2)
+	server := httptest.NewUnstartedServer(mux)
+	server.Config.Protocols = protocols
+	server.Start()
+	transport := &http.Transport{Protocols: protocols}
+	t.Cleanup(func() { transport.CloseIdleConnections(); server.Close() })
+	return &http.Client{Transport: transport}, server.URL
+}
+
+func callAllocs(http2 bool, options ...ClientOption) func(*testing.T) func() {
+	return func(t *testing.T) func() {
+		httpClient, url := allocServer(t, http2)
+		client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](httpClient, url+"/test.v1.Echo/Unary", options...)
+		msg := wrapperspb.String(strings.Repeat("abc", 100))
+		ctx := context.Background()
+		return func() {
+			if _, err := client.CallUnary(ctx, NewRequest(msg)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func bidiAllocs(t *testing.T) func() {
+	httpClient, url := allocServer(t, true)
+	client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](httpClient, url+"/test.v1.Echo/Bidi", WithGRPC())
+	stream := client.CallBidiStream(context.Background())
+	t.Cleanup(func() {
+		if err := stream.CloseRequest(); err != nil {
+			t.Error(err)
+		}
+		if _, err := stream.Receive(); !isEOF(err) {
+			t.Errorf("got %v, want %v", err, io.EOF)
+		}
+		_ = stream.CloseResponse()
+	})
+	msg := wrapperspb.String(strings.Repeat("abc", 100))
+	return func() {
+		if err := stream.Send(msg); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Receive(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
