@@ -404,12 +404,15 @@ func (c *clientConn) receive(msg any) error {
 	if err := c.wait(); err != nil {
 		return err
 	}
-	if c.spec.StreamType.serverStreams() { // whatever has arrived since
-		if err := c.parent.Err(); err != nil {
-			return fault(c.parent, err, CodeCanceled)
-		}
-	}
 	p, err := c.in.next()
+	// What arrived after the end of the caller's context counts for nothing, even
+	// where the context's timer is late.
+	if ended := c.parent.Err(); ended != nil {
+		return fault(c.parent, ended, CodeCanceled)
+	}
+	if expired(c.parent) {
+		return fault(c.parent, context.DeadlineExceeded, CodeDeadlineExceeded)
+	}
 	if err == nil && !p.end && (c.framed || c.response.StatusCode == http.StatusOK) {
 		return c.in.unmarshal(p.data, msg)
 	}

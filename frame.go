@@ -35,7 +35,7 @@ type frameReader struct {
 	ahead *buffer // bytes read; those before pos are consumed
 	pos   int
 	err   error // of src, told when all bytes before it are consumed
-	large *buffer
+	large *buffer // a message that does not fit ahead
 }
 
 // prefix reads the next frame's prefix. It returns io.EOF if the body ends
@@ -65,8 +65,6 @@ func (f *frameReader) payload(size int) ([]byte, error) {
 	}
 	if f.large == nil {
 		f.large = newBuffer()
-	} else if cap(f.large.data) > bufferKept {
-		f.large = &buffer{} // do not hold the memory of the largest message for the whole stream
 	}
 	b := f.large
 	b.data = append(b.data[:0], f.ahead.data[f.pos:]...)

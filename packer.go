@@ -128,6 +128,7 @@ func (u *unpacker) next() (piece, error) {
 	if !u.framed {
 		return u.body()
 	}
+	u.shrink()
 	flags, size, err := u.frames.prefix()
 	if err != nil {
 		return piece{}, err
@@ -191,8 +192,6 @@ func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
 	}
 	if u.inflated == nil {
 		u.inflated = newBuffer()
-	} else if cap(u.inflated.data) > bufferKept {
-		u.inflated = &buffer{} // as in frameReader.payload
 	}
 	u.inflated.data = u.inflated.data[:0]
 	err := u.compression.decompress(u.inflated, data, u.limit)
@@ -203,6 +202,17 @@ func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
 		return nil, NewError(u.blame, err)
 	}
 	return u.inflated.data, nil
+}
+
+// shrink drops buffers that one large message made large, so that a stream does
+// not hold them as long as it lives.
+func (u *unpacker) shrink() {
+	if u.frames.large != nil && cap(u.frames.large.data) > bufferKept {
+		u.frames.large = nil
+	}
+	if u.inflated != nil && cap(u.inflated.data) > bufferKept {
+		u.inflated = nil
+	}
 }
 
 // tooLarge tells that a message exceeds the limit; size 0 is not known exactly.

@@ -279,5 +279,8 @@ func canonicalType(contentType string) string {
 	if charset, ok := params["charset"]; ok {
 		params["charset"] = strings.ToLower(charset) // RFC 9110, section 8.3.2
 	}
-	return mime.FormatMediaType(media, params)
+	if formatted := mime.FormatMediaType(media, params); formatted != "" {
+		return formatted
+	}
+	return contentType // not every type that can be parsed can be written
 }

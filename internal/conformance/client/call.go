@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -25,7 +26,7 @@ import (
 type call struct {
 	asked  *conformancev1.ClientCompatRequest
 	client conformancev1connect.ConformanceServiceClient
-	cancel context.CancelFunc
+	ctx    *timedContext
 	result *conformancev1.ClientResponseResult
 }
 
@@ -55,25 +56,25 @@ func invoke(ctx context.Context, dials *transports, asked *conformancev1.ClientC
 	c := &call{
 		asked:  asked,
 		client: conformancev1connect.NewConformanceServiceClient(client, url, options...),
-		cancel: cancel,
+		ctx:    &timedContext{Context: ctx, cancel: cancel},
 		result: &conformancev1.ClientResponseResult{},
 	}
 	switch asked.GetMethod() {
 	case "Unary":
-		err = unary(ctx, c, c.client.Unary)
+		err = unary(c, c.client.Unary)
 	case "IdempotentUnary":
-		err = unary(ctx, c, c.client.IdempotentUnary)
+		err = unary(c, c.client.IdempotentUnary)
 	case "Unimplemented":
-		err = unary(ctx, c, func(ctx context.Context, request *connect.Request[conformancev1.UnimplementedRequest]) (*connect.Response[noPayload], error) {
+		err = unary(c, func(ctx context.Context, request *connect.Request[conformancev1.UnimplementedRequest]) (*connect.Response[noPayload], error) {
 			_, err := c.client.Unimplemented(ctx, request)
 			return connect.NewResponse(&noPayload{}), err
 		})
 	case "ClientStream":
-		err = c.clientStream(ctx)
+		err = c.clientStream()
 	case "ServerStream":
-		err = c.serverStream(ctx)
+		err = c.serverStream()
 	case "BidiStream":
-		err = c.bidiStream(ctx)
+		err = c.bidiStream()
 	default:
 		err = fmt.Errorf("unknown method %q", asked.GetMethod())
 	}
@@ -135,7 +136,6 @@ func unary[In, Out any, Request interface {
 	*Out
 	GetPayload() *conformancev1.ConformancePayload
 }](
-	ctx context.Context,
 	c *call,
 	method func(context.Context, *connect.Request[In]) (*connect.Response[Out], error),
 ) error {
@@ -146,7 +146,7 @@ func unary[In, Out any, Request interface {
 	request := connect.NewRequest(message)
 	wire.AddHeaders(request.Header(), c.asked.GetRequestHeaders())
 	defer c.cancelLater()()
-	response, err := method(ctx, request)
+	response, err := method(c.ctx, request)
 	if err != nil {
 		c.fail(err)
 		return nil
@@ -156,12 +156,12 @@ func unary[In, Out any, Request interface {
 	return nil
 }
 
-func (c *call) clientStream(ctx context.Context) error {
+func (c *call) clientStream() error {
 	messages, err := all[conformancev1.ClientStreamRequest](c.asked)
 	if err != nil {
 		return err
 	}
-	stream := c.client.ClientStream(ctx)
+	stream := c.client.ClientStream(c.ctx)
 	wire.AddHeaders(stream.RequestHeader(), c.asked.GetRequestHeaders())
 	for i, message := range messages {
 		c.delay()
@@ -171,7 +171,7 @@ func (c *call) clientStream(ctx context.Context) error {
 		}
 	}
 	if c.asked.GetCancel().GetBeforeCloseSend() != nil {
-		c.cancel()
+		c.ctx.cancel()
 	}
 	defer c.cancelLater()()
 	response, err := stream.CloseAndReceive()
@@ -184,14 +184,14 @@ func (c *call) clientStream(ctx context.Context) error {
 	return nil
 }
 
-func (c *call) serverStream(ctx context.Context) error {
+func (c *call) serverStream() error {
 	message, err := only[conformancev1.ServerStreamRequest](c.asked)
 	if err != nil {
 		return err
 	}
 	request := connect.NewRequest(message)
 	wire.AddHeaders(request.Header(), c.asked.GetRequestHeaders())
-	stream, err := c.client.ServerStream(ctx, request)
+	stream, err := c.client.ServerStream(c.ctx, request)
 	if err != nil {
 		c.fail(err)
 		return nil
@@ -206,12 +206,12 @@ func (c *call) serverStream(ctx context.Context) error {
 	return nil
 }
 
-func (c *call) bidiStream(ctx context.Context) error {
+func (c *call) bidiStream() error {
 	messages, err := all[conformancev1.BidiStreamRequest](c.asked)
 	if err != nil {
 		return err
 	}
-	stream := c.client.BidiStream(ctx)
+	stream := c.client.BidiStream(c.ctx)
 	wire.AddHeaders(stream.RequestHeader(), c.asked.GetRequestHeaders())
 
 	// receive is false after the last message.
@@ -243,7 +243,7 @@ func (c *call) bidiStream(ctx context.Context) error {
 		}
 	}
 	if c.asked.GetCancel().GetBeforeCloseSend() != nil {
-		c.cancel()
+		c.ctx.cancel()
 	}
 	_ = stream.CloseRequest()
 	c.cancelNow()
@@ -263,7 +263,7 @@ func (c *call) take(payload *conformancev1.ConformancePayload) {
 	}
 	c.result.Payloads = append(c.result.Payloads, payload)
 	if after := c.asked.GetCancel().GetAfterNumResponses(); after > 0 && int(after) == len(c.result.Payloads) {
-		c.cancel()
+		c.ctx.cancel()
 	}
 }
 
@@ -288,7 +288,9 @@ func (c *call) cancelLater() (stop func()) {
 	if !ok {
 		return func() {}
 	}
-	timer := time.AfterFunc(after, c.cancel)
+	at := time.Now().Add(after)
+	c.ctx.at.Store(&at)
+	timer := time.AfterFunc(after, c.ctx.cancel)
 	return func() { timer.Stop() }
 }
 
@@ -296,7 +298,7 @@ func (c *call) cancelLater() (stop func()) {
 func (c *call) cancelNow() {
 	if after, ok := c.cancelDelay(); ok {
 		time.Sleep(after)
-		c.cancel()
+		c.ctx.cancel()
 	}
 }
 
@@ -314,6 +316,21 @@ func (c *call) cancelDelay() (time.Duration, bool) {
 		return time.Duration(timing.AfterCloseSendMs) * time.Millisecond, true
 	}
 	return 0, false
+}
+
+// timedContext is a context that is canceled at a time. Who asks for its error
+// later than that gets it, even if the machine was too busy for the timer.
+type timedContext struct {
+	context.Context
+	cancel context.CancelFunc
+	at     atomic.Pointer[time.Time] // nil while there is none
+}
+
+func (c *timedContext) Err() error {
+	if at := c.at.Load(); at != nil && !time.Now().Before(*at) {
+		c.cancel()
+	}
+	return c.Context.Err()
 }
 
 // delay waits before a request message. The suite wants it whole, whatever
