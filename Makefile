@@ -44,6 +44,7 @@ generate: ## everything that is generated: schemas, golden files, the drop-in, t
 	go run ./internal/dropingen
 	cd internal/gentest && go test -count=1 -run TestGolden -rewrite .
 	cd internal/compat && go generate .
+	cd internal/conformance && go run . -generate
 
 check-generated: ## fail if generate would change anything, in a copy of the tree
 	@set -e; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
@@ -58,9 +59,11 @@ conformance: ## connectrpc.com/conformance in both modes, with its report
 	cd internal/conformance && go test -count=1 -v ./...
 
 FUZZTIME ?= 30s
-fuzz: ## every fuzz test of the root package for FUZZTIME
-	@set -e; for f in $$(go test -list '^Fuzz' . | grep '^Fuzz'); do \
-		go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
+fuzz: ## every fuzz test of the root package and compress for FUZZTIME
+	@set -e; for m in . compress; do cd $(CURDIR)/$$m; \
+		for f in $$(go test -list '^Fuzz' . | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
+		done; \
 	done
 
 tidy: ## go mod tidy in every module

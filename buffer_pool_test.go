@@ -8,8 +8,10 @@ package connect
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -131,7 +133,7 @@ func TestPools(t *testing.T) {
 	for _, fault := range watched.check() {
 		t.Error(fault)
 	}
-	if len(watched.freed) < watched.taken/2 || watched.taken < 500 {
+	if len(watched.freed) < watched.taken/2 || watched.taken < 200 {
 		t.Errorf("got %d of %d buffers back", len(watched.freed), watched.taken)
 	}
 }
@@ -205,7 +207,7 @@ func workload(t *testing.T) []string {
 	defer server.Close()
 
 	protocols := [][]ClientOption{nil, {WithProtoJSON()}, {WithGRPC()}, {WithGRPCWeb(), WithSendGzip()}, {WithSendGzip()}, {WithHTTPGet(), WithIdempotency(IdempotencyNoSideEffects)}}
-	const workers, calls = 4, 30
+	const workers, calls = 4, 15
 	outcomes := make([]string, workers*calls)
 	var wg sync.WaitGroup
 	for worker := range workers {
@@ -234,13 +236,7 @@ func poolError(msg *wrapperspb.StringValue) error {
 	return e
 }
 
-func hash(s string) uint32 {
-	h := uint32(2166136261)
-	for i := range len(s) {
-		h = (h ^ uint32(s[i])) * 16777619
-	}
-	return h
-}
+func hash(s string) uint32 { return crc32.ChecksumIEEE([]byte(s)) }
 
 // poolCall makes one random call and returns its outcome as a text.
 func poolCall(server *httptest.Server, procedure string, r *rand.Rand, options []ClientOption) string {
@@ -256,14 +252,11 @@ func poolCall(server *httptest.Server, procedure string, r *rand.Rand, options [
 		default:
 			size = r.IntN(9000)
 		}
-		b := make([]byte, size)
-		for i := range b {
-			b[i] = byte('a' + r.IntN(26))
-		}
+		s := hex.EncodeToString(payloadOf(r, size/2))
 		if r.IntN(6) == 0 {
-			return wrapperspb.String("!" + string(b))
+			s = "!" + s
 		}
-		return wrapperspb.String(string(b))
+		return wrapperspb.String(s)
 	}
 	kind := []string{"Unary", "Server", "Client", "Bidi"}[r.IntN(4)]
 	client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](server.Client(), server.URL+procedure+kind, append(options, WithHTTPGetMaxURLSize(4000, true))...)

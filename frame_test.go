@@ -74,12 +74,16 @@ func randomSize(r *rand.Rand) int {
 	return r.IntN(300)
 }
 
-func payloadOf(r *rand.Rand, size int) []byte {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
+// noise is what payloads are cut out of.
+var noise = func() []byte {
+	b := make([]byte, 1<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
 	return b
+}()
+
+func payloadOf(r *rand.Rand, size int) []byte {
+	from := r.IntN(len(noise) - size)
+	return bytes.Clone(noise[from : from+size])
 }
 
 func TestFrames(t *testing.T) {
@@ -481,21 +485,30 @@ func TestUnpackErrors(t *testing.T) {
 	}
 }
 
-// TestLargeMessagesAreLeft: after a large message, small ones do not hold its
-// memory.
+// TestLargeMessagesAreLeft: after a large message, others do not hold its
+// memory, whatever their sizes and whether they are compressed.
 func TestLargeMessagesAreLeft(t *testing.T) {
-	big := 8 * bufferKept
-	body := append(frame(0, make([]byte, big)), frame(0, make([]byte, bufferSize+1))...)
-	u := unpacker{codec: protoCodec{}, framed: true}
-	u.frames.src = bytes.NewReader(body)
-	defer u.free()
-	for range 2 {
-		if _, err := u.next(); err != nil {
-			t.Fatal(err)
-		}
+	gzip := newGzip()
+	big := make([]byte, 8*bufferKept)
+	zipped := newBuffer()
+	defer zipped.free()
+	if err := gzip.compress(zipped, big); err != nil {
+		t.Fatal(err)
 	}
-	if got := cap(u.frames.large.data); got > 2*bufferKept {
-		t.Errorf("got %d bytes held, want at most %d", got, 2*bufferKept)
+	for name, large := range map[string][]byte{"plain": frame(0, big), "compressed": frame(flagCompressed, zipped.data)} {
+		for _, next := range []int{0, 10, bufferSize + 1, bufferKept + 1} {
+			u := unpacker{codec: protoCodec{}, framed: true, compression: gzip}
+			u.frames.src = bytes.NewReader(append(bytes.Clone(large), frame(0, make([]byte, next))...))
+			for range 2 {
+				if _, err := u.next(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := held(&u); got > 4*bufferKept {
+				t.Errorf("%s, then %d bytes: got %d bytes held, want at most %d", name, next, got, 4*bufferKept)
+			}
+			u.free()
+		}
 	}
 }
 
@@ -550,6 +563,58 @@ func FuzzEnvelopes(f *testing.F) {
 		pieces, choppedErr := read(chopped(rand.New(rand.NewPCG(seed, 0)), body))
 		if fmt.Sprint(err) != fmt.Sprint(choppedErr) || strings.Join(whole, "\n") != strings.Join(pieces, "\n") {
 			t.Errorf("%x: got %q, %v in one piece, %q, %v in several", body, whole, err, pieces, choppedErr)
+		}
+	})
+}
+
+// FuzzBody: any unframed body is one message within the limit or an error, the
+// same however it is chopped.
+func FuzzBody(f *testing.F) {
+	gzip := newGzip()
+	for _, size := range []int{0, 1, 200, 201, 100_000} {
+		b := newBuffer()
+		if err := gzip.compress(b, make([]byte, size)); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(bytes.Clone(b.data), true, uint64(size))
+		f.Add(bytes.Clone(b.data[:len(b.data)-3]), true, uint64(size))
+		f.Add(append(bytes.Clone(b.data), "more"...), true, uint64(size))
+		b.free()
+	}
+	f.Add([]byte("plain"), false, uint64(1))
+	f.Add(make([]byte, 201), false, uint64(2))
+	const limit = 200
+	f.Fuzz(func(t *testing.T, body []byte, compressed bool, seed uint64) {
+		read := func(src io.Reader) (string, error) {
+			u := unpacker{codec: protoCodec{}, limit: limit, blame: CodeInvalidArgument}
+			if compressed {
+				u.compression = gzip
+			}
+			u.frames.src = src
+			defer u.free()
+			p, err := u.next()
+			if err != nil {
+				return "", err
+			}
+			if len(p.data) > limit || !compressed && !bytes.Equal(p.data, body) {
+				t.Errorf("%x: got %x", body, p.data)
+			}
+			message := string(p.data)
+			if _, err := u.next(); err != io.EOF {
+				t.Errorf("%x: got %v after the message, want %v", body, err, io.EOF)
+			}
+			return message, nil
+		}
+		one, err := read(bytes.NewReader(body))
+		several, choppedErr := read(chopped(rand.New(rand.NewPCG(seed, 0)), body))
+		if one != several || fmt.Sprint(err) != fmt.Sprint(choppedErr) {
+			t.Errorf("%x: got %q, %v in one piece, %q, %v in several", body, one, err, several, choppedErr)
+		}
+		if code := CodeOf(err); err != nil && code != CodeInvalidArgument && code != CodeResourceExhausted {
+			t.Errorf("%x: got %v", body, err)
+		}
+		if len(body) > limit && CodeOf(err) != CodeResourceExhausted {
+			t.Errorf("%d bytes: got %v, want %v", len(body), err, CodeResourceExhausted)
 		}
 	})
 }

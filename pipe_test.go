@@ -346,7 +346,7 @@ func TestPipeContext(t *testing.T) {
 // TestPipeIntegrity: whatever the sizes of writes and reads, the bytes are the
 // same, and writers have their messages back when write returns.
 func TestPipeIntegrity(t *testing.T) {
-	randomly(t, 100, func(t *testing.T, r *rand.Rand) {
+	randomly(t, 50, func(t *testing.T, r *rand.Rand) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		p := newPipe(ctx)

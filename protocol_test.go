@@ -543,7 +543,7 @@ func FuzzContentType(f *testing.F) {
 		"", "application/json", "Application/JSON; Charset=UTF-8", "application/grpc", "application/grpc+proto",
 		"application/grpc-web-text", "application/connect+json", "application/json; charset=latin1",
 		"application/json; q=\"\\\"\"", "application/json; x*=utf-8''%e2%82%ac", "text/plain;a=1;a=1", "a/b;=", ";",
-		"application/proto; charset=utf-8",
+		"application/proto; charset=utf-8", "%;*=utf-8''f-8'%e2%82na",
 	} {
 		f.Add(s)
 	}

@@ -77,6 +77,9 @@ func transcriptMux() *http.ServeMux {
 		res := NewResponse(wrapperspb.String(r.Msg.Value))
 		res.Header().Set("X-Header", "h")
 		res.Trailer().Set("X-Trailer", "t")
+		if r.HTTPMethod() == http.MethodGet {
+			res.Header().Set("Vary", "Cookie") // besides what the protocol adds
+		}
 		return res, nil
 	}
 	mux.Handle(transcriptUnary, NewUnaryHandler(transcriptUnary, unary, options))

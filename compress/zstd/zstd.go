@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package zstd adds Zstandard (RFC 8878, content coding "zstd") to clients and
-// handlers: the best ratio for its CPU time, and the choice for calls between
+// handlers: cheap to decompress at a good ratio, the choice for calls between
 // services.
 //
 // A peer may ask a decoder to keep a window of up to 8 MiB, the most that RFC
