@@ -94,7 +94,7 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any) (*c
 	if info != nil {
 		info.response = conn
 	}
-	err := conn.Send(request.Any())
+	err := conn.sendOnly(request.Any())
 	state.method = conn.method
 	if info != nil {
 		info.call.method = conn.method
