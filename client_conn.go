@@ -113,8 +113,8 @@ func (c *clientConn) Send(msg any) error {
 	if err := c.parent.Err(); err != nil {
 		return fault(c.parent, err, CodeCanceled)
 	}
-	c.start()
 	if msg == nil {
+		c.start()
 		return nil
 	}
 	b, _, err := c.out.pack(msg)
@@ -122,7 +122,12 @@ func (c *clientConn) Send(msg any) error {
 		return err
 	}
 	defer b.free()
-	if err := c.pipe.write(b.data); err != nil {
+	if len(b.data) > pipeBuffered {
+		c.start() // such a message waits for the one who reads
+	}
+	err = c.pipe.write(b.data)
+	c.start() // with the first message there already, so that it goes with the headers
+	if err != nil {
 		if ended := c.parent.Err(); ended != nil {
 			return fault(c.parent, ended, CodeCanceled)
 		}

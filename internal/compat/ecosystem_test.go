@@ -40,6 +40,12 @@ var foundations = []struct {
 	{"dropin", []string{"connectrpc.com/connect=%[1]s/dropin", "github.com/seed-b7c59c10/connect=%[1]s"}},
 }
 
+// referenceRuns is how often a suite may run on the reference until it passes:
+// validate's tests of streams send to a server that may have answered already,
+// and now and then the reference loses that race. On the library a suite runs
+// once.
+const referenceRuns = 5
+
 // TestEcosystem wants each suite to pass as it is: the very tests that pass on
 // the reference pass on the library in its place, by a plain replacement and
 // by the drop-in.
@@ -62,6 +68,10 @@ func TestEcosystem(t *testing.T) {
 						replaces = append(replaces, fmt.Sprintf(replace, repository))
 					}
 					result := runSuite(t, source, replaces, suite.skip)
+					for again := 1; foundation.replaces == nil && len(result.failed) > 0 && again < referenceRuns; again++ {
+						t.Logf("failed on the reference itself, run again: %q", result.failed)
+						result = runSuite(t, source, replaces, suite.skip)
+					}
 					t.Logf("%s %s on %s: %d passed, %d failed, %d skipped",
 						suite.module, suite.version, foundation.name, len(result.passed), len(result.failed), len(result.skipped))
 					if len(result.passed) == 0 || len(result.failed) > 0 || result.err != nil {
