@@ -328,12 +328,12 @@ func (c *clientConn) roundTrip(r *http.Request) {
 
 // readHead reads everything before the messages of a response.
 func (c *clientConn) readHead(response *http.Response) error {
-	if c.spec.StreamType == StreamTypeBidi && response.ProtoMajor == 1 {
-		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, response.ProtoMinor)
-	}
 	hd, err := c.openResponse(response, c.config.codec.Name())
 	if err != nil {
 		return err
+	}
+	if c.spec.StreamType == StreamTypeBidi && response.ProtoMajor == 1 {
+		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, response.ProtoMinor)
 	}
 	encoding := ""
 	if len(hd.encoding) > 0 {
