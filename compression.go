@@ -70,21 +70,34 @@ func newGzip() *compression {
 
 // compress appends the compressed form of src to dst.
 func (c *compression) compress(dst *buffer, src []byte) error {
-	w, ok := c.compressors.Get().(Compressor)
+	p, ok := c.compressors.Get().(*press)
 	if !ok {
-		w = c.newCompressor()
+		p = &press{Compressor: c.newCompressor()}
 	}
-	w.Reset(dst)
-	if _, err := w.Write(src); err != nil {
+	p.dst = dst
+	p.Reset(&p.outlet)
+	if _, err := p.Compressor.Write(src); err != nil {
 		return fmt.Errorf("compress with %s: %w", c.name, err)
 	}
-	if err := w.Close(); err != nil {
+	if err := p.Close(); err != nil {
 		return fmt.Errorf("compress with %s: %w", c.name, err)
 	}
-	w.Reset(io.Discard) // let go of dst
-	c.compressors.Put(w)
+	p.dst = nil
+	c.compressors.Put(p)
 	return nil
 }
+
+// press is an idle or working compressor. What it writes goes through the
+// outlet, so that it lets go of a buffer without another Reset, which is as
+// expensive as compressing a small message.
+type press struct {
+	Compressor
+	outlet
+}
+
+type outlet struct{ dst *buffer }
+
+func (o *outlet) Write(p []byte) (int, error) { return o.dst.Write(p) }
 
 // decompress appends the decompressed form of src to dst. It stops with
 // errTooLarge as soon as the result exceeds limit bytes; limit 0 is none. A
@@ -121,9 +134,12 @@ func corrupt(err error) error {
 	return err
 }
 
+// emptyReader is at its end. It is an [io.ByteReader], so that decompressors put
+// no buffer before it.
 type emptyReader struct{}
 
 func (emptyReader) Read([]byte) (int, error) { return 0, io.EOF }
+func (emptyReader) ReadByte() (byte, error)  { return 0, io.EOF }
 
 // compressions are the algorithms that a handler or client knows, the one
 // registered last first.

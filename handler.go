@@ -76,7 +76,10 @@ func NewUnaryHandler[Req, Res any](
 			msg     Req
 		})
 		both.request.Msg = &both.msg
-		return conn.(*handlerConn).serveUnary(ctx, &both.request, &both.msg, call)
+		if err := receiveOnly(conn, &both.msg, c.initialize); err != nil {
+			return err
+		}
+		return conn.(*handlerConn).serveUnary(ctx, &both.request, call)
 	})
 }
 
@@ -194,17 +197,29 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &handlerConn{route: rt, config: h.config, w: w, r: r}
+	defer c.abandon()
 	ctx, err := c.open()
-	for i := 0; i < len(h.config.gates) && err == nil; i++ {
-		var changed context.Context
-		if changed, err = h.config.gates[i](ctx, h.config.spec, c.Peer(), r.Header); changed != nil {
-			ctx = changed
-		}
+	if err == nil && len(h.config.gates) > 0 {
+		ctx, err = c.pass(ctx)
 	}
 	if err == nil {
 		err = h.serve(ctx, c)
 	}
 	c.close(err)
+}
+
+// pass asks the gates.
+func (c *handlerConn) pass(ctx context.Context) (context.Context, error) {
+	for _, gate := range c.config.gates {
+		changed, err := gate(ctx, c.config.spec, c.Peer(), c.r.Header)
+		if changed != nil {
+			ctx = changed
+		}
+		if err != nil {
+			return ctx, err
+		}
+	}
+	return ctx, nil
 }
 
 // route finds what serves a request. Where nothing does, it answers and returns

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -57,6 +58,8 @@ type handlerConn struct {
 	trailer     http.Header // nil until someone asks for it
 	headersThen int         // how many headers there were when the call began
 	began       bool        // the response headers are written
+	outbox      *outbox     // nil until messages follow each other closely
+	turned      atomic.Bool // the handler has received since it sent last
 	closed      bool        // the handler returned
 }
 
@@ -182,14 +185,13 @@ func canFlush(w http.ResponseWriter) bool {
 }
 
 // serveUnary receives the request message, calls and sends the response.
-func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, msg any, call UnaryFunc) error {
-	if err := receiveOnly(c, msg, c.config.initialize); err != nil {
-		return err
-	}
+func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call UnaryFunc) error {
 	if err := ctx.Err(); err != nil {
 		return fault(ctx, err, CodeCanceled)
 	}
-	*request.state() = callState{spec: c.config.spec, peer: c.peer, header: c.r.Header, method: c.r.Method}
+	state := request.state()
+	state.spec, state.peer = c.config.spec, c.peer
+	state.header, state.method = c.r.Header, c.r.Method
 	response, err := call(ctx, request)
 	if err != nil {
 		return err
@@ -232,6 +234,7 @@ func (c *handlerConn) Receive(msg any) error {
 
 // receiveNext is Receive with a plain io.EOF at the end.
 func (c *handlerConn) receiveNext(msg any) error {
+	c.turned.Store(true)
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	if c.received == nil {
@@ -277,6 +280,9 @@ func (c *handlerConn) Send(msg any) error {
 		return errorf(CodeInternal, "send: the handler has returned")
 	}
 	if msg == nil {
+		if c.began {
+			return nil
+		}
 		c.begin(wireEnd{})
 		return c.flush()
 	}
@@ -294,14 +300,53 @@ func (c *handlerConn) Send(msg any) error {
 			c.answer.encoding = c.out.compression.value
 		}
 	}
+	first := !c.began
 	c.begin(before)
 	if !c.framed && len(b.data) >= lengthKnown {
 		c.w.Header()[headerContentLength] = []string{strconv.Itoa(len(b.data))}
+	}
+	if c.config.spec.StreamType.serverStreams() && !c.alone(first) {
+		return c.gather(b.data)
 	}
 	if _, err := c.w.Write(b.data); err != nil {
 		return fault(&c.ctx, err, CodeCanceled) // the client is gone
 	}
 	return c.flush()
+}
+
+// alone reports whether a message is likely to be the only one for now: one that
+// answers what was received. The first one always goes alone, so that nobody but
+// the handler's goroutine reads the response headers.
+func (c *handlerConn) alone(first bool) bool {
+	turned := c.turned.Swap(false)
+	return first || turned && (c.outbox == nil || c.outbox.quiet())
+}
+
+// gather sends a message together with what else waits.
+func (c *handlerConn) gather(frame []byte) error {
+	if c.outbox == nil {
+		c.outbox = newOutbox(c.w)
+	}
+	if len(frame) <= outboxMax {
+		return fault(&c.ctx, c.outbox.add(frame), CodeCanceled)
+	}
+	if err := c.outbox.settle(); err != nil { // rather than copy
+		return fault(&c.ctx, err, CodeCanceled)
+	}
+	if _, err := c.w.Write(frame); err != nil {
+		return fault(&c.ctx, err, CodeCanceled)
+	}
+	return c.flush()
+}
+
+// closeOutbox writes what is left to be sent. Afterwards only the caller uses the
+// ResponseWriter.
+func (c *handlerConn) closeOutbox() {
+	if c.outbox == nil {
+		return
+	}
+	c.outbox.end()
+	c.outbox = nil
 }
 
 // flush sends what was written to the client, in streams.
@@ -346,11 +391,23 @@ func (c *handlerConn) close(err error) {
 	defer c.sending.Unlock()
 	c.closed = true
 	defer c.unlimitTime()
+	c.closeOutbox()
 	bare := !c.began && len(c.w.Header()) == c.headersThen
 	c.closeRequest()
 	if !c.began || c.framed { // otherwise the end went before the message
 		c.finish(err, bare)
 	}
+}
+
+// abandon is close without an end, for handlers that panic.
+func (c *handlerConn) abandon() {
+	if c.closed { // by this goroutine
+		return
+	}
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	c.closed = true
+	c.closeOutbox()
 }
 
 // finish writes the end of the call, wherever its dialect wants it. Bare says
@@ -442,12 +499,15 @@ func receiveOnly(conn interface {
 			return err
 		}
 	}
-	receive := conn.Receive
-	if own, ok := conn.(interface{ receiveNext(any) error }); ok {
-		receive = own.receiveNext
+	own, ok := conn.(interface{ receiveNext(any) error })
+	if !ok {
+		if err := conn.Receive(msg); err != nil {
+			return err
+		}
+		return unlessEOF(conn.Receive(msg))
 	}
-	if err := receive(msg); err != nil {
+	if err := own.receiveNext(msg); err != nil {
 		return codedEnd(err)
 	}
-	return unlessEOF(receive(msg))
+	return unlessEOF(own.receiveNext(msg))
 }
