@@ -3,7 +3,7 @@
 
 # Every module whose tests `make test` runs, the root first.
 MODULES := . compress dropin internal/compat internal/gentest internal/protogen \
-           internal/conntest internal/interop internal/conformance internal/buftest
+           internal/conntest internal/interop internal/conformance internal/buftest internal/bench
 # Every module, also those without tests.
 ALL := $(MODULES) internal/tools
 
@@ -17,7 +17,7 @@ NORACE := internal/buftest internal/protogen
 # What is built here is thrown away: it needs no stamp, and so no git.
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help test race-off lint generate check-generated quickstart conformance fuzz tidy
+.PHONY: help test lint generate check-generated quickstart conformance bench fuzz tidy
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,7 @@ generate: ## everything that is generated: schemas, golden files, the drop-in, t
 	cd internal/gentest && go test -count=1 -run TestGolden -rewrite .
 	cd internal/compat && go generate .
 	cd internal/conformance && go run . -generate
+	cd internal/bench && go run ./generate
 
 check-generated: ## fail if generate would change anything, in a copy of the tree
 	@set -e; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; \
@@ -61,6 +62,9 @@ quickstart: ## the example: from a schema to calls
 
 conformance: ## connectrpc.com/conformance in both modes, with its report
 	cd internal/conformance && go test -count=1 -v ./...
+
+bench: ## this library, its peers and the floors side by side, in about five minutes
+	cd internal/bench && go run .
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz test of the root package and compress for FUZZTIME

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Who is measured.
+
+package main
+
+import (
+	"context"
+	"io"
+	"slices"
+)
+
+// A contender is a client of bench.v1.BenchService and the server that it
+// calls, over loopback TCP. Its methods may be called by all callers at the same
+// time; caller is a number from 0 on, and each caller makes one call at a time.
+type contender interface {
+	// echo sends data and returns what comes back. The result is valid until the
+	// caller's next call.
+	echo(ctx context.Context, caller int, data []byte) ([]byte, error)
+	// download asks for count messages of data and calls receive for each.
+	download(ctx context.Context, caller int, data []byte, count int, receive func([]byte) error) error
+	// upload sends data count times. It returns how many messages the server
+	// counted, and the last one.
+	upload(ctx context.Context, caller int, data []byte, count int) (int, []byte, error)
+	// chat sends data count times, each time waiting for the answer, for which it
+	// calls receive.
+	chat(ctx context.Context, caller int, data []byte, count int, receive func([]byte) error) error
+
+	io.Closer
+}
+
+// An entry names a contender and opens it.
+type entry struct {
+	library   string
+	protocol  string
+	transport string
+	kinds     []kind
+	gzip      gzipUse
+	open      func(n *network, w work, callers int) (contender, error)
+}
+
+// gzipUse says whether an entry can compress, and takes part in works without.
+type gzipUse int
+
+const (
+	gzipToo gzipUse = iota
+	gzipNever
+	gzipOnly
+)
+
+const (
+	ours      = "ours"
+	oursKlaus = "ours+klauspost" // with compress/gzip in the place of the built-in one
+	connectGo = "connect-go"
+	grpcGo    = "grpc-go"
+	twirpGo   = "twirp"
+	drpcGo    = "drpc"
+	bareHTTP  = "net/http"
+	bareTCP   = "net"
+)
+
+// HTTP/1.1 has no streams in both directions.
+var (
+	allKinds   = []kind{echo, download, upload, chat}
+	http1Kinds = []kind{echo, download, upload}
+)
+
+var entries = []entry{
+	{ours, overConnect, overHTTP1, http1Kinds, gzipToo, openOurs(overConnect, overHTTP1)},
+	{oursKlaus, overConnect, overHTTP1, http1Kinds, gzipOnly, openOurs(overConnect, overHTTP1, withKlauspost)},
+	{connectGo, overConnect, overHTTP1, http1Kinds, gzipToo, openConnectGo(overConnect, overHTTP1)},
+	{twirpGo, "twirp", overHTTP1, []kind{echo}, gzipNever, openTwirp},
+	{bareHTTP, "bytes", overHTTP1, http1Kinds, gzipToo, openHTTP(overHTTP1)},
+	{ours, overConnect, overH2C, allKinds, gzipToo, openOurs(overConnect, overH2C)},
+	{connectGo, overConnect, overH2C, allKinds, gzipToo, openConnectGo(overConnect, overH2C)},
+	{ours, overGRPC, overH2C, allKinds, gzipToo, openOurs(overGRPC, overH2C)},
+	{oursKlaus, overGRPC, overH2C, allKinds, gzipOnly, openOurs(overGRPC, overH2C, withKlauspost)},
+	{connectGo, overGRPC, overH2C, allKinds, gzipToo, openConnectGo(overGRPC, overH2C)},
+	{grpcGo, overGRPC, overH2C, allKinds, gzipToo, openGRPCGo},
+	{bareHTTP, "bytes", overH2C, allKinds, gzipToo, openHTTP(overH2C)},
+	{drpcGo, "drpc", overTCP, allKinds, gzipNever, openDRPC},
+	{bareTCP, "bytes", overTCP, allKinds, gzipNever, openTCP},
+}
+
+// Protocols and transports.
+const (
+	overConnect = "connect"
+	overGRPC    = "grpc"
+	overHTTP1   = "http1"
+	overH2C     = "h2c"
+	overTCP     = "tcp"
+)
+
+// String returns the name by which flags select the entry.
+func (e entry) String() string {
+	return e.library + "/" + e.protocol + "/" + e.transport
+}
+
+// does reports whether the entry takes part in a work.
+func (e entry) does(w work) bool {
+	if w.gzip && e.gzip == gzipNever || !w.gzip && e.gzip == gzipOnly {
+		return false
+	}
+	return slices.Contains(e.kinds, w.kind)
+}

@@ -1,0 +1,37 @@
+module github.com/seed-b7c59c10/connect/internal/bench
+
+go 1.26.0
+
+replace (
+	github.com/seed-b7c59c10/connect => ../..
+	github.com/seed-b7c59c10/connect/compress => ../../compress
+)
+
+tool (
+	connectrpc.com/connect/cmd/protoc-gen-connect-go
+	github.com/twitchtv/twirp/protoc-gen-twirp
+	google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	storj.io/drpc/cmd/protoc-gen-go-drpc
+)
+
+require (
+	connectrpc.com/connect v1.21.1
+	github.com/seed-b7c59c10/connect v0.0.0-00010101000000-000000000000
+	github.com/seed-b7c59c10/connect/compress v0.0.0-00010101000000-000000000000
+	github.com/twitchtv/twirp v8.1.3+incompatible
+	google.golang.org/grpc v1.85.0
+	google.golang.org/protobuf v1.36.12
+	storj.io/drpc v0.0.34
+)
+
+require (
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/pkg/errors v0.9.1 // indirect
+	github.com/stretchr/testify v1.12.1 // indirect
+	github.com/zeebo/errs v1.2.2 // indirect
+	golang.org/x/net v0.60.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
+	google.golang.org/grpc/cmd/protoc-gen-go-grpc v1.6.2 // indirect
+)

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Bench measures what a call costs: with this library, with others and with
+// nothing but net/http or TCP, side by side in one run. Client and server run
+// in this process, over loopback TCP, with the defaults of each library except
+// that answers are compressed only where that is measured.
+//
+//	go run .                                   everything, in less than five minutes
+//	go run . -for 20s -work 'unary-64' -callers 1,16 -contenders 'connect/http1'
+//
+// The figures are per call, or per message of a stream: process CPU time, user
+// and system, client and server together; allocations and their bytes; calls of
+// a socket's Write; calls per second and their latency. Each is the median of
+// several rounds. In each round every contender runs for a short time, in
+// rotating order, and ratios are taken within rounds, so that a machine that
+// also does other things disturbs them little.
+//
+// The code below gen is written by: go run ./generate
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// errNotEnded says that an answer goes on after its last message.
+var errNotEnded = errors.New("wrong answer: the stream does not end")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := command(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// command is main with its surroundings as arguments.
+func command(ctx context.Context, args []string, stdout io.Writer) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	var (
+		budget     = flags.Duration("for", 4*time.Minute, "how long to measure, about")
+		rounds     = flags.Int("rounds", 7, "how many `rounds` each case has, if the time suffices")
+		workNames  = flags.String("work", "", "measure works that match this `regexp`")
+		contenders = flags.String("contenders", "", "measure contenders that match this `regexp`, as in ours/grpc/h2c")
+		callers    = flags.String("callers", "1,16,128", "how many callers at the same time: a `list`")
+		jsonFile   = flags.String("json", "", "write all figures to this `file`")
+		svgFile    = flags.String("svg", "", "draw a chart into this `file`")
+		cpuProfile = flags.String("cpuprofile", "", "write a CPU profile to this `file`; select one contender to read it")
+		memProfile = flags.String("memprofile", "", "write a profile of all allocations to this `file`, which disturbs the times")
+	)
+	if err := flags.Parse(args); err != nil {
+		return flag.ErrHelp // the flag set has printed the reason
+	}
+	s, err := newSettings(*workNames, *contenders, *callers, *rounds, *budget)
+	if err != nil {
+		return err
+	}
+	machine := describeMachine(time.Now())
+	fmt.Fprintln(stdout, machine)
+	stop, err := profile(*cpuProfile, *memProfile)
+	if err != nil {
+		return err
+	}
+	reports, err := run(ctx, s, func(c caseReport) { printCase(stdout, c) })
+	err = errors.Join(err, stop())
+	if err != nil {
+		return err
+	}
+	printRatios(stdout, reports)
+	if *jsonFile != "" {
+		data, err := json.MarshalIndent(file{machine, reports}, "", "\t")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(*jsonFile, append(data, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	if *svgFile != "" {
+		return os.WriteFile(*svgFile, drawChart(machine, reports), 0o644)
+	}
+	return nil
+}
+
+// newSettings reads the flags.
+func newSettings(workNames, contenders, callers string, rounds int, budget time.Duration) (settings, error) {
+	s := settings{rounds: rounds, budget: budget}
+	if rounds < 1 {
+		return s, fmt.Errorf("reading -rounds: got %d, want 1 or more", rounds)
+	}
+	match, err := regexp.Compile(workNames)
+	if err != nil {
+		return s, fmt.Errorf("reading -work: %w", err)
+	}
+	for _, w := range works {
+		if match.MatchString(w.name) {
+			s.works = append(s.works, w)
+		}
+	}
+	if match, err = regexp.Compile(contenders); err != nil {
+		return s, fmt.Errorf("reading -contenders: %w", err)
+	}
+	for _, e := range entries {
+		if match.MatchString(e.String()) {
+			s.entries = append(s.entries, e)
+		}
+	}
+	for part := range strings.SplitSeq(callers, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || n < 1 {
+			return s, fmt.Errorf("reading -callers: %q: want numbers from 1 on, separated by commas", callers)
+		}
+		s.callers = append(s.callers, n)
+	}
+	if len(s.works) == 0 || len(s.entries) == 0 {
+		return s, errors.New("reading the command line: -work or -contenders match nothing: leave them out to see all names")
+	}
+	return s, nil
+}
