@@ -8,6 +8,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,7 +16,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"strings"
 )
 
 const (
@@ -31,11 +31,15 @@ var schemas = []string{"config.proto", "service.proto", "client_compat.proto", "
 // generate runs the project's generator on the schemas of the version of the
 // suite that go.mod names.
 func generate(ctx context.Context, out io.Writer) error {
-	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", suiteModule)
-	list.Stderr = out
-	dir, err := list.Output()
+	download := exec.CommandContext(ctx, "go", "mod", "download", "-json", suiteModule)
+	download.Stderr = out
+	answer, err := download.Output()
 	if err != nil {
-		return fmt.Errorf("finding the module %s: %w", suiteModule, err)
+		return fmt.Errorf("downloading the module %s: %w", suiteModule, err)
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(answer, &module); err != nil {
+		return fmt.Errorf("downloading the module %s: %w", suiteModule, err)
 	}
 	here, err := os.Getwd()
 	if err != nil {
@@ -43,7 +47,7 @@ func generate(ctx context.Context, out io.Writer) error {
 	}
 	arguments := []string{
 		"run", "-C", filepath.Join("..", "protogen"), ".",
-		"-I", filepath.Join(strings.TrimSpace(string(dir)), "proto"),
+		"-I", filepath.Join(module.Dir, "proto"),
 		"-out", here,
 		"-opt", "module=" + modulePath,
 	}
