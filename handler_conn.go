@@ -184,7 +184,7 @@ func canFlush(w http.ResponseWriter) bool {
 	}
 }
 
-// serveUnary receives the request message, calls and sends the response.
+// serveUnary calls with the request that was received, and sends the response.
 func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call UnaryFunc) error {
 	if err := ctx.Err(); err != nil {
 		return fault(ctx, err, CodeCanceled)
