@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// A connection: what its two ends have in common.
+
+package h2
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+const (
+	readBuffer       = 32 << 10 // of the reading goroutine
+	resetsRemembered = 128      // streams whose late frames are let pass
+	closeLinger      = time.Second
+	closeDrain       = 256 << 10
+)
+
+// limits are what one end grants the other, and its patience.
+type limits struct {
+	maxStreams      uint32        // that the peer may have open; 0: push, that is none
+	maxFrame        int           // payload of a frame that is read
+	maxHeaderList   int           // of one field section, counted as [RFC 9113, section 6.5.2] does
+	decoderTable    uint32        // HPACK tables
+	encoderTable    uint32        //
+	streamWindow    int           // receive window of a stream at first
+	maxStreamWindow int           // what it may grow to
+	connWindow      int           // receive window of the connection
+	writeTimeout    time.Duration // for the peer to take something; 0: none
+	burst, rate     int           // of the buckets
+}
+
+// A side is the half of a connection that differs between client and server. The
+// reading goroutine calls its methods.
+type side interface {
+	// headers takes the field section in conn.fields. s is nil if the stream is
+	// not open.
+	headers(s *stream, id uint32, end bool) error
+	// settled says that the peer's settings have changed. With conn.mu held.
+	settled()
+	// goAway says that the peer will not take streams after last.
+	goAway(last uint32, code ErrCode, reason string)
+	// over says that the connection has ended. With conn.mu held.
+	over(err error)
+}
+
+// A conn is one HTTP/2 connection. One goroutine reads and parses what arrives;
+// whoever has something to say writes it (see [conn.flush]).
+//
+// Locks: mu before the mutex of an inbox. No goroutine waits while it holds mu.
+type conn struct {
+	nc     net.Conn
+	side   side
+	limits limits
+
+	// Of the reading goroutine.
+	br        *bufio.Reader
+	dec       *hpack.Decoder
+	fields    fieldSection
+	block     []byte // a field section that came in several pieces
+	began     frameHeader
+	continued int // CONTINUATION frames of the section under way
+	greeted   bool
+	buckets   buckets
+	woken     []*stream // have news, which they learn before the next read waits
+	starts    []*serverStream
+	lastRead  atomic.Int64 // time.Now().UnixNano of the last bytes
+
+	unread       atomic.Int64 // bytes of all inboxes
+	streamWindow atomic.Int64 // receive window of a new stream
+
+	mu      sync.Mutex
+	writer  writer
+	enc     *hpack.Encoder
+	err     error // why the connection is over
+	streams map[uint32]*stream
+	waiting []*stream // their DATA waits for window or room
+	maxID   uint32    // highest stream of the peer (server) or of ours (client)
+	resets  [resetsRemembered]uint32
+	nresets int
+
+	sendWindow     int64 // of the connection
+	peerWindow     int64 // of a new stream
+	peerFrame      int   // the largest that the peer takes
+	peerMaxStreams uint32
+	peerHeaderList uint32 // size of a field section that the peer accepts; 0: any
+	recvLeft       int    // what the peer may still send
+	owed           int    // what it sent and was not given back
+	asked          time.Time
+	rtt            time.Duration // the shortest time that SETTINGS took to be acknowledged
+	acks           int           // SETTINGS not acknowledged yet
+	pings          map[[8]byte]chan struct{}
+	pingCount      uint64
+	// How many frames of the peer our own make legitimate.
+	earnedWindows, earnedPings int
+}
+
+func newConn(nc net.Conn, limits limits) *conn {
+	c := &conn{
+		nc:      nc,
+		limits:  limits,
+		writer:  newWriter(nc, limits.writeTimeout),
+		buckets: newBuckets(limits.burst, limits.rate),
+		streams: make(map[uint32]*stream),
+
+		sendWindow:     windowStart,
+		peerWindow:     windowStart,
+		peerFrame:      frameSizeMin,
+		peerMaxStreams: 1<<32 - 1,
+		recvLeft:       windowStart,
+	}
+	c.streamWindow.Store(int64(limits.streamWindow))
+	c.fields.limit = limits.maxHeaderList
+	c.br = bufio.NewReaderSize(wire{c}, readBuffer)
+	c.enc = hpack.NewEncoder(gather{c})
+	c.enc.SetMaxDynamicTableSizeLimit(limits.encoderTable)
+	c.dec = hpack.NewDecoder(limits.decoderTable, c.fields.add)
+	c.dec.SetMaxStringLength(limits.maxHeaderList)
+	c.lastRead.Store(time.Now().UnixNano())
+	return c
+}
+
+// greet sends our settings, and the preface if there is one.
+func (c *conn) greet(preface string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := append(c.writer.out, preface...)
+	settings := []setting{
+		{settingInitialWindowSize, uint32(c.limits.streamWindow)},
+		{settingMaxFrameSize, uint32(c.limits.maxFrame)},
+		{settingMaxHeaderListSize, uint32(c.limits.maxHeaderList)},
+	}
+	if c.limits.maxStreams > 0 {
+		settings = append(settings, setting{settingMaxStreams, c.limits.maxStreams})
+	} else {
+		settings = append(settings, setting{settingEnablePush, 0})
+	}
+	if c.limits.decoderTable != 4096 {
+		settings = append(settings, setting{settingHeaderTableSize, c.limits.decoderTable})
+	}
+	out = appendSettings(out, settings...)
+	c.asked, c.acks = time.Now(), 1
+	if more := c.limits.connWindow - windowStart; more > 0 {
+		out = appendWindowUpdate(out, 0, more)
+		c.recvLeft += more
+	}
+	c.writer.out = out
+	c.flush()
+}
+
+// wire reads from the network. All who have news learn it before the read waits.
+type wire struct{ c *conn }
+
+func (w wire) Read(p []byte) (int, error) {
+	w.c.tell()
+	n, err := w.c.nc.Read(p)
+	if n > 0 {
+		w.c.lastRead.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// tell starts the handlers and wakes the readers that the last frames were for.
+func (c *conn) tell() {
+	for i, s := range c.starts {
+		c.starts[i] = nil
+		s.start()
+	}
+	c.starts = c.starts[:0]
+	for i, s := range c.woken {
+		c.woken[i] = nil
+		s.queued = false
+		s.in.signal()
+	}
+	c.woken = c.woken[:0]
+}
+
+// wakeLater remembers that a stream has news. Reading goroutine only.
+func (c *conn) wakeLater(s *stream) {
+	if !s.queued {
+		s.queued = true
+		c.woken = append(c.woken, s)
+	}
+}
+
+// gather is where the HPACK encoder writes to.
+type gather struct{ c *conn }
+
+func (g gather) Write(b []byte) (int, error) {
+	g.c.writer.out = append(g.c.writer.out, b...)
+	return len(b), nil
+}
+
+// ---- the end ----
+
+// fail ends the connection at once. The first error counts. With mu held.
+func (c *conn) fail(err error) {
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	for _, s := range c.streams {
+		s.stop(err)
+	}
+	clear(c.streams)
+	c.wakeSenders()
+	for _, answered := range c.pings {
+		close(answered)
+	}
+	c.pings = nil
+	c.side.over(err)
+	_ = c.nc.Close()
+}
+
+// finish ends the connection after an error of the reading goroutine. A peer that
+// broke a rule is told which, if it still listens.
+func (c *conn) finish(err error) {
+	var violation ConnError
+	if !errors.As(err, &violation) || violation.Remote {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		c.mu.Lock()
+		c.fail(err)
+		c.mu.Unlock()
+		c.tell()
+		return
+	}
+	c.mu.Lock()
+	if c.err == nil {
+		for _, s := range c.streams {
+			s.stop(err)
+		}
+		clear(c.streams)
+		c.sayGoAway(violation.Code, violation.Reason)
+		c.flush()
+	}
+	c.mu.Unlock()
+	c.tell()
+	c.linger()
+	c.mu.Lock()
+	c.fail(err)
+	c.mu.Unlock()
+}
+
+// sayGoAway appends a GOAWAY that owns up to every stream that was accepted. With
+// mu held.
+func (c *conn) sayGoAway(code ErrCode, reason string) {
+	last := c.maxID
+	if c.limits.maxStreams == 0 {
+		last = 0 // a client accepts no streams
+	}
+	c.writer.out = appendGoAway(c.writer.out, last, code, reason)
+}
+
+// linger lets the peer read what was sent last: closing a socket with unread
+// input makes the system drop it.
+func (c *conn) linger() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	busy := c.writer.sending
+	c.mu.Unlock()
+	if !busy {
+		_ = half.CloseWrite()
+	}
+	_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger))
+	_, _ = io.CopyN(io.Discard, c.nc, closeDrain)
+}
+
+// ---- what is said about streams ----
+
+// abort resets a stream that may be open. With mu held; the caller flushes.
+func (c *conn) abort(s *stream, code ErrCode, cause error) {
+	if c.err != nil || s.over() {
+		return
+	}
+	c.sayReset(s.id, code)
+	s.stop(StreamError{StreamID: s.id, Code: code, Cause: cause})
+	delete(c.streams, s.id)
+}
+
+// sayReset appends RST_STREAM and remembers that frames of the stream that are
+// under way may be ignored. With mu held.
+func (c *conn) sayReset(id uint32, code ErrCode) {
+	c.writer.out = appendRSTStream(c.writer.out, id, code)
+	c.resets[c.nresets%resetsRemembered] = id
+	c.nresets++
+}
+
+// recentlyReset reports whether late frames of a stream are to be let pass. With
+// mu held.
+func (c *conn) recentlyReset(id uint32) bool {
+	for _, r := range c.resets {
+		if r == id {
+			return true
+		}
+	}
+	return false
+}
+
+// earn counts a frame of ours with n bytes. Peers give windows back for a few
+// kilobytes at a time, on the stream and on the connection. With mu held.
+func (c *conn) earn(n int) {
+	c.earnedWindows += 2 + n/512
+	c.earnedPings = min(c.earnedPings+1, defaultBurst)
+}
+
+// closeIfDone forgets a stream whose both halves are closed. With mu held.
+func (c *conn) closeIfDone(s *stream) {
+	if s.sent && s.got {
+		delete(c.streams, s.id)
+	}
+}
+
+// ping sends a PING and returns a channel that is closed when it is answered or
+// the connection is over. With mu held; the caller flushes.
+func (c *conn) ping() <-chan struct{} {
+	answered := make(chan struct{})
+	if c.err != nil {
+		close(answered)
+		return answered
+	}
+	c.pingCount++
+	data := pingData(c.pingCount)
+	if c.pings == nil {
+		c.pings = make(map[[8]byte]chan struct{})
+	}
+	c.pings[data] = answered
+	c.writer.out = appendPing(c.writer.out, false, data)
+	return answered
+}
+
+func pingData(n uint64) (data [8]byte) {
+	for i := range data {
+		data[i] = byte(n >> (8 * i))
+	}
+	return data
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What a stream has received and nobody has read yet.
+
+package h2
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// Sizes of the pieces in which bodies are kept. Small bodies take a small one.
+const (
+	smallChunk = 2 << 10
+	largeChunk = 64 << 10
+)
+
+var (
+	smallChunks = sync.Pool{New: func() any { return &chunk{data: make([]byte, 0, smallChunk)} }}
+	largeChunks = sync.Pool{New: func() any { return &chunk{data: make([]byte, 0, largeChunk)} }}
+)
+
+// A chunk is a piece of a body, in the order of arrival.
+type chunk struct {
+	data []byte
+	next *chunk
+}
+
+func newChunk(size int) *chunk {
+	if size <= smallChunk {
+		return smallChunks.Get().(*chunk)
+	}
+	return largeChunks.Get().(*chunk)
+}
+
+func (c *chunk) free() {
+	c.data, c.next = c.data[:0], nil
+	if cap(c.data) <= smallChunk {
+		smallChunks.Put(c)
+	} else {
+		largeChunks.Put(c)
+	}
+}
+
+// An inbox is the receiving half of a stream. The connection's reading goroutine
+// puts bytes in, one goroutine at a time takes them out. Its bytes are bounded by
+// the stream's flow-control window, and its memory by little more: a chunk is
+// filled before the next is begun.
+type inbox struct {
+	mu          sync.Mutex
+	first, last *chunk
+	off         int   // of the first chunk: what was read
+	size        int   // bytes not read yet
+	err         error // after the bytes: io.EOF or why there are no more
+	abandoned   bool  // nobody will read: bytes are dropped
+	late        bool  // the read deadline has passed
+	deadline    *time.Timer
+	wake        chan struct{} // has room for one; made once
+}
+
+// signal wakes who waits for the inbox, now or next. Without mu.
+func (in *inbox) signal() {
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// space returns where up to n more bytes go, at least one, for put to count.
+// Only the reading goroutine appends, so it may fill the space without mu.
+func (in *inbox) space(n int) []byte {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	c := in.last
+	if c == nil || len(c.data) == cap(c.data) {
+		c = newChunk(n)
+		if in.last == nil {
+			in.first = c
+		} else {
+			in.last.next = c
+		}
+		in.last = c
+	}
+	free := c.data[len(c.data):cap(c.data)]
+	return free[:min(n, len(free))]
+}
+
+// put makes the first n bytes of the last space readable. It reports false if
+// they were dropped because nobody will read them.
+func (in *inbox) put(n int) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.abandoned || in.last == nil {
+		in.drop()
+		return false
+	}
+	in.last.data = in.last.data[:len(in.last.data)+n]
+	in.size += n
+	return true
+}
+
+// end says that nothing follows the bytes, because of err. The first call counts.
+func (in *inbox) end(err error) {
+	in.mu.Lock()
+	if in.err == nil {
+		in.err = err
+	}
+	in.mu.Unlock()
+}
+
+// abandon drops what is there and what will come; reads fail with err from now
+// on. It returns how many bytes were not read.
+func (in *inbox) abandon(err error) int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.deadline != nil {
+		in.deadline.Stop()
+	}
+	if in.abandoned {
+		return 0
+	}
+	in.abandoned = true
+	if in.err == nil || in.err == io.EOF {
+		in.err = err
+	}
+	n := in.size
+	in.size = 0
+	// The reading goroutine may be filling the last chunk: it frees it in put, or
+	// the garbage collector does.
+	for in.first != nil && in.first != in.last {
+		c := in.first
+		in.first = c.next
+		c.free()
+	}
+	in.first, in.last = nil, nil
+	return n
+}
+
+// drop frees all chunks. With mu held, by the reading goroutine.
+func (in *inbox) drop() {
+	for in.first != nil {
+		c := in.first
+		in.first = c.next
+		c.free()
+	}
+	in.last, in.size, in.off = nil, 0, 0
+}
+
+// read moves bytes to p, waiting for the first until ctx ends or the deadline
+// passes. It returns io.EOF with the last bytes if the end is known by then.
+func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
+	in.mu.Lock()
+	for in.size == 0 || in.late {
+		switch {
+		case in.late && in.err != io.EOF:
+			in.mu.Unlock()
+			return 0, os.ErrDeadlineExceeded
+		case in.err != nil:
+			err := in.err
+			in.mu.Unlock()
+			return 0, err
+		case len(p) == 0:
+			in.mu.Unlock()
+			return 0, nil
+		}
+		in.mu.Unlock()
+		select {
+		case <-in.wake:
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+		in.mu.Lock()
+	}
+	for n < len(p) && in.size > 0 {
+		c := in.first
+		moved := copy(p[n:], c.data[in.off:])
+		n += moved
+		in.off += moved
+		in.size -= moved
+		if in.off < len(c.data) {
+			break
+		}
+		if c == in.last {
+			if len(c.data) < cap(c.data) && in.err != io.EOF {
+				break // the reading goroutine may be filling it
+			}
+			in.last = nil
+		}
+		in.first, in.off = c.next, 0
+		c.free()
+	}
+	if in.size == 0 && in.err == io.EOF {
+		err = io.EOF
+	}
+	in.mu.Unlock()
+	return n, err
+}
+
+// setDeadline lets reads fail from t on, never if t is zero.
+func (in *inbox) setDeadline(t time.Time) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.deadline != nil {
+		in.deadline.Stop()
+		in.deadline = nil
+	}
+	in.late = false
+	if t.IsZero() || in.abandoned {
+		return
+	}
+	wait := time.Until(t)
+	if wait <= 0 {
+		in.late = true
+		in.signal()
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(wait, func() {
+		in.mu.Lock()
+		if in.deadline == timer {
+			in.late = true
+		}
+		in.mu.Unlock()
+		in.signal()
+	})
+	in.deadline = timer
+}

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The http.ResponseWriter: pieces of a response, gathered so that a short one
+// leaves in a single write.
+
+package h2
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// bodyGathered is how much of a body waits for the handler's return or a flush.
+const bodyGathered = 4 << 10
+
+// A field is a name in lower case and a value.
+type field struct{ name, value string }
+
+// responseParts is what a response gathers until it is sent.
+type responseParts struct {
+	fields []field
+	body   []byte
+}
+
+var partsPool = sync.Pool{New: func() any { return &responseParts{body: make([]byte, 0, bodyGathered)} }}
+
+// A response implements [http.ResponseWriter] and what http.ResponseController
+// looks for. Like net/http's, it is for one goroutine at a time.
+type response struct {
+	s        *serverStream
+	header   http.Header
+	parts    *responseParts
+	status   int   // 0: not decided
+	length   int64 // of Content-Length if declared
+	declared bool  // a length was declared
+	dated    bool
+	typed    bool // a type or an encoding of the content was set
+	written  int64
+	began    bool     // the head was sent
+	over     bool     // the handler has returned
+	trailers []string // announced keys
+}
+
+// Header returns the header, and the trailers once the head is decided.
+func (w *response) Header() http.Header {
+	if w.header == nil {
+		w.header = make(http.Header)
+	}
+	return w.header
+}
+
+// WriteHeader decides the status and the header. Informational ones are sent at
+// once.
+func (w *response) WriteHeader(status int) {
+	if w.over {
+		return
+	}
+	if status < 100 || status > 999 {
+		panic(fmt.Sprintf("h2: invalid status code %d", status)) // as net/http does
+	}
+	if w.status != 0 {
+		w.s.sc.engine.logf(w.s.sc.server, "h2: superfluous WriteHeader(%d): the status is %d", status, w.status)
+		return
+	}
+	if status < 200 {
+		w.inform(status)
+		return
+	}
+	w.decide(status)
+}
+
+// inform sends a 1xx response. 101 does not exist in HTTP/2.
+func (w *response) inform(status int) {
+	if status == http.StatusSwitchingProtocols {
+		return
+	}
+	c := w.s.sc
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if status == http.StatusContinue {
+		w.s.expects = false
+	}
+	if w.s.over() {
+		return
+	}
+	at := c.beginFields()
+	c.field(":status", strconv.Itoa(status))
+	for key, values := range w.header {
+		name := lower(key)
+		if !sendable(name) {
+			continue
+		}
+		for _, value := range values {
+			if validValue(value) {
+				c.field(name, value)
+			}
+		}
+	}
+	c.endFields(at, w.s.id, false)
+	c.flush()
+}
+
+// sendContinue answers "Expect: 100-continue", because the handler reads now.
+func (w *response) sendContinue() {
+	w.s.expects = false
+	if w.status != 0 {
+		return
+	}
+	c := w.s.sc
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.s.over() {
+		return
+	}
+	at := c.beginFields()
+	c.field(":status", "100")
+	c.endFields(at, w.s.id, false)
+	c.flush()
+}
+
+// sendable reports whether a field may be in an HTTP/2 message.
+// [RFC 9113, section 8.2.2]
+func sendable(name string) bool {
+	switch name {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+		return false
+	}
+	return validName(name)
+}
+
+// decide takes the status and a copy of the header: what the handler changes
+// later has no effect, trailers apart.
+func (w *response) decide(status int) {
+	w.status = status
+	w.s.expects = false
+	w.parts = partsPool.Get().(*responseParts)
+	for key, values := range w.header {
+		if key == "Trailer" {
+			w.announce(values)
+		}
+	}
+	for key, values := range w.header {
+		if strings.HasPrefix(key, http.TrailerPrefix) || slices.Contains(w.trailers, key) {
+			continue
+		}
+		switch key {
+		case "Content-Length":
+			if len(values) > 0 {
+				n, err := strconv.ParseUint(values[0], 10, 63)
+				if err != nil {
+					continue
+				}
+				w.length, w.declared = int64(n), true
+			}
+		case "Content-Type", "Content-Encoding":
+			w.typed = true
+		case "Date":
+			w.dated = true
+		case "Connection":
+			if len(values) > 0 && strings.EqualFold(values[0], "close") {
+				go w.s.sc.drain()
+			}
+		}
+		name := lower(key)
+		if !sendable(name) {
+			continue
+		}
+		for _, value := range values {
+			if validValue(value) {
+				w.parts.fields = append(w.parts.fields, field{name, value})
+			}
+		}
+	}
+}
+
+// announce takes the keys of trailers from the values of "Trailer".
+func (w *response) announce(values []string) {
+	for _, names := range values {
+		for name := range strings.SplitSeq(names, ",") {
+			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
+			switch key {
+			case "", "Transfer-Encoding", "Trailer", "Content-Length":
+				continue
+			}
+			w.trailers = append(w.trailers, key)
+		}
+	}
+}
+
+// Write gathers a short body, and sends what is longer.
+func (w *response) Write(p []byte) (int, error) { return write(w, p) }
+
+// WriteString is Write for a string.
+func (w *response) WriteString(p string) (int, error) { return write(w, p) }
+
+func write[T []byte | string](w *response, p T) (int, error) {
+	if w.over {
+		return 0, errHandlerGone
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	if !bodyAllowed(w.status) {
+		return 0, http.ErrBodyNotAllowed
+	}
+	w.written += int64(len(p))
+	if w.declared && w.written > w.length {
+		return 0, http.ErrContentLength
+	}
+	if w.s.isHEAD() {
+		return len(p), nil
+	}
+	if len(w.parts.body)+len(p) <= bodyGathered {
+		w.parts.body = append(w.parts.body, p...)
+		return len(p), nil
+	}
+	if err := w.push(nil, false); err != nil {
+		return 0, err
+	}
+	if err := w.push([]byte(p), false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (s *serverStream) isHEAD() bool { return s.request != nil && s.request.Method == http.MethodHead }
+
+// bodyAllowed is what RFC 9110, section 6.4.1 says of a status.
+func bodyAllowed(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// Flush sends what has gathered.
+func (w *response) Flush() { _ = w.FlushError() }
+
+// FlushError sends what has gathered. It fails if the stream is over.
+func (w *response) FlushError() error {
+	if w.over {
+		return errHandlerGone
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.push(nil, true)
+}
+
+// push sends the head, if it was not, the gathered body, and more.
+func (w *response) push(more []byte, flush bool) error {
+	c := w.s.sc
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !w.began && w.sendHead(more, false) {
+		c.flush()
+		return nil
+	}
+	for _, p := range [][]byte{w.parts.body, more} {
+		if len(p) == 0 {
+			continue
+		}
+		if _, err := w.s.send(context.Background(), p, false); err != nil {
+			return err
+		}
+	}
+	w.parts.body = w.parts.body[:0]
+	if flush || len(more) > 0 {
+		c.flush()
+	}
+	return w.s.err
+}
+
+// sendHead appends the head. final says that the gathered body is all there is.
+// It reports whether the head ends the stream. With conn.mu held.
+func (w *response) sendHead(more []byte, final bool) (ended bool) {
+	w.began = true
+	c := w.s.sc
+	if w.s.over() {
+		return false // send will say so
+	}
+	body := w.parts.body
+	empty := len(body) == 0 && len(more) == 0
+	at := c.beginFields()
+	c.field(":status", statusText(w.status))
+	for _, f := range w.parts.fields {
+		c.field(f.name, f.value)
+	}
+	if !w.typed && !empty && bodyAllowed(w.status) {
+		first := body
+		if len(first) == 0 {
+			first = more
+		}
+		c.field("content-type", http.DetectContentType(first))
+	}
+	if !w.declared && final && bodyAllowed(w.status) && (!empty || !w.s.isHEAD()) {
+		c.field("content-length", strconv.Itoa(len(body)))
+	}
+	if !w.dated {
+		c.field("date", dateNow())
+	}
+	ended = empty && final
+	c.endFields(at, w.s.id, ended)
+	if ended {
+		w.s.sent = true
+		c.closeIfDone(&w.s.stream)
+	}
+	return ended
+}
+
+// finish ends the response after the handler's return: what is left of it goes
+// in one piece.
+func (w *response) finish() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.over = true
+	s, c := w.s, w.s.sc
+	trailer := w.collectTrailers()
+	c.mu.Lock()
+	switch {
+	case s.over():
+	case w.declared && w.written < w.length && bodyAllowed(w.status) && !s.isHEAD():
+		c.abort(&s.stream, ErrCodeInternal, fmt.Errorf("handler wrote %d bytes, Content-Length says %d", w.written, w.length))
+	default:
+		w.sendRest(trailer)
+	}
+	parts := w.parts
+	w.parts = nil
+	s.close()
+	if cap(parts.body) <= bodyGathered {
+		clear(parts.fields)
+		parts.fields, parts.body = parts.fields[:0], parts.body[:0]
+		partsPool.Put(parts)
+	}
+}
+
+// sendRest appends what ends the response. With conn.mu held.
+func (w *response) sendRest(trailer []field) {
+	s, c := w.s, w.s.sc
+	if !w.began && w.sendHead(nil, len(trailer) == 0) {
+		return
+	}
+	end := len(trailer) == 0
+	if len(w.parts.body) > 0 || end {
+		if _, err := s.send(context.Background(), w.parts.body, end); err != nil {
+			return
+		}
+	}
+	if end || s.over() {
+		return
+	}
+	at := c.beginFields()
+	for _, f := range trailer {
+		c.field(f.name, f.value)
+	}
+	c.endFields(at, s.id, true)
+	s.sent = true
+	c.closeIfDone(&s.stream)
+}
+
+// collectTrailers returns the trailers: the announced ones, and those whose keys
+// begin with http.TrailerPrefix.
+func (w *response) collectTrailers() []field {
+	parts := w.parts
+	start := len(parts.fields)
+	for _, key := range w.trailers {
+		parts.addTrailer(key, w.header[key])
+	}
+	for key, values := range w.header {
+		if name, ok := strings.CutPrefix(key, http.TrailerPrefix); ok {
+			parts.addTrailer(http.CanonicalHeaderKey(name), values)
+		}
+	}
+	trailer := parts.fields[start:]
+	parts.fields = parts.fields[:start]
+	return trailer
+}
+
+func (p *responseParts) addTrailer(key string, values []string) {
+	name := lower(key)
+	if !sendable(name) || name == "content-length" || name == "trailer" {
+		return
+	}
+	for _, value := range values {
+		if validValue(value) {
+			p.fields = append(p.fields, field{name, value})
+		}
+	}
+}
+
+// SetReadDeadline lets reads of the body fail from t on.
+func (w *response) SetReadDeadline(t time.Time) error {
+	w.s.in.setDeadline(t)
+	return nil
+}
+
+// SetWriteDeadline lets the stream end at t.
+func (w *response) SetWriteDeadline(t time.Time) error {
+	w.s.setWriteDeadline(t)
+	return nil
+}
+
+// EnableFullDuplex does nothing: HTTP/2 always is.
+func (w *response) EnableFullDuplex() error { return nil }
+
+// statusText returns a status as the wire has it.
+func statusText(status int) string {
+	switch status {
+	case 200:
+		return "200"
+	case 204:
+		return "204"
+	case 304:
+		return "304"
+	case 404:
+		return "404"
+	}
+	return strconv.Itoa(status)
+}
+
+// A date is the value of the field "date" in one second.
+type date struct {
+	second int64
+	text   string
+}
+
+var lastDate atomic.Pointer[date]
+
+func dateNow() string {
+	now := time.Now()
+	if d := lastDate.Load(); d != nil && d.second == now.Unix() {
+		return d.text
+	}
+	d := &date{now.Unix(), now.UTC().Format(http.TimeFormat)}
+	lastDate.Store(d)
+	return d.text
+}

@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The server: how an http.Server hands its connections over, and what one is
+// from its first to its last byte.
+
+package h2
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// The keys with which net/http finds another HTTP/2 implementation.
+const (
+	nextProtoTLS         = "h2"
+	nextProtoUnencrypted = "unencrypted_http2"
+)
+
+// A ServerConfig holds what an [http.Server] has no field for. The zero value is
+// a good choice.
+type ServerConfig struct {
+	// FirstRequestTimeout is how long a connection may take from being accepted
+	// to the head of its first request, the TLS handshake included. Zero means 10
+	// seconds, a negative value no limit. A user who sets the server's ConnContext
+	// does so before ConfigureServer, which adds to it.
+	FirstRequestTimeout time.Duration
+
+	// ControlBurst and ControlRate bound the frames that cost a peer nothing and
+	// the server something: streams that end early, PING, SETTINGS, DATA without
+	// data, PRIORITY, and WINDOW_UPDATE that do not go with DATA. Of each kind a
+	// connection may carry ControlBurst at once and ControlRate more per second;
+	// then it ends with ENHANCE_YOUR_CALM. Zero means 1000 and 100.
+	ControlBurst, ControlRate int
+}
+
+const (
+	defaultFirstRequest = 10 * time.Second
+	defaultIdle         = 5 * time.Minute
+	defaultWriteTimeout = 30 * time.Second
+	defaultStreams      = 250
+	defaultHeaderList   = 64 << 10
+	defaultFrame        = 256 << 10
+	defaultTable        = 4096
+	defaultBurst        = 1000
+	defaultRate         = 100
+	streamWindowStart   = 256 << 10
+	streamWindowMax     = 4 << 20
+	connWindowDefault   = 8 << 20
+	goAwayPatience      = time.Second // for the PING between the two GOAWAYs of a graceful end
+)
+
+// ConfigureServer makes server speak HTTP/2 with this package: over TLS, and over
+// cleartext with prior knowledge. HTTP/1.1 stays with net/http. It is called
+// before the server serves, and after its other fields are set; a nil config
+// means defaults. If server.Protocols is nil, HTTP/1.1 and both kinds of HTTP/2
+// are enabled.
+//
+// What http.Server has fields for is taken from there: HTTP2 with its limits,
+// MaxHeaderBytes (zero means 64 KiB here), IdleTimeout (zero means ReadTimeout,
+// and without that 5 minutes), ReadTimeout, WriteTimeout, ErrorLog, ConnState,
+// BaseContext and ConnContext. Shutdown ends connections gracefully: streams that
+// were accepted run to their end.
+//
+// Extended CONNECT [RFC 8441] is refused; plain CONNECT reaches the handler, as in
+// net/http. Server push is not offered.
+func ConfigureServer(server *http.Server, config *ServerConfig) error {
+	if server == nil {
+		return errors.New("h2: ConfigureServer: nil server")
+	}
+	if config == nil {
+		config = new(ServerConfig)
+	}
+	e := &engine{config: *config, conns: make(map[*serverConn]struct{})}
+	if e.config.FirstRequestTimeout == 0 {
+		e.config.FirstRequestTimeout = defaultFirstRequest
+	}
+	if server.Protocols == nil {
+		server.Protocols = new(http.Protocols)
+		server.Protocols.SetHTTP1(true)
+		server.Protocols.SetHTTP2(true)
+		server.Protocols.SetUnencryptedHTTP2(true)
+	}
+	if server.TLSConfig == nil {
+		server.TLSConfig = new(tls.Config)
+	}
+	for _, proto := range []string{nextProtoTLS, "http/1.1"} {
+		if !slices.Contains(server.TLSConfig.NextProtos, proto) {
+			server.TLSConfig.NextProtos = append(server.TLSConfig.NextProtos, proto)
+		}
+	}
+	if server.TLSNextProto == nil {
+		server.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
+	}
+	server.TLSNextProto[nextProtoTLS] = func(server *http.Server, nc *tls.Conn, handler http.Handler) {
+		e.serve(server, nc, handler, false)
+	}
+	server.TLSNextProto[nextProtoUnencrypted] = func(server *http.Server, nc *tls.Conn, handler http.Handler) {
+		inner, ok := nc.NetConn().(interface{ UnencryptedNetConn() net.Conn })
+		if !ok {
+			e.logf(server, "h2: got a TLS connection where a cleartext one was expected")
+			return
+		}
+		e.serve(server, inner.UnencryptedNetConn(), handler, true)
+	}
+	if e.config.FirstRequestTimeout > 0 {
+		before := server.ConnContext
+		server.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
+			if before != nil {
+				ctx = before(ctx, nc)
+			}
+			now := time.Now()
+			// For the handshake and the preface, which net/http reads.
+			_ = nc.SetReadDeadline(now.Add(e.config.FirstRequestTimeout))
+			return context.WithValue(ctx, acceptedKey{}, now)
+		}
+	}
+	server.RegisterOnShutdown(e.shutdown)
+	return nil
+}
+
+// acceptedKey is the key of a connection's context for when it was accepted.
+type acceptedKey struct{}
+
+// An engine is what all connections of one http.Server share.
+type engine struct {
+	config ServerConfig
+	mu     sync.Mutex
+	conns  map[*serverConn]struct{}
+	down   bool // Shutdown was called
+}
+
+func (e *engine) logf(server *http.Server, format string, args ...any) {
+	if server.ErrorLog != nil {
+		server.ErrorLog.Printf(format, args...)
+	} else {
+		log.Printf(format, args...)
+	}
+}
+
+// shutdown begins the graceful end of all connections.
+func (e *engine) shutdown() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.down = true
+	for c := range e.conns {
+		go c.drain()
+	}
+}
+
+// serve runs one connection to its end. greeted says that net/http has read the
+// client's preface.
+func (e *engine) serve(server *http.Server, nc net.Conn, handler http.Handler, greeted bool) {
+	c := e.newServerConn(server, nc, handler)
+	e.mu.Lock()
+	e.conns[c] = struct{}{}
+	down := e.down
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		delete(e.conns, c)
+		e.mu.Unlock()
+	}()
+	c.run(greeted, down)
+}
+
+func limitsOf(standard *http.HTTP2Config, headerBytes int) limits {
+	l := limits{
+		maxFrame:        defaultFrame,
+		maxHeaderList:   defaultHeaderList,
+		decoderTable:    defaultTable,
+		encoderTable:    defaultTable,
+		streamWindow:    streamWindowStart,
+		maxStreamWindow: streamWindowMax,
+		connWindow:      connWindowDefault,
+		writeTimeout:    defaultWriteTimeout,
+		burst:           defaultBurst,
+		rate:            defaultRate,
+	}
+	if headerBytes > 0 {
+		l.maxHeaderList = headerBytes
+	}
+	if standard == nil {
+		return l
+	}
+	if n := standard.MaxReadFrameSize; n >= frameSizeMin && n <= frameSizeMax {
+		l.maxFrame = n
+	}
+	if n := standard.MaxDecoderHeaderTableSize; n > 0 && n < 4<<20 {
+		l.decoderTable = uint32(n)
+	}
+	if n := standard.MaxEncoderHeaderTableSize; n > 0 && n < 4<<20 {
+		l.encoderTable = uint32(n)
+	}
+	if n := standard.MaxReceiveBufferPerConnection; n >= windowStart {
+		l.connWindow = n
+	}
+	if n := standard.MaxReceiveBufferPerStream; n > 0 {
+		l.maxStreamWindow = n
+		l.streamWindow = min(l.streamWindow, n)
+	}
+	if standard.WriteByteTimeout > 0 {
+		l.writeTimeout = standard.WriteByteTimeout
+	}
+	return l
+}
+
+// A serverConn is the server's end of a connection.
+type serverConn struct {
+	*conn
+	engine   *engine
+	server   *http.Server
+	handler  http.Handler
+	ctx      context.Context
+	template *http.Request // what all requests have in common
+	secure   bool
+
+	firstTimer *time.Timer
+	idleTimer  *time.Timer
+	idleFor    time.Duration
+
+	// Guarded by conn.mu.
+	handlers  int // streams whose handler has not returned, reset or not
+	idleSince time.Time
+	draining  bool   // a first GOAWAY was sent
+	last      uint32 // after the second: streams beyond are ignored
+}
+
+func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Handler) *serverConn {
+	l := limitsOf(server.HTTP2, server.MaxHeaderBytes)
+	l.maxStreams = defaultStreams
+	if standard := server.HTTP2; standard != nil && standard.MaxConcurrentStreams > 0 {
+		l.maxStreams = uint32(standard.MaxConcurrentStreams)
+	}
+	if e.config.ControlBurst > 0 {
+		l.burst = e.config.ControlBurst
+	}
+	if e.config.ControlRate > 0 {
+		l.rate = e.config.ControlRate
+	}
+	c := &serverConn{
+		conn:    newConn(nc, l),
+		engine:  e,
+		server:  server,
+		handler: handler,
+		ctx:     context.Background(),
+		last:    streamIDMax,
+		idleFor: defaultIdle,
+	}
+	c.side = c
+	if base, ok := handler.(interface{ BaseContext() context.Context }); ok {
+		c.ctx = base.BaseContext()
+	}
+	if server.IdleTimeout != 0 {
+		c.idleFor = server.IdleTimeout
+	} else if server.ReadTimeout != 0 {
+		c.idleFor = server.ReadTimeout
+	}
+	c.template = &http.Request{Proto: "HTTP/2.0", ProtoMajor: 2, RemoteAddr: nc.RemoteAddr().String()}
+	if t, ok := nc.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		c.template.TLS, c.secure = &state, true
+	}
+	return c
+}
+
+// run serves the connection until it ends.
+func (c *serverConn) run(greeted, down bool) {
+	stop := context.AfterFunc(c.ctx, c.baseDone)
+	defer stop()
+	c.state(http.StateActive)
+	c.state(http.StateIdle)
+	c.startTimers()
+	err := c.start(greeted, down)
+	if err == nil {
+		err = c.readFrames()
+	}
+	c.finish(err)
+	c.firstTimer.Stop()
+	c.idleTimer.Stop()
+}
+
+func (c *serverConn) start(greeted, down bool) error {
+	if !c.suitable() {
+		return violated(ErrCodeInadequateSecurity, "want TLS 1.2 or later and a cipher suite that HTTP/2 allows")
+	}
+	c.greet("")
+	if down {
+		go c.drain()
+	}
+	if greeted {
+		return nil
+	}
+	preface := make([]byte, len(clientPreface))
+	if _, err := io.ReadFull(c.br, preface); err != nil {
+		return err
+	}
+	if string(preface) != clientPreface {
+		return violated(ErrCodeProtocol, "the client's preface is not that of HTTP/2")
+	}
+	return nil
+}
+
+// suitable reports whether the connection's TLS may carry HTTP/2.
+// [RFC 9113, section 9.2 and appendix A]
+func (c *serverConn) suitable() bool {
+	state := c.template.TLS
+	if state == nil || state.Version >= tls.VersionTLS13 {
+		return true
+	}
+	if state.Version < tls.VersionTLS12 {
+		return false
+	}
+	if standard := c.server.HTTP2; standard != nil && standard.PermitProhibitedCipherSuites {
+		return true
+	}
+	switch state.CipherSuite {
+	case tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256:
+		return true
+	}
+	return false
+}
+
+func (c *serverConn) state(state http.ConnState) {
+	if c.server.ConnState != nil {
+		c.server.ConnState(c.nc, state)
+	}
+}
+
+// ---- timers ----
+
+func (c *serverConn) startTimers() {
+	_ = c.nc.SetReadDeadline(time.Time{})
+	c.idleSince = time.Now()
+	first := c.engine.config.FirstRequestTimeout
+	if first > 0 {
+		if accepted, ok := c.ctx.Value(acceptedKey{}).(time.Time); ok {
+			first -= time.Since(accepted)
+		}
+		c.firstTimer = time.AfterFunc(max(first, 0), func() {
+			c.stopServing(ErrCodeNo, "no request within the time for the first")
+		})
+	} else {
+		c.firstTimer = time.AfterFunc(time.Hour, func() {})
+		c.firstTimer.Stop()
+	}
+	c.idleTimer = time.AfterFunc(c.idleFor, c.checkIdle)
+	if c.idleFor <= 0 {
+		c.idleTimer.Stop()
+	}
+}
+
+// checkIdle ends the connection if it had no stream for so long. Otherwise it
+// looks again when that can be: streams come and go without touching the timer.
+func (c *serverConn) checkIdle() {
+	c.mu.Lock()
+	idle := time.Since(c.idleSince)
+	busy := c.handlers > 0
+	c.mu.Unlock()
+	switch {
+	case busy:
+		c.idleTimer.Reset(c.idleFor)
+	case idle < c.idleFor:
+		c.idleTimer.Reset(c.idleFor - idle)
+	default:
+		c.stopServing(ErrCodeNo, "idle")
+	}
+}
+
+// stopServing says GOAWAY and closes the connection.
+func (c *serverConn) stopServing(code ErrCode, reason string) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.draining, c.last = true, c.maxID
+	c.sayGoAway(code, reason)
+	c.flush()
+	c.mu.Unlock()
+	c.hangUp()
+}
+
+// hangUp ends the reading goroutine when what was said has been written, or after
+// a moment.
+func (c *serverConn) hangUp() {
+	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		c.mu.Lock()
+		if !c.writer.sending {
+			_ = half.CloseWrite()
+		}
+		c.mu.Unlock()
+		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger))
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writer.sending {
+		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger))
+		return
+	}
+	c.fail(errClosed)
+}
+
+// ---- graceful end ----
+
+// drain ends the connection so that no request is lost: the first GOAWAY asks the
+// peer to stop, a PING finds out when it has heard of it, and the second says
+// which streams were accepted. [RFC 9113, section 6.8]
+func (c *serverConn) drain() {
+	c.mu.Lock()
+	if c.draining || c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.draining = true
+	c.writer.out = appendGoAway(c.writer.out, streamIDMax, ErrCodeNo, "")
+	heard := c.ping()
+	c.flush()
+	c.mu.Unlock()
+
+	patience := time.NewTimer(goAwayPatience)
+	defer patience.Stop()
+	select {
+	case <-heard:
+	case <-patience.C:
+	}
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.last = c.maxID
+	c.sayGoAway(ErrCodeNo, "")
+	c.flush()
+	done := c.handlers == 0
+	c.mu.Unlock()
+	if done {
+		c.hangUp()
+	}
+}
+
+// baseDone cancels all requests: the context that the server gave us is over.
+func (c *serverConn) baseDone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.streams {
+		s.user.(*serverStream).ctx.cancel(context.Cause(c.ctx))
+	}
+}
+
+// ---- side ----
+
+func (c *serverConn) settled() {}
+
+func (c *serverConn) goAway(uint32, ErrCode, string) {
+	// The client begins no streams any more; those that are open go on.
+}
+
+func (c *serverConn) over(error) {}
+
+// headers opens a stream, or ends one with trailers.
+func (c *serverConn) headers(s *stream, id uint32, end bool) error {
+	f := &c.fields
+	if s != nil {
+		return s.user.(*serverStream).trailers(f, end)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case id <= c.maxID && c.recentlyReset(id):
+		return nil // it was under way
+	case id <= c.maxID:
+		return violated(ErrCodeStreamClosed, "HEADERS on stream %d, which is closed", id)
+	case id > c.last:
+		return nil // after the last GOAWAY; the client may try elsewhere
+	}
+	c.maxID = id
+	if f.bad == nil {
+		f.checkRequest()
+	}
+	switch {
+	case f.bad != nil:
+		return c.rejectLocked(id, ErrCodeProtocol, f.bad)
+	case c.handlers >= int(c.limits.maxStreams):
+		return c.rejectLocked(id, ErrCodeRefusedStream, errors.New("too many streams"))
+	}
+	r := newServerStream(c, id, f, end)
+	if c.handlers++; c.handlers == 1 {
+		c.firstTimer.Stop()
+		c.state(http.StateActive)
+	}
+	c.writer.crowd++
+	c.starts = append(c.starts, r)
+	return nil
+}
+
+// returned counts a handler that has returned. With conn.mu held.
+func (c *serverConn) returned() {
+	c.writer.crowd--
+	if c.handlers--; c.handlers == 0 {
+		c.idleSince = time.Now()
+		c.state(http.StateIdle)
+	}
+}
+
+// drained reports whether the connection has nothing left to do. With conn.mu
+// held.
+func (c *serverConn) drained() bool {
+	return c.handlers == 0 && c.draining && c.last != streamIDMax && c.err == nil
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// One request of a server: made from a field section, given to the handler.
+
+package h2
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A serverStream is one request, its context, its body and its response: one
+// allocation. net/http's users may hold on to any of them, so it is not used
+// again.
+type serverStream struct {
+	stream
+	sc      *serverConn
+	ctx     streamContext
+	request *http.Request
+	w       response
+	url     url.URL
+
+	trailer   http.Header // received; the reading goroutine hands it over with the end
+	expects   bool        // 100-continue was asked for and not answered
+	oversized bool        // the header was too large: answered without the handler
+	timer     *time.Timer // of the write deadline
+}
+
+// checkRequest looks for what a request must have. [RFC 9113, section 8.3.1]
+func (f *fieldSection) checkRequest() {
+	const usual = hasMethod | hasScheme | hasPath
+	switch {
+	case f.tooLarge(): // what is missing may have come later
+	case f.pseudo&hasStatus != 0:
+		f.malformed("pseudo-field \":status\" in a request")
+	case f.method == "CONNECT":
+		if f.pseudo&^uint8(hasMethod|hasAuthority) != 0 || f.authority == "" {
+			f.malformed("CONNECT: want \":method\" and \":authority\" only")
+		}
+	case f.pseudo&usual != usual:
+		f.malformed("request without \":method\", \":scheme\" or \":path\"")
+	case f.method == "" || !validMethod(f.method):
+		f.malformed("pseudo-field \":method\": got %q", f.method)
+	case f.scheme != "http" && f.scheme != "https":
+		f.malformed("pseudo-field \":scheme\": got %q, want \"http\" or \"https\"", f.scheme)
+	case !strings.HasPrefix(f.path, "/") && !(f.path == "*" && f.method == "OPTIONS"):
+		f.malformed("pseudo-field \":path\": got %q, want it to begin with \"/\"", f.path)
+	}
+}
+
+func validMethod(method string) bool {
+	return validName(strings.ToLower(method))
+}
+
+// newServerStream makes the stream for a request's field section. With mu held.
+func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serverStream {
+	s := &serverStream{sc: c}
+	c.open(&s.stream, id, s)
+	s.trailing = true
+	s.declared = f.length
+	s.ctx.Context = c.ctx
+	s.w.s = s
+	s.oversized = f.tooLarge()
+	if end {
+		s.got = true
+		s.in.end(io.EOF)
+	}
+	if s.oversized {
+		return s
+	}
+	r := c.template.WithContext(&s.ctx)
+	s.request = r
+	r.Method = f.method
+	r.Host = f.authority
+	r.Header = f.header()
+	if r.Host == "" {
+		r.Host = r.Header.Get("Host")
+	}
+	delete(r.Header, "Host")
+	if !s.parseURL(f) {
+		c.fields.malformed("pseudo-field \":path\": got %q", f.path)
+	}
+	switch {
+	case end:
+		r.Body = http.NoBody
+		if f.length > 0 {
+			c.fields.malformed("no body, Content-Length says %d", f.length)
+		}
+	default:
+		r.ContentLength = f.length
+		r.Body = (*requestBody)(s)
+		s.declareTrailers()
+	}
+	if expect := r.Header["Expect"]; len(expect) > 0 && !end {
+		s.expects = strings.EqualFold(expect[0], "100-continue")
+	}
+	return s
+}
+
+// parseURL sets the request's URL from ":path", without parsing where there is
+// nothing to parse.
+func (s *serverStream) parseURL(f *fieldSection) bool {
+	r := s.request
+	if f.method == "CONNECT" {
+		s.url = url.URL{Host: f.authority}
+		r.URL, r.RequestURI = &s.url, f.authority
+		return true
+	}
+	r.RequestURI = f.path
+	if plainPath(f.path) {
+		s.url.Path = f.path
+		r.URL = &s.url
+		return true
+	}
+	u, err := url.ParseRequestURI(f.path)
+	r.URL = u
+	return err == nil
+}
+
+// plainPath reports whether a path is its own parsed form.
+func plainPath(path string) bool {
+	for i := 0; i < len(path); i++ {
+		switch c := path[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		case c == '/' && !(i == 1): // "//host" would be an authority to others
+		default:
+			return false
+		}
+	}
+	return path != ""
+}
+
+// declareTrailers takes the names that the client announced in "Trailer".
+func (s *serverStream) declareTrailers() {
+	r := s.request
+	for _, names := range r.Header["Trailer"] {
+		for name := range strings.SplitSeq(names, ",") {
+			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
+			switch key {
+			case "", "Transfer-Encoding", "Trailer", "Content-Length":
+				continue // never trailers
+			}
+			if r.Trailer == nil {
+				r.Trailer = make(http.Header)
+			}
+			r.Trailer[key] = nil
+		}
+	}
+	delete(r.Header, "Trailer")
+}
+
+// trailers takes the field section that ends the request. Reading goroutine.
+func (s *serverStream) trailers(f *fieldSection, end bool) error {
+	c := s.sc
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case s.got:
+		return c.rejectLocked(s.id, ErrCodeStreamClosed, errStreamOver)
+	case !end:
+		return c.rejectLocked(s.id, ErrCodeProtocol, errors.New("second field section does not end the stream"))
+	case f.bad != nil:
+		return c.rejectLocked(s.id, ErrCodeProtocol, f.bad)
+	case f.tooLarge():
+		return c.rejectLocked(s.id, ErrCodeEnhanceYourCalm, errors.New("trailers are too large"))
+	case s.declared >= 0 && s.received != s.declared:
+		return c.rejectLocked(s.id, ErrCodeProtocol, errors.New("body is shorter than Content-Length says"))
+	}
+	s.trailer = f.header()
+	c.endOfBody(&s.stream)
+	c.wakeLater(&s.stream)
+	return nil
+}
+
+// stopped cancels the request's context. With conn.mu held.
+func (s *serverStream) stopped(error) { s.ctx.cancel(context.Canceled) }
+
+// finished has nothing to do: the handler goes on.
+func (s *serverStream) finished() {}
+
+// start runs the handler in a goroutine of its own.
+func (s *serverStream) start() { go s.run() }
+
+func (s *serverStream) run() {
+	c := s.sc
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		// The handler panicked, or ended its goroutine.
+		v := recover()
+		if v != nil && v != http.ErrAbortHandler {
+			stack := make([]byte, 64<<10)
+			stack = stack[:runtime.Stack(stack, false)]
+			c.engine.logf(c.server, "h2: panic serving %v: %v\n%s", c.template.RemoteAddr, v, stack)
+		}
+		c.mu.Lock()
+		c.abort(&s.stream, ErrCodeInternal, errHandlerGone)
+		s.close()
+	}()
+	if s.oversized {
+		http.Error(&s.w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge)
+	} else {
+		s.limitTime()
+		c.handler.ServeHTTP(&s.w, s.request)
+	}
+	returned = true
+	s.w.finish()
+}
+
+// limitTime applies the server's timeouts.
+func (s *serverStream) limitTime() {
+	if t := s.sc.server.ReadTimeout; t > 0 {
+		s.in.setDeadline(time.Now().Add(t))
+	}
+	if t := s.sc.server.WriteTimeout; t > 0 {
+		s.setWriteDeadline(time.Now().Add(t))
+	}
+}
+
+// close ends the stream after its handler. It is called with conn.mu held, which
+// it releases.
+func (s *serverStream) close() {
+	c := s.sc
+	if !s.over() && s.sent {
+		// The body was not wanted. [RFC 9113, section 8.1]
+		c.sayReset(s.id, ErrCodeNo)
+		s.err = errHandlerGone
+		delete(c.streams, s.id)
+	}
+	c.returned()
+	hangUp := c.drained()
+	c.flush()
+	c.mu.Unlock()
+	s.ctx.cancel(context.Canceled)
+	s.discard(http.ErrBodyReadAfterClose)
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	if hangUp {
+		c.hangUp()
+	}
+}
+
+// setWriteDeadline lets the stream end at t, never if t is zero.
+func (s *serverStream) setWriteDeadline(t time.Time) {
+	c := s.sc
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+	if t.IsZero() || s.over() {
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(max(0, time.Until(t)), func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if s.timer == timer {
+			c.abort(&s.stream, ErrCodeCancel, errWriteDeadline)
+			c.flush()
+		}
+	})
+	s.timer = timer
+}
+
+// ---- body ----
+
+// requestBody is the stream as the body of its request.
+type requestBody serverStream
+
+// Read reads from the body. After its end, the request's trailers are there.
+func (b *requestBody) Read(p []byte) (int, error) {
+	s := (*serverStream)(b)
+	if s.expects {
+		s.w.sendContinue()
+	}
+	n, err := s.read(context.Background(), p) // the stream's end wakes it
+	if err == io.EOF && s.trailer != nil {
+		for key, values := range s.trailer {
+			if _, announced := s.request.Trailer[key]; announced {
+				s.request.Trailer[key] = slices.Clone(values)
+			}
+		}
+	}
+	return n, err
+}
+
+// Close ends the reading.
+func (b *requestBody) Close() error {
+	(*serverStream)(b).discard(http.ErrBodyReadAfterClose)
+	return nil
+}

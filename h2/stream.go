@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// A stream: its state, and the sending of its DATA under flow control.
+
+package h2
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// A stream is one request and its response, as both ends see it.
+type stream struct {
+	conn *conn
+	id   uint32
+	user streamUser
+	in   inbox
+
+	// Of the reading goroutine.
+	queued   bool  // in conn.woken
+	trailing bool  // the next field section is the trailers
+	declared int64 // Content-Length of what is received; negative: unknown
+	received int64
+
+	credit atomic.Int64 // bytes read and not given back to the peer
+
+	// Guarded by conn.mu.
+	sendWindow int64
+	recvLeft   int   // what the peer may still send
+	sent, got  bool  // our half is closed, theirs is
+	err        error // why the stream ended before both were
+	waits      bool  // in conn.waiting
+	returned   time.Time
+	room       chan struct{} // has room for one; made when first needed
+}
+
+// A streamUser is who the stream is for: a handler's call or a client's.
+type streamUser interface {
+	// stopped says that the stream ended early. With conn.mu held.
+	stopped(err error)
+	// finished says that the peer has closed its half. With conn.mu held.
+	finished()
+}
+
+// open makes s a stream of c. With c.mu held.
+func (c *conn) open(s *stream, id uint32, user streamUser) {
+	s.conn, s.id, s.user = c, id, user
+	s.declared = -1
+	s.sendWindow = c.peerWindow
+	s.recvLeft = int(c.streamWindow.Load())
+	if s.in.wake == nil {
+		s.in.wake = make(chan struct{}, 1)
+	}
+	c.streams[id] = s
+}
+
+// over reports whether nothing may be sent any more. With conn.mu held.
+func (s *stream) over() bool { return s.err != nil || s.sent && s.got }
+
+// stop ends the stream early: who waits for it learns why. What was received
+// stays readable. With conn.mu held.
+func (s *stream) stop(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+	s.in.end(err)
+	s.user.stopped(err)
+	s.in.signal()
+	if s.room != nil {
+		signal(s.room)
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// ---- sending ----
+
+// sendable returns how many of n bytes may be sent now. With conn.mu held.
+func (s *stream) sendable(n int) int {
+	return int(min(int64(n), s.sendWindow, s.conn.sendWindow, int64(s.conn.peerFrame)))
+}
+
+// send appends p as DATA, and closes our half if end is set. It waits for the
+// peer's windows and for room, until ctx is done; it may flush, and returns with
+// the last frames not flushed. With conn.mu held, which it gives away while it
+// waits. It reports how much of p was appended.
+func (s *stream) send(ctx context.Context, p []byte, end bool) (int, error) {
+	done := 0
+	for {
+		n, err := s.appendData(p[done:], end)
+		done += n
+		if err != nil || done == len(p) {
+			return done, err
+		}
+		if err := s.wait(ctx); err != nil {
+			return done, err
+		}
+	}
+}
+
+// appendData is send as far as it goes without waiting.
+func (s *stream) appendData(p []byte, end bool) (int, error) {
+	c := s.conn
+	done := 0
+	for {
+		switch {
+		case s.err != nil:
+			return done, s.err
+		case c.err != nil:
+			return done, c.err
+		case s.sent:
+			return done, errStreamOver
+		}
+		rest := p[done:]
+		n := s.sendable(len(rest))
+		if len(rest) > 0 && (n <= 0 || c.writer.full()) {
+			return done, nil
+		}
+		last := end && n == len(rest)
+		var flags uint8
+		if last {
+			flags = flagEndStream
+			s.sent = true
+		}
+		if n > 0 || last {
+			out := appendFrame(c.writer.out, frameData, flags, s.id, n)
+			c.writer.out = append(out, rest[:n]...)
+			c.earn(n)
+			s.sendWindow -= int64(n)
+			c.sendWindow -= int64(n)
+			done += n
+		}
+		if done == len(p) {
+			if last {
+				c.closeIfDone(s)
+			}
+			return done, nil
+		}
+		if len(c.writer.out) >= outFull/2 {
+			c.flush()
+		}
+	}
+}
+
+// wait gives the lock away until there may be window or room. With conn.mu held.
+func (s *stream) wait(ctx context.Context) error {
+	c := s.conn
+	c.flush() // the peer gives window for what it has seen
+	if s.err != nil || c.err != nil || s.sendable(1) > 0 && !c.writer.full() {
+		return nil // flushing gave the lock away
+	}
+	if s.room == nil {
+		s.room = make(chan struct{}, 1)
+	}
+	if !s.waits {
+		s.waits = true
+		c.waiting = append(c.waiting, s)
+	}
+	c.mu.Unlock()
+	var err error
+	select {
+	case <-s.room:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	c.mu.Lock()
+	return err
+}
+
+// wakeSenders lets all whose DATA waits look again. With mu held.
+func (c *conn) wakeSenders() {
+	for i, s := range c.waiting {
+		c.waiting[i] = nil
+		s.waits = false
+		signal(s.room)
+	}
+	c.waiting = c.waiting[:0]
+}
+
+// ---- receiving ----
+
+// read reads the body. The peer may send as much again, once it is worth a frame.
+func (s *stream) read(ctx context.Context, p []byte) (int, error) {
+	n, err := s.in.read(ctx, p)
+	if n > 0 {
+		s.conn.unread.Add(int64(-n))
+		s.taken(n)
+	}
+	return n, err
+}
+
+// discard ends the reading of a body: what is there and what comes is dropped,
+// and counts as read.
+func (s *stream) discard(err error) {
+	if n := s.in.abandon(err); n > 0 {
+		s.conn.unread.Add(int64(-n))
+		s.taken(n)
+	}
+}
+
+// taken counts n bytes as read, and gives them back to the peer when half of the
+// window, or what the connection was waiting for, is reached.
+func (s *stream) taken(n int) {
+	c := s.conn
+	credit := s.credit.Add(int64(n))
+	if credit < c.streamWindow.Load()/2 && c.unread.Load()+int64(n) <= int64(c.limits.connWindow) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.repay()
+	if credit = s.credit.Load(); credit >= c.streamWindow.Load()/2 && !s.got && s.err == nil && c.err == nil {
+		c.growWindow(s, credit)
+		s.credit.Add(-credit)
+		s.recvLeft += int(credit)
+		c.writer.out = appendWindowUpdate(c.writer.out, s.id, int(credit))
+	}
+	c.flush()
+}
+
+// repay gives the connection's window back as soon as half of it is owed: on
+// receipt, so that a stream that nobody reads never stops the others, as long as
+// not too much lies unread in all. With mu held; the caller flushes.
+func (c *conn) repay() {
+	if c.owed >= c.limits.connWindow/2 && c.unread.Load() <= int64(c.limits.connWindow) && c.err == nil {
+		c.writer.out = appendWindowUpdate(c.writer.out, 0, c.owed)
+		c.recvLeft += c.owed
+		c.owed = 0
+	}
+}
+
+// growWindow doubles the receive window of all streams if this one was read so
+// fast that the window, and not the reader, was what limited it: half of a window
+// in less than a round trip. With mu held.
+func (c *conn) growWindow(s *stream, credit int64) {
+	now := time.Now()
+	before := s.returned
+	s.returned = now
+	window := c.streamWindow.Load()
+	if before.IsZero() || c.rtt == 0 || c.acks > 0 || window >= int64(c.limits.maxStreamWindow) {
+		return
+	}
+	// All of the window in less than two round trips.
+	if int64(now.Sub(before))*window > int64(2*c.rtt)*credit {
+		return
+	}
+	grown := min(2*window, int64(c.limits.maxStreamWindow))
+	c.streamWindow.Store(grown)
+	for _, s := range c.streams {
+		s.recvLeft += int(grown - window)
+	}
+	c.writer.out = appendSettings(c.writer.out, setting{settingInitialWindowSize, uint32(grown)})
+	c.asked, c.acks = now, 1
+}

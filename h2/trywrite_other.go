@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Writing to a socket without waiting, where the system does not have it.
+
+//go:build !unix
+
+package h2
+
+import "net"
+
+func newTryWriter(net.Conn) tryWriter { return nil }

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Gathered writing: whoever has frames appends them, and whoever finds nobody
+// sending sends for all.
+
+package h2
+
+import (
+	"net"
+	"runtime"
+	"time"
+)
+
+const (
+	outStart   = 4 << 10
+	outKept    = 256 << 10 // larger buffers are left to the garbage collector
+	outFull    = 128 << 10 // beyond, DATA waits until some of it is sent
+	outBroken  = 4 << 20   // beyond, the peer lets us answer without taking the answers
+	yieldBelow = 1 << 10   // with less, it is worth a moment to see who adds to it
+)
+
+// A writer gathers frames and writes them. The connection's mutex guards it; no
+// goroutine waits for the network while it holds the mutex, and none but a
+// goroutine made for that waits at all: what the socket does not take at once is
+// left to [conn.writeRest].
+type writer struct {
+	nc      net.Conn
+	direct  tryWriter     // writes without waiting; nil if nc cannot
+	timeout time.Duration // for the peer to take something
+	out     []byte        // frames to write
+	spare   []byte        // what out was before, to be used again
+	sending bool          // somebody is writing, and will write what out has by then
+	crowd   int           // callers and handlers under way, who may add to out
+	writes  int           // calls of Write, for tests
+}
+
+// A tryWriter writes what a socket takes without waiting.
+type tryWriter interface {
+	// tryWrite returns how many bytes were taken, which may be none.
+	tryWrite(b []byte) (int, error)
+}
+
+func newWriter(nc net.Conn, timeout time.Duration) writer {
+	return writer{nc: nc, direct: newTryWriter(nc), timeout: timeout, out: make([]byte, 0, outStart)}
+}
+
+// full reports whether DATA should wait.
+func (w *writer) full() bool { return len(w.out) >= outFull && w.sending }
+
+// flush sends what has gathered, or leaves it to who is sending. The caller holds
+// c.mu, which is released and taken again. It does not wait for the network.
+func (c *conn) flush() {
+	w := &c.writer
+	if w.sending || len(w.out) == 0 {
+		return
+	}
+	w.sending = true
+	if w.crowd > 1 && len(w.out) < yieldBelow {
+		// Others are about to add theirs: one write carries all of it.
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+	}
+	for len(w.out) > 0 && c.err == nil {
+		out := w.swap()
+		if w.direct == nil {
+			go c.writeRest(out, 0)
+			return
+		}
+		c.mu.Unlock()
+		n, err := w.direct.tryWrite(out)
+		c.mu.Lock()
+		switch {
+		case err != nil:
+			c.fail(err)
+		case n < len(out):
+			go c.writeRest(out, n)
+			return
+		}
+		w.recycle(out)
+		c.roomMade()
+	}
+	w.sending = false
+}
+
+// swap takes what has gathered and puts the spare buffer in its place.
+func (w *writer) swap() []byte {
+	out := w.out
+	w.out, w.spare = w.spare[:0], nil
+	w.writes++
+	return out
+}
+
+func (w *writer) recycle(out []byte) {
+	if cap(out) <= outKept {
+		w.spare = out[:0]
+	}
+}
+
+// writeRest writes out from n on, and then all that gathers meanwhile. It is the
+// goroutine that waits where flush must not.
+func (c *conn) writeRest(out []byte, n int) {
+	w := &c.writer
+	for {
+		err := w.write(out[n:])
+		c.mu.Lock()
+		if err != nil {
+			c.fail(err)
+		}
+		w.recycle(out)
+		if len(w.out) == 0 || c.err != nil {
+			w.sending = false
+			c.roomMade()
+			c.mu.Unlock()
+			return
+		}
+		out, n = w.swap(), 0
+		c.roomMade()
+		c.mu.Unlock()
+	}
+}
+
+// write writes all of b, as long as some of it is taken within each timeout.
+func (w *writer) write(b []byte) error {
+	const piece = 16 << 10
+	for len(b) > 0 {
+		if w.timeout > 0 {
+			_ = w.nc.SetWriteDeadline(time.Now().Add(w.timeout))
+		}
+		n, err := w.nc.Write(b[:min(len(b), piece)])
+		if err != nil {
+			if isTimeout(err) {
+				err = errWriteStalled
+			}
+			return err
+		}
+		b = b[n:]
+	}
+	if w.timeout > 0 {
+		_ = w.nc.SetWriteDeadline(time.Time{})
+	}
+	return nil
+}
+
+// roomMade wakes the streams whose DATA waited for room. With mu held.
+func (c *conn) roomMade() {
+	if len(c.writer.out) < outFull {
+		c.wakeSenders()
+	}
+}
+
+func isTimeout(err error) bool {
+	t, ok := err.(net.Error)
+	return ok && t.Timeout()
+}
