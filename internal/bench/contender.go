@@ -49,14 +49,15 @@ const (
 )
 
 const (
-	ours      = "ours"
-	oursKlaus = "ours+klauspost" // with compress/gzip in the place of the built-in one
-	connectGo = "connect-go"
-	grpcGo    = "grpc-go"
-	twirpGo   = "twirp"
-	drpcGo    = "drpc"
-	bareHTTP  = "net/http"
-	bareTCP   = "net"
+	ours       = "ours"
+	oursKlaus  = "ours+klauspost" // with compress/gzip in the place of the built-in one
+	connectGo  = "connect-go"
+	grpcGo     = "grpc-go"
+	twirpGo    = "twirp"
+	grpcGoOurs = "grpc-go+ours" // grpc-go's client on our server
+	drpcGo     = "drpc"
+	bareHTTP   = "net/http"
+	bareTCP    = "net"
 )
 
 // HTTP/1.1 has no streams in both directions.
@@ -78,6 +79,10 @@ var entries = []entry{
 	{connectGo, overGRPC, overH2C, allKinds, gzipToo, openConnectGo(overGRPC, overH2C)},
 	{grpcGo, overGRPC, overH2C, allKinds, gzipToo, openGRPCGo},
 	{bareHTTP, "bytes", overH2C, allKinds, gzipToo, openHTTP(overH2C)},
+	{ours, overConnect, overEngine, allKinds, gzipToo, openOurs(overConnect, overEngine)},
+	{ours, overGRPC, overEngine, allKinds, gzipToo, openOurs(overGRPC, overEngine)},
+	{grpcGoOurs, overGRPC, overEngine, allKinds, gzipNever, openGRPCGoOnOurs},
+	{bareHTTP, "bytes", overEngine, allKinds, gzipToo, openHTTP(overEngine)},
 	{drpcGo, "drpc", overTCP, allKinds, gzipNever, openDRPC},
 	{bareTCP, "bytes", overTCP, allKinds, gzipNever, openTCP},
 }
@@ -88,6 +93,7 @@ const (
 	overGRPC    = "grpc"
 	overHTTP1   = "http1"
 	overH2C     = "h2c"
+	overEngine  = "engine" // h2c with package h2 on both sides
 	overTCP     = "tcp"
 )
 

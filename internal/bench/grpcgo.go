@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -22,6 +23,7 @@ type grpcGoClient struct {
 	conn   *grpc.ClientConn
 	server *grpc.Server
 	served chan error
+	ours   io.Closer // in the place of server
 	client benchv1.BenchServiceClient
 }
 
@@ -47,8 +49,27 @@ func openGRPCGo(n *network, w work, _ int) (contender, error) {
 	return c, nil
 }
 
+// openGRPCGoOnOurs has grpc-go's client call this library's server.
+func openGRPCGoOnOurs(n *network, w work, callers int) (contender, error) {
+	opened, err := openOurs(overGRPC, overEngine, withoutGzip)(n, w, callers)
+	if err != nil {
+		return nil, err
+	}
+	server := opened.(*oursClient)
+	conn, err := grpc.NewClient("passthrough:///"+strings.TrimPrefix(server.base, "http://"),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return n.dial(ctx, address) }))
+	if err != nil {
+		return nil, errors.Join(err, server.Close())
+	}
+	return &grpcGoClient{conn: conn, ours: server, client: benchv1.NewBenchServiceClient(conn)}, nil
+}
+
 func (c *grpcGoClient) Close() error {
 	err := c.conn.Close()
+	if c.ours != nil {
+		return errors.Join(err, c.ours.Close())
+	}
 	c.server.Stop()
 	if served := <-c.served; served != nil {
 		err = errors.Join(err, fmt.Errorf("serve: %w", served))
