@@ -284,13 +284,12 @@ func (c *handlerConn) Send(msg any) error {
 			return nil
 		}
 		c.begin(wireEnd{})
-		return c.flush()
+		return fault(&c.ctx, c.flush(), CodeCanceled)
 	}
 	b, compressed, err := c.out.pack(msg)
 	if err != nil {
 		return err
 	}
-	defer b.free()
 	var before wireEnd
 	if !c.framed {
 		// A unary Connect response has its trailers among the headers: what ends
@@ -306,10 +305,23 @@ func (c *handlerConn) Send(msg any) error {
 		c.w.Header()[headerContentLength] = []string{strconv.Itoa(len(b.data))}
 	}
 	if c.config.spec.StreamType.serverStreams() && !c.alone(first) {
-		return c.gather(b.data)
+		err = c.gather(b.data)
+	} else {
+		err = c.write(b.data)
 	}
-	if _, err := c.w.Write(b.data); err != nil {
+	if err != nil {
+		// The buffer is not freed: a Write that was given up, as that of a stream
+		// which is reset, may still read it.
 		return fault(&c.ctx, err, CodeCanceled) // the client is gone
+	}
+	b.free()
+	return nil
+}
+
+// write writes and flushes.
+func (c *handlerConn) write(frame []byte) error {
+	if _, err := c.w.Write(frame); err != nil {
+		return err
 	}
 	return c.flush()
 }
@@ -328,15 +340,12 @@ func (c *handlerConn) gather(frame []byte) error {
 		c.outbox = newOutbox(c.w)
 	}
 	if len(frame) <= outboxMax {
-		return fault(&c.ctx, c.outbox.add(frame), CodeCanceled)
+		return c.outbox.add(frame)
 	}
 	if err := c.outbox.settle(); err != nil { // rather than copy
-		return fault(&c.ctx, err, CodeCanceled)
+		return err
 	}
-	if _, err := c.w.Write(frame); err != nil {
-		return fault(&c.ctx, err, CodeCanceled)
-	}
-	return c.flush()
+	return c.write(frame)
 }
 
 // closeOutbox writes what is left to be sent. Afterwards only the caller uses the
@@ -354,7 +363,7 @@ func (c *handlerConn) flush() error {
 	if !c.config.spec.StreamType.serverStreams() {
 		return nil
 	}
-	return fault(&c.ctx, http.NewResponseController(c.w).Flush(), CodeCanceled)
+	return http.NewResponseController(c.w).Flush()
 }
 
 // begin completes the response headers, once. They take effect with the next

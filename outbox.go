@@ -89,7 +89,9 @@ func (o *outbox) end() {
 		panic(o.panic) // where net/http, or the middleware whose writer it is, expects it
 	}
 	if o.err == nil && len(o.waiting.data) > 0 {
-		_, _ = o.w.Write(o.waiting.data)
+		if _, err := o.w.Write(o.waiting.data); err != nil {
+			return // see run
+		}
 	}
 	o.waiting.free()
 }
@@ -97,7 +99,11 @@ func (o *outbox) end() {
 func (o *outbox) run() {
 	defer close(o.done)
 	taken := newBuffer()
-	defer func() { taken.free() }()
+	defer func() {
+		if o.err == nil { // otherwise a Write that was given up may still read it
+			taken.free()
+		}
+	}()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for !o.ended {
