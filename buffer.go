@@ -6,16 +6,18 @@ package connect
 
 import (
 	"io"
-	"slices"
+	"math/bits"
 	"sync"
 )
 
 const (
-	bufferSize    = 4 << 10  // of a new buffer
-	bufferKept    = 64 << 10 // larger ones are left to the garbage collector
-	growthAtOnce  = 64 << 10 // what is allocated on the strength of a promise
-	hintMax       = 1 << 30  // what is believed of an announced length
-	emptyReadsMax = 100      // consecutive reads without data or error before giving up
+	bufferSize    = 4 << 10   // of a new buffer
+	bufferKept    = 64 << 10  // the largest that one holds while it waits for a message
+	largeMin      = 128 << 10 // the smallest of the large buffers
+	largeMax      = 8 << 20   // the largest; what is above is left to the garbage collector
+	growthAtOnce  = 64 << 10  // what is allocated on the strength of a promise
+	hintMax       = 1 << 30   // what is believed of an announced length
+	emptyReadsMax = 100       // consecutive reads without data or error before giving up
 )
 
 // buffer is a byte slice from a pool. Its owner frees it once and then holds no
@@ -24,29 +26,104 @@ type buffer struct {
 	data []byte
 }
 
-// bufferPool is a sync.Pool, or in tests one that watches its users.
+// bufferPool is where buffers come from: pools of the garbage collector, or in
+// tests one that watches its users.
 type bufferPool interface {
-	Get() any
-	Put(any)
+	// get returns an empty buffer: any small one if size is at most bufferKept,
+	// otherwise one with room for size bytes, nil if there is none.
+	get(size int) *buffer
+	// put takes a buffer back. It may come with more memory than it left with.
+	put(*buffer)
 }
 
-var buffers bufferPool = &sync.Pool{New: func() any { return &buffer{make([]byte, 0, bufferSize)} }}
+var buffers bufferPool = new(sizedPools)
 
-// newBuffer returns an empty buffer.
+// sizedPools keeps buffers by size: small ones of any size up to bufferKept in
+// one pool, large ones by powers of two. The garbage collector empties each
+// within two cycles, so that what one rush of messages needed is not held for
+// good.
+type sizedPools struct {
+	small sync.Pool
+	large [7]sync.Pool // the buffers with at least largeMin << i bytes, and less than twice as many
+}
+
+func (p *sizedPools) get(size int) *buffer {
+	var b *buffer
+	switch {
+	case size <= bufferKept:
+		b, _ = p.small.Get().(*buffer)
+		if b == nil {
+			b = &buffer{make([]byte, 0, bufferSize)}
+		}
+	case size <= largeMax:
+		b, _ = p.large[bits.Len(uint(roundUp(size)/largeMin))-1].Get().(*buffer)
+	}
+	return b
+}
+
+func (p *sizedPools) put(b *buffer) {
+	switch size := cap(b.data); {
+	case size < bufferSize, size > largeMax, bufferKept < size && size < largeMin:
+	case size <= bufferKept:
+		p.small.Put(b)
+	default:
+		p.large[bits.Len(uint(size/largeMin))-1].Put(b)
+	}
+}
+
+// roundUp returns the capacity of a buffer for size bytes: a power of two for a
+// large one, so that it fits other messages, too.
+func roundUp(size int) int {
+	switch {
+	case size > largeMax:
+		return size
+	case size > bufferKept:
+		return max(largeMin, 1<<bits.Len(uint(size-1)))
+	}
+	return size
+}
+
+// newBuffer returns an empty buffer, for a message of unknown size.
 func newBuffer() *buffer {
-	return buffers.Get().(*buffer)
+	return buffers.get(0)
 }
 
 // free gives the buffer back. It is a no-op for nil.
 func (b *buffer) free() {
-	if b != nil && bufferSize <= cap(b.data) && cap(b.data) <= bufferKept {
+	if b != nil {
 		b.data = b.data[:0]
-		buffers.Put(b)
+		buffers.put(b)
 	}
+}
+
+// reserve makes room for size bytes that are sure to come.
+func (b *buffer) reserve(size int) {
+	if size += len(b.data); size <= cap(b.data) {
+		return
+	}
+	if size <= bufferKept {
+		b.data = append(make([]byte, 0, size), b.data...)
+		return
+	}
+	other := buffers.get(size)
+	if other == nil {
+		other = &buffer{make([]byte, 0, roundUp(size))}
+	}
+	b.move(other)
+}
+
+// move continues in the memory of another buffer, and frees its own.
+func (b *buffer) move(other *buffer) {
+	other.data = append(other.data, b.data...)
+	b.data, other.data = other.data, b.data
+	other.free()
 }
 
 // Write appends p. It never fails.
 func (b *buffer) Write(p []byte) (int, error) {
+	if len(p) > cap(b.data)-len(b.data) {
+		b.reserve(max(len(p), len(b.data)))
+	}
 	b.data = append(b.data, p...)
 	return len(p), nil
 }
@@ -62,13 +139,28 @@ func (b *buffer) Read(p []byte) (int, error) {
 }
 
 // room makes space for at least one byte more, for as many as wanted if they
-// are few: memory is spent as data arrives, whatever a peer claims to send. What
-// arrived earns three times as much on credit.
+// are few. Memory is spent as data arrives, whatever a peer claims to send: up to
+// bufferKept comes on credit, then what arrived earns three times as much of new
+// memory. Of memory that is there already, in the pool, it earns all that is
+// wanted, up to 32 times as much, so that a message of a megabyte is not copied
+// on the way.
 func (b *buffer) room(wanted int) {
-	if len(b.data) == cap(b.data) {
-		credit := max(growthAtOnce, 3*len(b.data))
-		b.data = slices.Grow(b.data, max(1, min(wanted, credit)))
+	have := len(b.data)
+	if have < cap(b.data) {
+		return
 	}
+	wanted = max(1, wanted)
+	if have < bufferKept {
+		b.reserve(min(wanted, bufferKept-have))
+		return
+	}
+	if all := roundUp(have + wanted); all/32 <= have {
+		if other := buffers.get(all); other != nil {
+			b.move(other)
+			return
+		}
+	}
+	b.reserve(min(wanted, 3*have))
 }
 
 // readN appends exactly n bytes of r. It returns io.ErrUnexpectedEOF if there
@@ -105,7 +197,11 @@ func (b *buffer) readAll(r io.Reader, hint, limit int) error {
 		hint = min(hint, limit)
 	}
 	for empty := 0; ; {
-		b.room(max(hint+1-len(b.data), len(b.data), 512))
+		wanted := hint + 1 - len(b.data)
+		if wanted <= 0 {
+			wanted = max(len(b.data), 512) // more than was announced
+		}
+		b.room(wanted)
 		space := b.data[len(b.data):cap(b.data)]
 		if limit > 0 && len(space) > limit-len(b.data)+1 {
 			space = space[:limit-len(b.data)+1]

@@ -19,6 +19,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,15 +38,17 @@ type watchedPool struct {
 
 const poison = 0xdb
 
-func (p *watchedPool) Get() any {
+func (p *watchedPool) get(size int) *buffer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken++
-	return &buffer{make([]byte, 0, bufferSize)}
+	if size <= bufferKept {
+		size = bufferSize
+	}
+	return &buffer{make([]byte, 0, size)}
 }
 
-func (p *watchedPool) Put(x any) {
-	b := x.(*buffer)
+func (p *watchedPool) put(b *buffer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.freed[b]; ok {
@@ -81,14 +84,34 @@ func (p *watchedPool) check() []string {
 // noPool makes all buffers and takes none back.
 type noPool struct{}
 
-func (noPool) Get() any { return &buffer{make([]byte, 0, bufferSize)} }
-func (noPool) Put(any)  {}
+func (noPool) get(size int) *buffer {
+	if size <= bufferKept {
+		return &buffer{make([]byte, 0, bufferSize)}
+	}
+	return nil
+}
+
+func (noPool) put(*buffer) {}
+
+// switchedPool is the pool that tests change while goroutines of net/http may
+// still free a buffer.
+type switchedPool struct{ now atomic.Pointer[bufferPool] }
+
+func (p *switchedPool) get(size int) *buffer { return (*p.now.Load()).get(size) }
+func (p *switchedPool) put(b *buffer)        { (*p.now.Load()).put(b) }
+
+var switched = func() *switchedPool {
+	p := new(switchedPool)
+	usual := buffers
+	p.now.Store(&usual)
+	buffers = p
+	return p
+}()
 
 // withPool runs f with another pool of buffers.
 func withPool(p bufferPool, f func()) {
-	before := buffers
-	buffers = p
-	defer func() { buffers = before }()
+	before := switched.now.Swap(&p)
+	defer switched.now.Store(before)
 	f()
 }
 

@@ -30,7 +30,8 @@ import (
 //
 // Requests of one message are sent by Send itself, which waits for the response
 // headers. Streams are sent by a goroutine of their own, through a pipe, and so
-// is what goes through an HTTPClient that might not heed the context. Either way, what the exchange found is written before ready is closed and read after.
+// is what goes through an HTTPClient that might not heed the context. Either way,
+// what the exchange found is written before ready is closed and read after.
 // An exchange that is released while it is being sent closes the response itself
 // as soon as there is one.
 type clientConn struct {
@@ -48,6 +49,7 @@ type clientConn struct {
 	sent   bool
 	url    url.URL      // of the request: a copy, as HTTP clients may change it
 	body   bytes.Reader // of a request of one message
+	large  *lentBuffer  // the same, if it is large
 	method string
 
 	// What the exchange found.
@@ -198,13 +200,17 @@ func (c *clientConn) exchange(r *http.Request) {
 }
 
 // setBody makes a packed message the request's body. The transport may read it
-// as long as it likes, also after Do returned, so it is not of a pool.
+// as long as it likes, also after Do returned: a small one is not of a pool, a
+// large one goes back when the transport closed it.
 func (c *clientConn) setBody(r *http.Request, b *buffer) {
-	data := b.data
-	if cap(data) <= bufferKept {
-		data = slices.Clone(data)
-		b.free()
+	if len(b.data) >= bufferSize {
+		c.large = newLentBuffer(b)
+		r.ContentLength, r.GetBody = int64(len(b.data)), c.large.reader
+		r.Body, _ = c.large.reader()
+		return
 	}
+	data := slices.Clone(b.data)
+	b.free()
 	r.ContentLength = int64(len(data))
 	if len(data) == 0 {
 		r.Body = http.NoBody
@@ -304,6 +310,9 @@ func isUserAgent(key string) bool { return key == headerUserAgent || key == head
 // roundTrip sends the request and reads the head of the response.
 func (c *clientConn) roundTrip(r *http.Request) {
 	response, err := c.config.http.Do(r)
+	if c.large != nil {
+		c.large.giveBack()
+	}
 	switch {
 	case err != nil:
 		err = fault(c.ctx, notEnd(err), CodeUnavailable)

@@ -244,31 +244,64 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestBufferSizes: no large buffer stays in the pool, and what comes out of it
-// is empty and has room for a prefix.
+// TestBufferSizes: what comes out of the pool is empty and has the room that was
+// asked for, and not much more.
 func TestBufferSizes(t *testing.T) {
-	for _, size := range []int{0, 1, bufferSize, bufferKept, bufferKept + 1, 1 << 20} {
-		b := newBuffer()
-		if _, err := b.Write(make([]byte, size)); err != nil {
-			t.Fatal(err)
+	withPool(new(sizedPools), func() {
+		for _, size := range []int{0, 1, bufferSize, bufferKept, bufferKept + 1, largeMin - 1, largeMin, largeMin + 1, 1 << 20, largeMax, largeMax + 1} {
+			for _, b := range []*buffer{newBuffer(), {}, {make([]byte, 0, size)}} {
+				if _, err := b.Write(make([]byte, size)); err != nil {
+					t.Fatal(err)
+				}
+				b.free()
+			}
 		}
-		b.free()
-	}
-	(&buffer{}).free() // of a codec that returned a slice of its own
-	(&buffer{make([]byte, 3)}).free()
-	var taken []*buffer
-	for range 20 {
-		b := newBuffer()
-		if len(b.data) != 0 || cap(b.data) > bufferKept || cap(b.data) < prefixSize {
-			t.Errorf("got a buffer with %d of %d bytes", len(b.data), cap(b.data))
+		(&buffer{}).free() // of a codec that returned a slice of its own
+		(&buffer{make([]byte, 3)}).free()
+		var taken []*buffer
+		for range 20 {
+			for _, size := range []int{0, bufferKept, bufferKept + 1, largeMin, largeMin + 1, 1 << 20, largeMax - 1, largeMax, largeMax + 1} {
+				b := buffers.get(size)
+				if b == nil && size > bufferKept {
+					continue
+				}
+				if room := cap(b.data); len(b.data) != 0 || room < bufferSize || size > bufferKept && (room < size || room >= 4*size) || size <= bufferKept && room > bufferKept {
+					t.Errorf("got a buffer with %d of %d bytes for %d", len(b.data), room, size)
+				}
+				taken = append(taken, b)
+			}
 		}
-		taken = append(taken, b)
-	}
-	for _, b := range taken {
-		b.free()
-	}
-	var none *buffer
-	none.free()
+		for _, b := range taken {
+			b.free()
+		}
+		var none *buffer
+		none.free()
+	})
+}
+
+// TestReserve: there is room afterwards, and what was there stays.
+func TestReserve(t *testing.T) {
+	randomly(t, 300, func(t *testing.T, r *rand.Rand) {
+		b := newBuffer()
+		defer b.free()
+		var want []byte
+		for range 4 {
+			piece := payloadOf(r, randomSize(r))
+			b.reserve(len(piece))
+			if room := cap(b.data) - len(b.data); room < len(piece) {
+				t.Fatalf("got room for %d bytes, want %d", room, len(piece))
+			}
+			if r.IntN(2) == 0 {
+				b.data = append(b.data, piece...)
+			} else if _, err := b.Write(piece); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, piece...)
+		}
+		if !bytes.Equal(b.data, want) {
+			t.Errorf("got %d bytes, want the %d that were written", len(b.data), len(want))
+		}
+	})
 }
 
 // text returns a message whose size is a little more than n bytes.
@@ -485,32 +518,53 @@ func TestUnpackErrors(t *testing.T) {
 	}
 }
 
-// TestLargeMessagesAreLeft: after a large message, others do not hold its
-// memory, whatever their sizes and whether they are compressed.
-func TestLargeMessagesAreLeft(t *testing.T) {
+// TestHeld: a stream that waits for a message holds what it reads ahead, and one
+// that waits for the rest of a message no more than what arrived of it justifies,
+// also where the pool has buffers of any size.
+func TestHeld(t *testing.T) {
 	gzip := newGzip()
-	big := make([]byte, 8*bufferKept)
+	big := noise[:16*bufferKept-100]
 	zipped := newBuffer()
 	defer zipped.free()
 	if err := gzip.compress(zipped, big); err != nil {
 		t.Fatal(err)
 	}
 	for name, large := range map[string][]byte{"plain": frame(0, big), "compressed": frame(flagCompressed, zipped.data)} {
-		for _, next := range []int{0, 10, bufferSize + 1, bufferKept + 1} {
-			u := unpacker{codec: protoCodec{}, framed: true, compression: gzip}
-			u.frames.src = bytes.NewReader(append(bytes.Clone(large), frame(0, make([]byte, next))...))
-			for range 2 {
-				if _, err := u.next(); err != nil {
-					t.Fatal(err)
+		for poolName, pool := range map[string]bufferPool{"usual": new(sizedPools), "full": new(watchedPool), "none": noPool{}} {
+			withPool(pool, func() {
+				u := unpacker{codec: protoCodec{}, framed: true, compression: gzip}
+				arrived := 0 // of the current message
+				var most int // held between messages
+				u.frames.src = readerFunc(func(p []byte) (int, error) {
+					got := held(&u)
+					if arrived%len(large) == 0 {
+						most = max(most, got)
+					}
+					if bound := max(2*bufferKept, 33*(arrived%len(large))); got > bound {
+						t.Errorf("%s, %s pool: got %d bytes held after %d of a message, want at most %d", name, poolName, got, arrived%len(large), bound)
+					}
+					from := arrived % len(large)
+					n := copy(p, large[from:min(len(large), from+3000)])
+					arrived += n
+					return n, nil
+				})
+				for range 4 {
+					if p, err := u.next(); err != nil || !bytes.Equal(p.data, big) {
+						t.Fatalf("got %d bytes, %v, want %d", len(p.data), err, len(big))
+					}
 				}
-			}
-			if got := held(&u); got > 4*bufferKept {
-				t.Errorf("%s, then %d bytes: got %d bytes held, want at most %d", name, next, got, 4*bufferKept)
-			}
-			u.free()
+				u.free()
+				if most > bufferKept {
+					t.Errorf("%s, %s pool: got %d bytes held between messages, want at most %d", name, poolName, most, bufferKept)
+				}
+			})
 		}
 	}
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // FuzzEnvelopes: any body ends with an error after messages within the limit,
 // the same however it is chopped, in memory that the limit bounds.

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // packer turns the messages of one direction into bytes.
@@ -73,6 +75,16 @@ func marshal(b *buffer, codec Codec, msg any) error {
 		b.data = append(b.data, data...)
 		return err
 	}
+	if _, known := codec.(protoCodec); known {
+		if m, ok := msg.(proto.Message); ok {
+			b.reserve(proto.Size(m))
+			data, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b.data, m)
+			if err == nil {
+				b.data = data
+			}
+			return err
+		}
+	}
 	data, err := appender.MarshalAppend(b.data, msg)
 	if err != nil {
 		return err
@@ -128,7 +140,7 @@ func (u *unpacker) next() (piece, error) {
 	if !u.framed {
 		return u.body()
 	}
-	u.shrink()
+	u.rest()
 	flags, size, err := u.frames.prefix()
 	if err != nil {
 		return piece{}, err
@@ -204,15 +216,12 @@ func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
 	return u.inflated.data, nil
 }
 
-// shrink drops buffers that one large message made large, so that a stream does
-// not hold them as long as it lives.
-func (u *unpacker) shrink() {
-	if u.frames.large != nil && cap(u.frames.large.data) > bufferKept {
-		u.frames.large = nil
-	}
-	if u.inflated != nil && cap(u.inflated.data) > bufferKept {
-		u.inflated = nil
-	}
+// rest gives back what only the last message needed, so that a stream which waits
+// for the next one holds no more than what it read ahead.
+func (u *unpacker) rest() {
+	u.frames.large.free()
+	u.inflated.free()
+	u.frames.large, u.inflated = nil, nil
 }
 
 // tooLarge tells that a message exceeds the limit; size 0 is not known exactly.

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Pooled buffers that a transport reads for as long as it likes.
+
+package connect
+
+import (
+	"errors"
+	"io"
+	"sync"
+)
+
+// lentBuffer is a buffer that several readers share. It goes back to its pool
+// when its owner and all readers have given it back, and nobody can read it
+// then.
+type lentBuffer struct {
+	mu    sync.Mutex
+	b     *buffer
+	users int
+}
+
+// errLentBack is the error of a reader that is opened after the call.
+var errLentBack = errors.New("the call has ended: its request body is gone")
+
+// newLentBuffer returns a buffer with one user: its owner.
+func newLentBuffer(b *buffer) *lentBuffer {
+	return &lentBuffer{b: b, users: 1}
+}
+
+// reader returns a body that reads the buffer from its start.
+func (l *lentBuffer) reader() (io.ReadCloser, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.users == 0 {
+		return nil, errLentBack
+	}
+	l.users++
+	return &lentReader{lent: l}, nil
+}
+
+// giveBack ends the use of one user.
+func (l *lentBuffer) giveBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.users--; l.users == 0 {
+		l.b.free()
+		l.b = nil
+	}
+}
+
+// lentReader is one user of a lentBuffer. Read copies under the lock, so that
+// none is under way when Close returns.
+type lentReader struct {
+	lent   *lentBuffer
+	mu     sync.Mutex
+	pos    int
+	closed bool
+}
+
+func (r *lentReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return 0, io.ErrClosedPipe
+	}
+	data := r.lent.b.data[r.pos:]
+	if len(data) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, data)
+	r.pos += n
+	return n, nil
+}
+
+func (r *lentReader) Close() error {
+	r.mu.Lock()
+	closed := r.closed
+	r.closed = true
+	r.mu.Unlock()
+	if !closed {
+		r.lent.giveBack()
+	}
+	return nil
+}
