@@ -309,7 +309,14 @@ func isUserAgent(key string) bool { return key == headerUserAgent || key == head
 
 // roundTrip sends the request and reads the head of the response.
 func (c *clientConn) roundTrip(r *http.Request) {
-	response, err := c.config.http.Do(r)
+	var response *http.Response
+	var err error
+	if transport := c.config.transport(); transport != nil && c.pipe == nil {
+		response, err = transport.RoundTrip(r)
+		response, err = c.likeDo(r, transport, response, err)
+	} else {
+		response, err = c.config.http.Do(r)
+	}
 	if c.large != nil {
 		c.large.giveBack()
 	}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Unary requests past http.Client, where it would add nothing but work.
+
+package connect
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// transport returns what [http.Client.Do] would call, nil if Do might do more
+// than that: it knows cookies, a timeout, redirects and passwords in URLs. The
+// client is looked at for each call, as its owner may change it.
+func (c *config) transport() http.RoundTripper {
+	client, ok := c.http.(*http.Client)
+	if !ok || client == nil || client.Jar != nil || client.Timeout != 0 || client.CheckRedirect != nil || c.url.User != nil {
+		return nil
+	}
+	if client.Transport == nil {
+		return http.DefaultTransport
+	}
+	return client.Transport
+}
+
+// likeDo makes of what a transport returned what Do would have made of it.
+func (c *clientConn) likeDo(r *http.Request, transport http.RoundTripper, response *http.Response, err error) (*http.Response, error) {
+	if err == nil && response == nil {
+		err = fmt.Errorf("%T returned neither a response nor an error", transport)
+	}
+	if err != nil {
+		var record tls.RecordHeaderError
+		if errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
+			err = http.ErrSchemeMismatch
+		}
+		op := "Post"
+		if r.Method == http.MethodGet {
+			op = "Get"
+		}
+		return nil, &url.Error{Op: op, URL: r.URL.String(), Err: err}
+	}
+	if response.Body == nil {
+		response.Body = http.NoBody
+	}
+	if isRedirect(response) {
+		again := &http.Client{Transport: &replay{transport, response}}
+		return again.Do(r)
+	}
+	return response, nil
+}
+
+// isRedirect reports whether Do may send another request.
+func isRedirect(response *http.Response) bool {
+	switch response.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// replay is a transport whose first response is there already, so that Do can go
+// on from it.
+type replay struct {
+	http.RoundTripper
+	response *http.Response
+}
+
+func (p *replay) RoundTrip(r *http.Request) (*http.Response, error) {
+	if response := p.response; response != nil {
+		p.response = nil
+		return response, nil // the transport has closed r.Body
+	}
+	return p.RoundTripper.RoundTrip(r)
+}
