@@ -61,10 +61,15 @@ func newCompression(name string, newDecompressor func() Decompressor, newCompres
 	return &compression{name: name, value: []string{name}, newDecompressor: newDecompressor, newCompressor: newCompressor}
 }
 
+// newGzip returns the standard library's gzip at its fastest level, see
+// docs/adr/0006.
 func newGzip() *compression {
 	return newCompression(compressionGzip,
 		func() Decompressor { return new(gzip.Reader) },
-		func() Compressor { return gzip.NewWriter(io.Discard) },
+		func() Compressor {
+			w, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // a level that exists cannot fail
+			return w
+		},
 	)
 }
 

@@ -167,9 +167,9 @@ func WithProtoJSON() ClientOption {
 
 // WithCompression adds a compression to a handler, for requests and responses,
 // or replaces the one with its name; nil for both constructors removes it.
-// Handlers have gzip, of the standard library at its default level. Compressors
-// and decompressors are pooled. An empty name is ignored; one constructor
-// without the other panics.
+// Handlers have gzip, of the standard library at [gzip.BestSpeed]. Compressors and
+// decompressors are pooled. An empty name is ignored; one constructor without the
+// other panics.
 func WithCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) HandlerOption {
 	return handlerOption(func(c *config) { c.compressions.register(name, newDecompressor, newCompressor) })
 }
@@ -178,8 +178,8 @@ func WithCompression(name string, newDecompressor func() Decompressor, newCompre
 // its name; nil for both constructors removes it. The client asks for responses
 // in all compressions that it has, the one added last preferred; to compress
 // requests, too, add [WithSendCompression]. Clients have gzip, of the standard
-// library at its default level. An empty name is ignored; one constructor
-// without the other panics.
+// library at [gzip.BestSpeed]. An empty name is ignored; one constructor without
+// the other panics.
 func WithAcceptCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) ClientOption {
 	return clientOption(func(c *config) { c.compressions.register(name, newDecompressor, newCompressor) })
 }
