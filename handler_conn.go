@@ -90,7 +90,7 @@ func (c *handlerConn) open() (context.Context, error) {
 		c.host[0] = c.r.Host // net/http keeps it apart
 		c.r.Header[headerHost] = c.host[:]
 	}
-	c.answer = head{contentType: c.contentType, accept: c.config.compressions.accept}
+	c.answer = head{contentType: c.contentType}
 	c.in = unpacker{codec: c.codec, framed: c.framed, endFlag: c.endFlag, limit: c.config.readMax,
 		blame: CodeInvalidArgument, single: !c.config.spec.StreamType.clientStreams()}
 	c.in.frames.src = c.r.Body
@@ -111,6 +111,9 @@ func (c *handlerConn) open() (context.Context, error) {
 		encoding = hd.encoding[0]
 	}
 	used, known := c.config.compressions.get(encoding)
+	if used != nil || !known { // the client wants to know; to others the header is a cost
+		c.answer.accept = c.config.compressions.accept
+	}
 	if !known {
 		return &c.ctx, errorf(CodeUnimplemented, "unknown compression %q: supported encodings are %v", encoding, &c.config.compressions)
 	}

@@ -75,7 +75,7 @@ func (tb *table) match(test string, lines []string) (unlisted []string, absent [
 				}
 			}
 		}
-		if !occurs {
+		if !occurs && !d.some {
 			absent = append(absent, *d)
 		}
 	}
