@@ -43,14 +43,19 @@ type clientConn struct {
 	cancel context.CancelFunc // nil for unary calls
 
 	// The sending half.
-	out    packer
-	header http.Header // of the request, nil until someone asks for it
-	pipe   *pipe       // nil unless the client streams
-	sent   bool
-	url    url.URL      // of the request: a copy, as HTTP clients may change it
-	body   bytes.Reader // of a request of one message
-	large  *lentBuffer  // the same, if it is large
-	method string
+	out     packer
+	header  http.Header // of the request, nil until someone asks for it
+	pipe    *pipe       // nil unless the client streams
+	sent    bool
+	request http.Request
+	url     url.URL // of the request: a copy, as HTTP clients may change it
+	method  string
+
+	// The body of a request of one message: a copy, or the packed buffer itself.
+	body    bytes.Reader
+	lent    lentBuffer
+	reader  lentReader
+	lending bool // it is the buffer
 
 	// What the exchange found.
 	ready    chan struct{} // nil where nobody waits
@@ -200,13 +205,14 @@ func (c *clientConn) exchange(r *http.Request) {
 }
 
 // setBody makes a packed message the request's body. The transport may read it
-// as long as it likes, also after Do returned: a small one is not of a pool, a
-// large one goes back when the transport closed it.
+// as long as it likes, also after Do returned: it reads a copy, or the buffer
+// goes back when the transport closed it.
 func (c *clientConn) setBody(r *http.Request, b *buffer) {
-	if len(b.data) >= bufferSize {
-		c.large = newLentBuffer(b)
-		r.ContentLength, r.GetBody = int64(len(b.data)), c.large.reader
-		r.Body, _ = c.large.reader()
+	if len(b.data) >= bufferSize || c.dialect == dialectGRPC {
+		c.lending = true
+		c.lent.lend(b)
+		_ = c.lent.open(&c.reader) // its owner has it
+		r.ContentLength, r.Body, r.GetBody = int64(len(b.data)), &c.reader, c.lent.reader
 		return
 	}
 	data := slices.Clone(b.data)
@@ -216,7 +222,8 @@ func (c *clientConn) setBody(r *http.Request, b *buffer) {
 		r.Body = http.NoBody
 		return
 	}
-	// net/http sends headers and body together if it knows the body's type.
+	// Over HTTP/1.1 net/http sends headers and a small body together if it knows the
+	// body's type.
 	c.body.Reset(data)
 	r.Body = io.NopCloser(&c.body)
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
@@ -275,7 +282,7 @@ func (c *clientConn) newRequest() *http.Request {
 	}
 	c.url = *c.config.url
 	c.method = http.MethodPost
-	r := (&http.Request{
+	c.request = *(&http.Request{ // by value: WithContext's copy needs no memory then
 		Method:     http.MethodPost,
 		URL:        &c.url,
 		Host:       c.url.Host,
@@ -284,6 +291,7 @@ func (c *clientConn) newRequest() *http.Request {
 		ProtoMajor: 1,
 		ProtoMinor: 1,
 	}).WithContext(c.ctx)
+	r := &c.request
 	if len(h) > 0 {
 		if host := first(h, headerHost); host != "" {
 			r.Host = host
@@ -317,8 +325,8 @@ func (c *clientConn) roundTrip(r *http.Request) {
 	} else {
 		response, err = c.config.http.Do(r)
 	}
-	if c.large != nil {
-		c.large.giveBack()
+	if c.lending {
+		c.lent.giveBack()
 	}
 	switch {
 	case err != nil:

@@ -28,26 +28,26 @@ const (
 type connectGet struct{ connectUnary }
 
 // readRequest takes from the query what a POST has in its headers and body.
-func (connectGet) readRequest(r *http.Request, hd *head) error {
+func (connectGet) readRequest(r *http.Request, hd head) (head, error) {
 	query := r.URL.Query()
 	if err := checkVersion(query.Get(queryVersion), queryVersionOne); err != nil {
-		return err
+		return hd, err
 	}
 	hd.encoding = query[queryCompression]
 	if !query.Has(queryMessage) {
-		return errorf(CodeInvalidArgument, "query has no parameter %q", queryMessage)
+		return hd, errorf(CodeInvalidArgument, "query has no parameter %q", queryMessage)
 	}
 	message := query.Get(queryMessage)
 	if query.Get(queryBase64) != "1" {
 		hd.message = []byte(message)
-		return nil
+		return hd, nil
 	}
 	data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(message, "="))
 	if err != nil {
-		return errorf(CodeInvalidArgument, "query parameter %q is not URL-safe base64: %w", queryMessage, err)
+		return hd, errorf(CodeInvalidArgument, "query parameter %q is not URL-safe base64: %w", queryMessage, err)
 	}
 	hd.message = data
-	return nil
+	return hd, nil
 }
 
 // encodeEnd tells caches that the answer depends on the accepted compressions,

@@ -12,7 +12,8 @@ import (
 
 // lentBuffer is a buffer that several readers share. It goes back to its pool
 // when its owner and all readers have given it back, and nobody can read it
-// then.
+// then. It and its first reader are parts of the conn, so that they cost no
+// allocation.
 type lentBuffer struct {
 	mu    sync.Mutex
 	b     *buffer
@@ -22,20 +23,30 @@ type lentBuffer struct {
 // errLentBack is the error of a reader that is opened after the call.
 var errLentBack = errors.New("the call has ended: its request body is gone")
 
-// newLentBuffer returns a buffer with one user: its owner.
-func newLentBuffer(b *buffer) *lentBuffer {
-	return &lentBuffer{b: b, users: 1}
+// lend takes the buffer over, with one user: its owner. It is called once.
+func (l *lentBuffer) lend(b *buffer) {
+	l.b, l.users = b, 1
 }
 
 // reader returns a body that reads the buffer from its start.
 func (l *lentBuffer) reader() (io.ReadCloser, error) {
+	r := new(lentReader)
+	if err := l.open(r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// open makes r, which is new, a user.
+func (l *lentBuffer) open(r *lentReader) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.users == 0 {
-		return nil, errLentBack
+		return errLentBack
 	}
 	l.users++
-	return &lentReader{lent: l}, nil
+	r.lent = l
+	return nil
 }
 
 // giveBack ends the use of one user.

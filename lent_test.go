@@ -26,7 +26,8 @@ func TestLentBuffer(t *testing.T) {
 	withPool(watched, func() {
 		b := newBuffer()
 		b.data = append(b.data, "some bytes"...)
-		l := newLentBuffer(b)
+		l := new(lentBuffer)
+		l.lend(b)
 		first, err := l.reader()
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +79,8 @@ func TestLentBufferConcurrently(t *testing.T) {
 		for range 50 {
 			b := newBuffer()
 			b.data = append(b.data, bytes.Repeat([]byte{7}, 1000)...)
-			l := newLentBuffer(b)
+			l := new(lentBuffer)
+			l.lend(b)
 			var wg sync.WaitGroup
 			for range 4 {
 				r, err := l.reader()

@@ -65,7 +65,7 @@ type facts struct {
 // What the facts say is written and read by the functions of dialect.
 type protocol interface {
 	writeRequest(h http.Header, hd head)
-	readRequest(r *http.Request, hd *head) error
+	readRequest(r *http.Request, hd head) (head, error)
 
 	writeResponse(h http.Header, hd head)
 	readResponse(r *http.Response, codec string) error
@@ -150,7 +150,7 @@ func (d *dialect) openRequest(r *http.Request) (head, error) {
 	if err != nil {
 		return hd, err
 	}
-	return hd, d.readRequest(r, &hd)
+	return d.readRequest(r, hd)
 }
 
 // openResponse reads everything before a response's messages.

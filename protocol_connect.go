@@ -50,8 +50,8 @@ func (connectUnary) writeRequest(h http.Header, hd head) {
 	}
 }
 
-func (connectUnary) readRequest(r *http.Request, _ *head) error {
-	return checkVersion(first(r.Header, headerConnectVersion), protocolVersion)
+func (connectUnary) readRequest(r *http.Request, hd head) (head, error) {
+	return hd, checkVersion(first(r.Header, headerConnectVersion), protocolVersion)
 }
 
 // checkVersion refuses a version that is given and not the one wanted.
@@ -154,8 +154,8 @@ func (connectStream) writeRequest(h http.Header, _ head) {
 	h[headerAcceptEncoding] = valueIdentity // messages are compressed one by one, not the body
 }
 
-func (connectStream) readRequest(r *http.Request, _ *head) error {
-	return checkVersion(first(r.Header, headerConnectVersion), protocolVersion)
+func (connectStream) readRequest(r *http.Request, hd head) (head, error) {
+	return hd, checkVersion(first(r.Header, headerConnectVersion), protocolVersion)
 }
 
 func (connectStream) writeResponse(http.Header, head) {}

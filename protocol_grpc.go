@@ -42,7 +42,7 @@ func (grpc) writeRequest(h http.Header, _ head) {
 	h[headerTE] = valueTrailers             // proxies that drop trailers must refuse
 }
 
-func (grpc) readRequest(*http.Request, *head) error { return nil }
+func (grpc) readRequest(_ *http.Request, hd head) (head, error) { return hd, nil }
 
 func (grpc) writeResponse(http.Header, head) {}
 
