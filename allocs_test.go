@@ -28,17 +28,25 @@ var allocationBudgets = []struct {
 	budget float64
 	bench  func(t *testing.T) func() // set up; returns the operation
 }{
-	{"pack and unpack, proto, framed", 2, packAllocs(protoCodec{}, nil)},
-	{"pack and unpack, proto, gzip", 5, packAllocs(protoCodec{}, newGzip())},
+	{"pack and unpack, proto, framed", 1, packAllocs(protoCodec{}, nil)},
+	{"pack and unpack, proto, gzip", 2, packAllocs(protoCodec{}, newGzip())},
 	{"grpc end, success", 0, endAllocs(dialectGRPC, nil)},
-	{"connect unary, HTTP/1.1", 99, callAllocs(false)},
-	{"connect unary, HTTP/1.1, json", 108, callAllocs(false, WithProtoJSON())},
-	{"connect unary, HTTP/1.1, gzip", 104, callAllocs(false, WithSendGzip())},
-	{"connect unary, HTTP/1.1, GET", 124, callAllocs(false, WithHTTPGet(), WithIdempotency(IdempotencyNoSideEffects))},
-	{"grpc unary, HTTP/2", 156, callAllocs(true, WithGRPC())},
-	{"grpc-web unary, HTTP/2", 147, callAllocs(true, WithGRPCWeb())},
-	{"connect unary, HTTP/2", 126, callAllocs(true)},
-	{"grpc bidi message there and back, HTTP/2", 8, bidiAllocs},
+	{"connect unary, HTTP/1.1", 88, callAllocs(false)},
+	{"connect unary, HTTP/1.1, json", 97, callAllocs(false, WithProtoJSON())},
+	{"connect unary, HTTP/1.1, gzip", 92, callAllocs(false, WithSendGzip())},
+	{"connect unary, HTTP/1.1, GET", 112, callAllocs(false, WithHTTPGet(), WithIdempotency(IdempotencyNoSideEffects))},
+	{"connect unary, HTTP/1.1, 1 MiB", 91, largeAllocs(false)},
+	{"grpc-web unary, HTTP/1.1", 107, callAllocs(false, WithGRPCWeb())},
+	{"grpc unary, HTTP/2", 140, callAllocs(true, WithGRPC())},
+	{"grpc-web unary, HTTP/2", 134, callAllocs(true, WithGRPCWeb())},
+	{"connect unary, HTTP/2", 114, callAllocs(true)},
+	{"connect server stream, HTTP/1.1, 1000 messages", 2300, downAllocs(false)},
+	{"connect server stream, HTTP/2, 1000 messages", 2350, downAllocs(true)},
+	{"grpc server stream, HTTP/2, 1000 messages", 2350, downAllocs(true, WithGRPC())},
+	{"connect client stream, HTTP/1.1, 1000 messages", 2320, upAllocs(false)},
+	{"connect client stream, HTTP/2, 1000 messages", 2360, upAllocs(true)},
+	{"grpc client stream, HTTP/2, 1000 messages", 2380, upAllocs(true, WithGRPC())},
+	{"grpc bidi message there and back, HTTP/2", 7, bidiAllocs},
 }
 
 func TestAllocations(t *testing.T) {
@@ -55,6 +63,26 @@ func TestAllocations(t *testing.T) {
 				t.Errorf("got %.1f allocations, want at most %.0f", got, b.budget)
 			}
 		})
+	}
+}
+
+// TestAllocationsOfLargeMessages: a call with messages of 1 MiB allocates little more than the
+// two that are received.
+func TestAllocationsOfLargeMessages(t *testing.T) {
+	for name, operation := range map[string]func(){"connect, HTTP/1.1": largeAllocs(false)(t), "grpc, HTTP/2": largeAllocs(true, WithGRPC())(t)} {
+		for range 20 {
+			operation()
+		}
+		defer debug.SetGCPercent(debug.SetGCPercent(-1))
+		const calls = 20
+		got := allocated(func() {
+			for range calls {
+				operation()
+			}
+		}) / calls
+		if most := uint64(5 << 19); got > most {
+			t.Errorf("%s: got %d bytes a call, want at most %d", name, got, most)
+		}
 	}
 }
 
@@ -95,7 +123,10 @@ func endAllocs(d *dialect, e *Error) func(*testing.T) func() {
 	}
 }
 
-// allocServer serves unary and bidi echoes, over cleartext HTTP/2 or HTTP/1.1.
+// streamed is how many messages a stream of the budgets has.
+const streamed = 1000
+
+// allocServer serves calls of every kind, over cleartext HTTP/2 or HTTP/1.1.
 func allocServer(t *testing.T, http2 bool) (*http.Client, string) {
 	mux := http.NewServeMux()
 	mux.Handle("/test.v1.Echo/Unary", NewUnaryHandler("/test.v1.Echo/Unary",
@@ -114,6 +145,21 @@ func allocServer(t *testing.T, http2 bool) (*http.Client, string) {
 				}
 			}
 		}))
+	mux.Handle("/test.v1.Echo/Down", NewServerStreamHandler("/test.v1.Echo/Down",
+		func(_ context.Context, r *Request[wrapperspb.StringValue], s *ServerStream[wrapperspb.StringValue]) error {
+			for range streamed {
+				if err := s.Send(r.Msg); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	mux.Handle("/test.v1.Echo/Up", NewClientStreamHandler("/test.v1.Echo/Up",
+		func(_ context.Context, s *ClientStream[wrapperspb.StringValue]) (*Response[wrapperspb.StringValue], error) {
+			for s.Receive() {
+			}
+			return NewResponse(s.Msg()), s.Err()
+		}))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!http2)
 	protocols.SetUnencryptedHTTP2(http2)
@@ -126,13 +172,62 @@ func allocServer(t *testing.T, http2 bool) (*http.Client, string) {
 }
 
 func callAllocs(http2 bool, options ...ClientOption) func(*testing.T) func() {
+	return echoAllocs(http2, 300, options)
+}
+
+func largeAllocs(http2 bool, options ...ClientOption) func(*testing.T) func() {
+	return echoAllocs(http2, 1<<20, append(options, WithAcceptCompression(compressionGzip, nil, nil)))
+}
+
+func echoAllocs(http2 bool, size int, options []ClientOption) func(*testing.T) func() {
 	return func(t *testing.T) func() {
 		httpClient, url := allocServer(t, http2)
 		client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](httpClient, url+"/test.v1.Echo/Unary", options...)
-		msg := wrapperspb.String(strings.Repeat("abc", 100))
+		msg := wrapperspb.String(strings.Repeat("abc", size/3))
 		ctx := context.Background()
 		return func() {
 			if _, err := client.CallUnary(ctx, NewRequest(msg)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func downAllocs(http2 bool, options ...ClientOption) func(*testing.T) func() {
+	return func(t *testing.T) func() {
+		httpClient, url := allocServer(t, http2)
+		client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](httpClient, url+"/test.v1.Echo/Down", options...)
+		msg := wrapperspb.String(strings.Repeat("abc", 20))
+		return func() {
+			stream, err := client.CallServerStream(context.Background(), NewRequest(msg))
+			if err != nil {
+				t.Fatal(err)
+			}
+			count := 0
+			for stream.Receive() {
+				count++
+			}
+			if err := stream.Err(); err != nil || count != streamed {
+				t.Fatalf("got %d messages, %v, want %d", count, err, streamed)
+			}
+			_ = stream.Close()
+		}
+	}
+}
+
+func upAllocs(http2 bool, options ...ClientOption) func(*testing.T) func() {
+	return func(t *testing.T) func() {
+		httpClient, url := allocServer(t, http2)
+		client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](httpClient, url+"/test.v1.Echo/Up", options...)
+		msg := wrapperspb.String(strings.Repeat("abc", 20))
+		return func() {
+			stream := client.CallClientStream(context.Background())
+			for range streamed {
+				if err := stream.Send(msg); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := stream.CloseAndReceive(); err != nil {
 				t.Fatal(err)
 			}
 		}
