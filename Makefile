@@ -17,7 +17,7 @@ NORACE := internal/buftest internal/protogen
 # What is built here is thrown away: it needs no stamp, and so no git.
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help test lint generate check-generated quickstart conformance bench fuzz tidy
+.PHONY: help test lint generate check-generated quickstart conformance bench bench-compare fuzz tidy
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -64,7 +64,10 @@ conformance: ## connectrpc.com/conformance in both modes, with its report
 	cd internal/conformance && go test -count=1 -v ./...
 
 bench: ## this library, its peers and the floors side by side, in about five minutes
-	cd internal/bench && go run .
+	cd internal/bench && go run . $(BENCHFLAGS)
+
+bench-compare: ## this tree against the last release, in about a minute; for people to read, it fails on no figure
+	cd internal/bench && go run . -release
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz test of the root package and compress for FUZZTIME

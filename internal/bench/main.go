@@ -6,6 +6,7 @@
 // that answers are compressed only where that is measured.
 //
 //	go run .                                   everything, in less than five minutes
+//	go run . -release                          this tree against the last release
 //	go run . -for 20s -work 'unary-64' -callers 1,16 -contenders 'connect/http1'
 //
 // The figures are per call, or per message of a stream: process CPU time, user
@@ -61,10 +62,14 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 		jsonFile   = flags.String("json", "", "write all figures to this `file`")
 		svgFile    = flags.String("svg", "", "draw a chart into this `file`")
 		cpuProfile = flags.String("cpuprofile", "", "write a CPU profile to this `file`; select one contender to read it")
+		release    = flags.Bool("release", false, "compare with the last release instead, in about a minute")
 		memProfile = flags.String("memprofile", "", "write a profile of all allocations to this `file`, which disturbs the times")
 	)
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // the flag set has printed the reason
+	}
+	if *release {
+		return compareRelease(ctx, runProgram, stdout)
 	}
 	s, err := newSettings(*workNames, *contenders, *callers, *rounds, *budget)
 	if err != nil {
