@@ -11,13 +11,11 @@ import (
 )
 
 const (
-	bufferSize    = 4 << 10   // of a new buffer
-	bufferKept    = 64 << 10  // the largest that one holds while it waits for a message
-	largeMin      = 128 << 10 // the smallest of the large buffers
-	largeMax      = 8 << 20   // the largest; what is above is left to the garbage collector
-	growthAtOnce  = 64 << 10  // what is allocated on the strength of a promise
-	hintMax       = 1 << 30   // what is believed of an announced length
-	emptyReadsMax = 100       // consecutive reads without data or error before giving up
+	bufferSize    = 4 << 10  // of a new buffer
+	bufferKept    = 64 << 10 // what is held on the strength of a promise, or while nothing is due
+	bufferMax     = 8 << 20  // larger ones are left to the garbage collector
+	hintMax       = 1 << 30  // what is believed of an announced length
+	emptyReadsMax = 100      // consecutive reads without data or error before giving up
 )
 
 // buffer is a byte slice from a pool. Its owner frees it once and then holds no
@@ -29,8 +27,8 @@ type buffer struct {
 // bufferPool is where buffers come from: pools of the garbage collector, or in
 // tests one that watches its users.
 type bufferPool interface {
-	// get returns an empty buffer: any small one if size is at most bufferKept,
-	// otherwise one with room for size bytes, nil if there is none.
+	// get returns an empty buffer with room for size bytes, nil if size is more
+	// than bufferKept and there is none.
 	get(size int) *buffer
 	// put takes a buffer back. It may come with more memory than it left with.
 	put(*buffer)
@@ -38,54 +36,49 @@ type bufferPool interface {
 
 var buffers bufferPool = new(sizedPools)
 
-// sizedPools keeps buffers by size: small ones of any size up to bufferKept in
-// one pool, large ones by powers of two. The garbage collector empties each
-// within two cycles, so that what one rush of messages needed is not held for
-// good.
-type sizedPools struct {
-	small sync.Pool
-	large [7]sync.Pool // the buffers with at least largeMin << i bytes, and less than twice as many
+// sizedPools keeps buffers by size, from bufferSize to bufferMax by powers of two.
+// The garbage collector empties each within two cycles, so that what one rush of
+// messages needed is not held for good.
+type sizedPools [12]sync.Pool
+
+// class returns the index of the pool for buffers of size bytes, and up to twice
+// as many.
+func class(size int) int { return bits.Len(uint(size/bufferSize)) - 1 }
+
+// roundUp returns the capacity of a buffer for size bytes: a power of two, so that
+// it fits other messages, too.
+func roundUp(size int) int {
+	switch {
+	case size <= bufferSize:
+		return bufferSize
+	case size > bufferMax:
+		return size
+	}
+	return 1 << bits.Len(uint(size-1))
 }
 
 func (p *sizedPools) get(size int) *buffer {
-	var b *buffer
-	switch {
-	case size <= bufferKept:
-		b, _ = p.small.Get().(*buffer)
-		if b == nil {
-			b = &buffer{make([]byte, 0, bufferSize)}
-		}
-	case size <= largeMax:
-		b, _ = p.large[bits.Len(uint(roundUp(size)/largeMin))-1].Get().(*buffer)
+	if size > bufferMax {
+		return nil
+	}
+	room := roundUp(size)
+	b, _ := p[class(room)].Get().(*buffer)
+	if b == nil && size <= bufferKept {
+		b = &buffer{make([]byte, 0, room)}
 	}
 	return b
 }
 
 func (p *sizedPools) put(b *buffer) {
-	switch size := cap(b.data); {
-	case size < bufferSize, size > largeMax, bufferKept < size && size < largeMin:
-	case size <= bufferKept:
-		p.small.Put(b)
-	default:
-		p.large[bits.Len(uint(size/largeMin))-1].Put(b)
+	if size := cap(b.data); bufferSize <= size && size <= bufferMax {
+		p[class(size)].Put(b)
 	}
 }
 
-// roundUp returns the capacity of a buffer for size bytes: a power of two for a
-// large one, so that it fits other messages, too.
-func roundUp(size int) int {
-	switch {
-	case size > largeMax:
-		return size
-	case size > bufferKept:
-		return max(largeMin, 1<<bits.Len(uint(size-1)))
-	}
-	return size
-}
-
-// newBuffer returns an empty buffer, for a message of unknown size.
-func newBuffer() *buffer {
-	return buffers.get(0)
+// newBuffer returns an empty buffer for size bytes, of which it may have room for
+// the first ones only: size is a promise, 0 if unknown.
+func newBuffer(size int) *buffer {
+	return buffers.get(min(size, bufferKept))
 }
 
 // free gives the buffer back. It is a no-op for nil.
@@ -99,10 +92,6 @@ func (b *buffer) free() {
 // reserve makes room for size bytes that are sure to come.
 func (b *buffer) reserve(size int) {
 	if size += len(b.data); size <= cap(b.data) {
-		return
-	}
-	if size <= bufferKept {
-		b.data = append(make([]byte, 0, size), b.data...)
 		return
 	}
 	other := buffers.get(size)

@@ -42,10 +42,7 @@ func (p *watchedPool) get(size int) *buffer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken++
-	if size <= bufferKept {
-		size = bufferSize
-	}
-	return &buffer{make([]byte, 0, size)}
+	return &buffer{make([]byte, 0, max(size, bufferSize))}
 }
 
 func (p *watchedPool) put(b *buffer) {
@@ -86,7 +83,7 @@ type noPool struct{}
 
 func (noPool) get(size int) *buffer {
 	if size <= bufferKept {
-		return &buffer{make([]byte, 0, bufferSize)}
+		return &buffer{make([]byte, 0, max(size, bufferSize))}
 	}
 	return nil
 }
@@ -118,9 +115,9 @@ func withPool(p bufferPool, f func()) {
 // TestWatchedPool makes the faults that the pool must find.
 func TestWatchedPool(t *testing.T) {
 	for name, fault := range map[string]func(){
-		"freed twice":   func() { b := newBuffer(); b.free(); b.free() },
-		"written later": func() { b := newBuffer(); data := append(b.data, 1); b.free(); data[0] = 2 },
-		"grown later":   func() { b := newBuffer(); b.free(); b.data = append(b.data, 1) },
+		"freed twice":   func() { b := newBuffer(0); b.free(); b.free() },
+		"written later": func() { b := newBuffer(0); data := append(b.data, 1); b.free(); data[0] = 2 },
+		"grown later":   func() { b := newBuffer(0); b.free(); b.data = append(b.data, 1) },
 	} {
 		p := new(watchedPool)
 		withPool(p, fault)
@@ -130,7 +127,7 @@ func TestWatchedPool(t *testing.T) {
 	}
 	p := new(watchedPool)
 	withPool(p, func() {
-		b := newBuffer()
+		b := newBuffer(0)
 		b.data = append(b.data, "abc"...)
 		data := b.data
 		b.free()

@@ -249,7 +249,7 @@ func (c *clientConn) makeGet(r *http.Request, msg any) (bool, error) {
 	}
 	u := getURL(c.config.url, c.config.codec.Name(), binary, data, nil)
 	if size := len(u.String()); c.config.getMax > 0 && size > c.config.getMax && c.config.send != nil && len(data) >= c.config.compressMin {
-		z := newBuffer()
+		z := newBuffer(0)
 		defer z.free()
 		if err := c.config.send.compress(z, data); err != nil {
 			return false, NewError(CodeInternal, err)
@@ -274,11 +274,14 @@ func (c *clientConn) makeGet(r *http.Request, msg any) (bool, error) {
 // newRequest returns the request without its body.
 func (c *clientConn) newRequest() *http.Request {
 	var fixed, h http.Header
-	if c.cancel == nil { // unary: the headers of a Request stay as the caller left them
+	switch {
+	case c.cancel != nil:
+		fixed, h = c.config.streamHead, c.RequestHeader()
+	case len(c.header) == 0:
+		h = maps.Clone(c.config.header)
+	default: // the headers of a Request stay as the caller left them
 		fixed, h = c.config.header, make(http.Header, len(c.config.header)+len(c.header)+1)
 		maps.Copy(h, c.header)
-	} else {
-		fixed, h = c.config.streamHead, c.RequestHeader()
 	}
 	c.url = *c.config.url
 	c.method = http.MethodPost
@@ -292,7 +295,7 @@ func (c *clientConn) newRequest() *http.Request {
 		ProtoMinor: 1,
 	}).WithContext(c.ctx)
 	r := &c.request
-	if len(h) > 0 {
+	if len(h) > 0 && fixed != nil {
 		if host := first(h, headerHost); host != "" {
 			r.Host = host
 		}

@@ -196,27 +196,27 @@ func TestCompressions(t *testing.T) {
 	c := newGzip()
 	randomly(t, 300, func(t *testing.T, r *rand.Rand) {
 		want := bytes.Repeat(randomBytes(r, 50), r.IntN(2000))
-		packed := newBuffer()
+		packed := newBuffer(0)
 		defer packed.free()
 		if err := c.compress(packed, want); err != nil {
 			t.Fatal(err)
 		}
 		for _, limit := range []int{0, len(want), len(want) + 1} {
-			got := newBuffer()
+			got := newBuffer(0)
 			if err := c.decompress(got, packed.data, limit); err != nil || !bytes.Equal(got.data, want) {
 				t.Errorf("%d bytes, limit %d: got %d bytes, %v", len(want), limit, len(got.data), err)
 			}
 			got.free()
 		}
 		if len(want) > 1 {
-			got := newBuffer()
+			got := newBuffer(0)
 			err := c.decompress(got, packed.data, len(want)-1)
 			if !errors.Is(err, errTooLarge) || len(got.data) > len(want) {
 				t.Errorf("%d bytes, limit %d: got %d bytes, %v, want %v", len(want), len(want)-1, len(got.data), err, errTooLarge)
 			}
 			got.free()
 		}
-		cut := newBuffer()
+		cut := newBuffer(0)
 		defer cut.free()
 		if err := c.decompress(cut, packed.data[:r.IntN(len(packed.data))], 0); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("cut off: got %v, want an error that is not the end of a stream", err)
@@ -239,7 +239,7 @@ func TestBomb(t *testing.T) {
 	bomb := bytes.Repeat(member.Bytes(), 256) // gzip's members follow each other
 	const limit = 1 << 20
 	got := allocated(func() {
-		b := newBuffer()
+		b := newBuffer(0)
 		if err := c.decompress(b, bomb, limit); !errors.Is(err, errTooLarge) {
 			t.Errorf("got %v, want %v", err, errTooLarge)
 		}
@@ -271,7 +271,7 @@ func TestCompressorErrors(t *testing.T) {
 		func() Decompressor { made++; return &failingReader{broken} },
 		func() Compressor { made++; return &failing{broken} })
 	for range 3 {
-		b := newBuffer()
+		b := newBuffer(0)
 		if err := c.compress(b, []byte("a")); !errors.Is(err, broken) || !strings.Contains(err.Error(), "compress with x") {
 			t.Errorf("compress: got %v", err)
 		}

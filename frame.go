@@ -64,7 +64,7 @@ func (f *frameReader) payload(size int) ([]byte, error) {
 		return data, nil
 	}
 	if f.large == nil {
-		f.large = newBuffer()
+		f.large = newBuffer(size)
 	}
 	b := f.large
 	b.data = append(b.data[:0], f.ahead.data[f.pos:]...)
@@ -102,7 +102,7 @@ func (f *frameReader) buffered() int {
 // capacity.
 func (f *frameReader) fill(n int) error {
 	if f.ahead == nil {
-		f.ahead = newBuffer()
+		f.ahead = newBuffer(0)
 	}
 	b := f.ahead
 	if len(b.data)-f.pos >= n {

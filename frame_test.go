@@ -175,7 +175,7 @@ func TestNoProgress(t *testing.T) {
 	} else if _, err := g.payload(int(n)); err != io.ErrNoProgress {
 		t.Errorf("payload: got %v, want %v", err, io.ErrNoProgress)
 	}
-	b := newBuffer()
+	b := newBuffer(0)
 	defer b.free()
 	if err := b.readAll(stuckReader{}, 0, 0); err != io.ErrNoProgress {
 		t.Errorf("readAll: got %v, want %v", err, io.ErrNoProgress)
@@ -193,18 +193,18 @@ func TestPromises(t *testing.T) {
 		}
 		u.free()
 	})
-	if most := uint64(4 * growthAtOnce); got > most {
+	if most := uint64(4 * bufferKept); got > most {
 		t.Errorf("a frame of 2 GiB with 10 bytes: got %d bytes allocated, want at most %d", got, most)
 	}
 	got = allocated(func() {
-		u := unpacker{codec: protoCodec{}, hint: growthAtOnce}
+		u := unpacker{codec: protoCodec{}, hint: bufferKept}
 		u.frames.src = bytes.NewReader(body)
 		if p, err := u.next(); err != nil || len(p.data) != len(body) {
 			t.Errorf("got %d bytes, %v, want %d", len(p.data), err, len(body))
 		}
 		u.free()
 	})
-	if most := uint64(4 * growthAtOnce); got > most {
+	if most := uint64(4 * bufferKept); got > most {
 		t.Errorf("a body of 15 bytes that is announced as large: got %d bytes allocated, want at most %d", got, most)
 	}
 }
@@ -219,7 +219,7 @@ func TestReadAll(t *testing.T) {
 			limit = 0
 		}
 		src := &countingReader{r: chopped(r, data)}
-		b := newBuffer()
+		b := newBuffer(0)
 		defer b.free()
 		err := b.readAll(src, r.IntN(2*bufferKept), limit)
 		switch {
@@ -248,8 +248,8 @@ func (c *countingReader) Read(p []byte) (int, error) {
 // asked for, and not much more.
 func TestBufferSizes(t *testing.T) {
 	withPool(new(sizedPools), func() {
-		for _, size := range []int{0, 1, bufferSize, bufferKept, bufferKept + 1, largeMin - 1, largeMin, largeMin + 1, 1 << 20, largeMax, largeMax + 1} {
-			for _, b := range []*buffer{newBuffer(), {}, {make([]byte, 0, size)}} {
+		for _, size := range []int{0, 1, bufferSize, bufferSize + 1, bufferKept, bufferKept + 1, 1 << 20, 1<<20 + 1, bufferMax, bufferMax + 1} {
+			for _, b := range []*buffer{newBuffer(0), {}, {make([]byte, 0, size)}} {
 				if _, err := b.Write(make([]byte, size)); err != nil {
 					t.Fatal(err)
 				}
@@ -260,12 +260,12 @@ func TestBufferSizes(t *testing.T) {
 		(&buffer{make([]byte, 3)}).free()
 		var taken []*buffer
 		for range 20 {
-			for _, size := range []int{0, bufferKept, bufferKept + 1, largeMin, largeMin + 1, 1 << 20, largeMax - 1, largeMax, largeMax + 1} {
+			for _, size := range []int{0, bufferSize + 1, bufferKept, bufferKept + 1, 1 << 20, 1<<20 + 1, bufferMax - 1, bufferMax, bufferMax + 1} {
 				b := buffers.get(size)
 				if b == nil && size > bufferKept {
 					continue
 				}
-				if room := cap(b.data); len(b.data) != 0 || room < bufferSize || size > bufferKept && (room < size || room >= 4*size) || size <= bufferKept && room > bufferKept {
+				if room := cap(b.data); len(b.data) != 0 || room < max(size, bufferSize) || room >= max(4*size, 2*bufferSize) {
 					t.Errorf("got a buffer with %d of %d bytes for %d", len(b.data), room, size)
 				}
 				taken = append(taken, b)
@@ -279,10 +279,33 @@ func TestBufferSizes(t *testing.T) {
 	})
 }
 
+// TestClasses: every size has a pool, whose buffers are as large, and the pools
+// are in the order of sizes.
+func TestClasses(t *testing.T) {
+	last := 0
+	for size := bufferSize; size <= bufferMax; size += 1 + size/1000 {
+		room := roundUp(size)
+		if room < size || room >= 2*size || roundUp(room) != room {
+			t.Fatalf("%d bytes: got a buffer of %d", size, room)
+		}
+		got := class(room)
+		if got < last || got > last+1 || got >= len(sizedPools{}) {
+			t.Fatalf("%d bytes: got class %d after %d", room, got, last)
+		}
+		if below := class(size); size < room && below != got-1 || size == room && below != got {
+			t.Fatalf("%d bytes: got class %d, want the one below %d", size, below, got)
+		}
+		last = got
+	}
+	if got := class(bufferMax); got != len(sizedPools{})-1 {
+		t.Errorf("got %d as the last class, want %d", got, len(sizedPools{})-1)
+	}
+}
+
 // TestReserve: there is room afterwards, and what was there stays.
 func TestReserve(t *testing.T) {
 	randomly(t, 300, func(t *testing.T, r *rand.Rand) {
-		b := newBuffer()
+		b := newBuffer(0)
 		defer b.free()
 		var want []byte
 		for range 4 {
@@ -434,7 +457,7 @@ func TestPackErrors(t *testing.T) {
 func TestUnpackErrors(t *testing.T) {
 	gzip := newGzip()
 	zipped := func(data []byte) []byte {
-		b := newBuffer()
+		b := newBuffer(0)
 		defer b.free()
 		if err := gzip.compress(b, data); err != nil {
 			t.Fatal(err)
@@ -524,7 +547,7 @@ func TestUnpackErrors(t *testing.T) {
 func TestHeld(t *testing.T) {
 	gzip := newGzip()
 	big := noise[:16*bufferKept-100]
-	zipped := newBuffer()
+	zipped := newBuffer(0)
 	defer zipped.free()
 	if err := gzip.compress(zipped, big); err != nil {
 		t.Fatal(err)
@@ -570,7 +593,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // the same however it is chopped, in memory that the limit bounds.
 func FuzzEnvelopes(f *testing.F) {
 	gzip := newGzip()
-	b := newBuffer()
+	b := newBuffer(0)
 	if err := gzip.compress(b, make([]byte, 300)); err != nil {
 		f.Fatal(err)
 	}
@@ -626,7 +649,7 @@ func FuzzEnvelopes(f *testing.F) {
 func FuzzBody(f *testing.F) {
 	gzip := newGzip()
 	for _, size := range []int{0, 1, 200, 201, 100_000} {
-		b := newBuffer()
+		b := newBuffer(0)
 		if err := gzip.compress(b, make([]byte, size)); err != nil {
 			f.Fatal(err)
 		}

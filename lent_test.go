@@ -24,7 +24,7 @@ import (
 func TestLentBuffer(t *testing.T) {
 	watched := new(watchedPool)
 	withPool(watched, func() {
-		b := newBuffer()
+		b := newBuffer(0)
 		b.data = append(b.data, "some bytes"...)
 		l := new(lentBuffer)
 		l.lend(b)
@@ -77,7 +77,7 @@ func TestLentBufferConcurrently(t *testing.T) {
 	watched := new(watchedPool)
 	withPool(watched, func() {
 		for range 50 {
-			b := newBuffer()
+			b := newBuffer(0)
 			b.data = append(b.data, bytes.Repeat([]byte{7}, 1000)...)
 			l := new(lentBuffer)
 			l.lend(b)
@@ -226,7 +226,7 @@ func TestLateTransports(t *testing.T) {
 					t.Errorf("got %v, want code %v", err, c.code)
 				}
 				for range 20 { // what takes buffers now must not get the one that is lent
-					b := newBuffer()
+					b := newBuffer(0)
 					b.reserve(len(want))
 					b.data = append(b.data, make([]byte, len(want))...)
 					b.free()

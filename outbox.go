@@ -34,7 +34,7 @@ type outbox struct {
 }
 
 func newOutbox(w http.ResponseWriter) *outbox {
-	o := &outbox{w: w, filled: make(chan struct{}, 1), idle: make(chan struct{}, 1), done: make(chan struct{}), waiting: newBuffer()}
+	o := &outbox{w: w, filled: make(chan struct{}, 1), idle: make(chan struct{}, 1), done: make(chan struct{}), waiting: newBuffer(0)}
 	go o.run()
 	return o
 }
@@ -98,7 +98,7 @@ func (o *outbox) end() {
 
 func (o *outbox) run() {
 	defer close(o.done)
-	taken := newBuffer()
+	taken := newBuffer(0)
 	defer func() {
 		if o.err == nil { // otherwise a Write that was given up may still read it
 			taken.free()

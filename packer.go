@@ -26,14 +26,14 @@ type packer struct {
 // pack returns msg as it goes on the wire, with its prefix if messages are
 // framed, and whether it is compressed. The caller frees the buffer.
 func (p *packer) pack(msg any) (packed *buffer, compressed bool, err error) {
-	b := newBuffer()
+	b := newBuffer(0)
 	b.data = append(b.data, make([]byte, p.prefix())...)
 	if err := marshal(b, p.codec, msg); err != nil {
 		b.free()
 		return nil, false, errorf(CodeInternal, "marshal message: %w", err)
 	}
 	if size := len(b.data) - p.prefix(); p.compression != nil && size >= p.minBytes {
-		z := newBuffer()
+		z := newBuffer(0)
 		z.data = append(z.data, make([]byte, p.prefix())...)
 		err := p.compression.compress(z, b.data[p.prefix():])
 		b.free()
@@ -175,7 +175,7 @@ func (u *unpacker) body() (piece, error) {
 	if u.count > 0 {
 		return piece{}, io.EOF
 	}
-	u.whole = newBuffer()
+	u.whole = newBuffer(u.hint + 1)
 	if err := u.whole.readAll(u.frames.src, u.hint, u.limit); err != nil {
 		if errors.Is(err, errTooLarge) {
 			return piece{}, tooLarge(0, u.limit)
@@ -203,7 +203,7 @@ func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
 		return data, nil
 	}
 	if u.inflated == nil {
-		u.inflated = newBuffer()
+		u.inflated = newBuffer(len(data))
 	}
 	u.inflated.data = u.inflated.data[:0]
 	err := u.compression.decompress(u.inflated, data, u.limit)

@@ -30,8 +30,8 @@ var (
 )
 
 const (
-	releaseTurns  = 6
-	releaseBudget = 60 * time.Second // of all turns
+	releaseTurns = 6               // half of them where there is nothing to compare with
+	releaseSlice = 5 * time.Second // of each program in each turn
 )
 
 // errNoRelease says that there is nothing to compare with.
@@ -163,14 +163,17 @@ func unpackTree(dir string, archive []byte) error {
 // what each of them reported.
 func takeTurns(ctx context.Context, run runner, dir string, programs []string) ([][]file, error) {
 	reports := make([][]file, len(programs))
-	share := releaseBudget / time.Duration(releaseTurns*len(programs))
-	for turn := range releaseTurns {
+	turns := releaseTurns
+	if len(programs) == 1 {
+		turns /= 2
+	}
+	for turn := range turns {
 		for i := range programs {
 			if turn%2 == 1 {
 				i = len(programs) - 1 - i
 			}
 			name := filepath.Join(dir, "figures.json")
-			if _, err := run(ctx, ".", programs[i], append(slices.Clone(releaseArgs), "-for", share.String(), "-json", name)...); err != nil {
+			if _, err := run(ctx, ".", programs[i], append(slices.Clone(releaseArgs), "-for", releaseSlice.String(), "-json", name)...); err != nil {
 				return nil, err
 			}
 			data, err := os.ReadFile(name)
