@@ -169,15 +169,18 @@ func procedurePath(path string) string {
 }
 
 // heedsContext reports whether Do is sure to return when the request's context
-// ends: net/http's own client with its own transport.
+// ends: net/http's own client with its own transport, or one that says so, as that
+// of package h2 does.
 func heedsContext(client HTTPClient) bool {
 	c, ok := client.(*http.Client)
 	if !ok {
 		return false
 	}
-	if c.Transport == nil {
+	switch t := c.Transport.(type) {
+	case nil, *http.Transport:
 		return true
+	case interface{ HeedsContext() bool }:
+		return t.HeedsContext()
 	}
-	_, ok = c.Transport.(*http.Transport)
-	return ok
+	return false
 }
