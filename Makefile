@@ -3,7 +3,7 @@
 
 # Every module whose tests `make test` runs, the root first.
 MODULES := . compress dropin internal/compat internal/gentest internal/protogen \
-           internal/conntest internal/interop internal/conformance internal/buftest internal/bench
+           internal/conntest internal/interop internal/conformance internal/buftest internal/bench internal/h2spec
 # Every module, also those without tests.
 ALL := $(MODULES) internal/tools
 
@@ -30,7 +30,7 @@ test: ## all tests of all modules with the race detector, conformance, interoper
 		echo "== $$m: $$(( $$(date +%s) - start )) s"; \
 	done
 	@echo "== allocation budgets, without the race detector"
-	@go test -run Alloc -count=1 .
+	@go test -run Alloc -count=1 . ./h2
 	@cd compress && go test -run Alloc -count=1 .
 	@$(MAKE) --no-print-directory quickstart
 
@@ -70,8 +70,8 @@ bench-compare: ## this tree against the last release, in about a minute; for peo
 	cd internal/bench && go run . -release
 
 FUZZTIME ?= 30s
-fuzz: ## every fuzz test of the root package and compress for FUZZTIME
-	@set -e; for m in . compress; do cd $(CURDIR)/$$m; \
+fuzz: ## every fuzz test of the root package, h2 and compress for FUZZTIME
+	@set -e; for m in . h2 compress; do cd $(CURDIR)/$$m; \
 		for f in $$(go test -list '^Fuzz' . | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
 		done; \

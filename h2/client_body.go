@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The body of a client's request on its way out, and the inflating of a
-// response's.
+// The body of a client's request on its way out.
 
 package h2
 
 import (
-	"compress/gzip"
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"reflect"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -25,18 +24,31 @@ const bodyAtOnce = largeChunk
 // the head; any other, and the rest of one for which the peer's window has no
 // room, is sent by a goroutine of its own, because the response may come before
 // the body's end.
+//
+// The body is closed once: by who reads it when it ends or is not wanted any
+// more, or during a Read that would otherwise go on after the stream's end. One
+// that was not touched when the peer refused the request is left to the next
+// attempt.
 type bodySender struct {
 	s       *clientStream
 	body    io.ReadCloser // nil: none
 	length  int64         // negative: unknown
 	whole   *chunk        // a short body, as long as it is not sent
-	running bool          // a goroutine reads the body. Guarded by conn.mu
-	touched atomic.Bool   // some of the body was read
-	closing sync.Once
+	next    int           // what of it goes next
+	expects bool          // the peer has to ask for the body first
+	asked   chan struct{} // has room for one: go on, or find that the stream is over
+	closed  atomic.Bool
+
+	// Guarded by conn.mu, from the stream's opening on.
+	running  bool // a goroutine sends the body, or is about to
+	reading  bool // it is in Read
+	used     bool // the body was read or closed
+	declined bool // the peer has answered without asking for it
 }
 
-func (b *bodySender) init(s *clientStream, r *http.Request) {
+func (b *bodySender) init(s *clientStream) {
 	b.s = s
+	r := s.request
 	if r.Body == nil || r.Body == http.NoBody {
 		return
 	}
@@ -44,36 +56,39 @@ func (b *bodySender) init(s *clientStream, r *http.Request) {
 	if b.length == 0 {
 		b.length = -1 // that is how net/http says unknown
 	}
+	expect := r.Header["Expect"]
+	b.expects = len(expect) > 0 && strings.EqualFold(expect[0], "100-continue") && b.patience() > 0
 }
 
-// none reports whether there is no body.
-func (b *bodySender) none() bool { return b.body == nil }
-
-// used reports whether some of the body was read.
-func (b *bodySender) used() bool { return b.touched.Load() }
-
-// close closes the body, once.
+// close closes the body, once. It is user code: without locks.
 func (b *bodySender) close() {
-	if b.body != nil {
-		b.closing.Do(func() { _ = b.body.Close() })
+	if b.body != nil && !b.closed.Swap(true) {
+		_ = b.body.Close()
 	}
 }
 
 // stop ends the sending: the stream is over. With conn.mu held.
 func (b *bodySender) stop() {
-	if b.running {
-		go b.close() // the goroutine may be waiting in Read
+	if !b.running {
+		return
+	}
+	if b.reading {
+		go b.close() // the Read may be waiting
+	}
+	if b.asked != nil {
+		signal(b.asked)
 	}
 }
 
-// prepare reads a short body. One that may keep us waiting is not: GetBody says
-// that it lies in memory.
+// ---- short bodies ----
+
+// prepare reads a short body that lies in memory. Any other may keep us waiting.
 func (b *bodySender) prepare() error {
-	r := b.s.request
-	if b.body == nil || r.GetBody == nil || b.length <= 0 || b.length > bodyAtOnce || len(r.Trailer) > 0 || b.waits() {
+	if b.body == nil || b.expects || b.length <= 0 || b.length > bodyAtOnce ||
+		len(b.s.request.Trailer) > 0 || !inMemory(b.body) {
 		return nil
 	}
-	b.touched.Store(true)
+	b.used = true
 	whole := newChunk(int(b.length))
 	whole.data = whole.data[:b.length]
 	_, err := io.ReadFull(b.body, whole.data)
@@ -91,10 +106,36 @@ func (b *bodySender) prepare() error {
 	return nil
 }
 
-// waits reports whether the body is sent only when the peer asks for it.
-func (b *bodySender) waits() bool {
-	expect := b.s.request.Header["Expect"]
-	return len(expect) > 0 && strings.EqualFold(expect[0], "100-continue")
+// The types that [io.NopCloser] returns, and net/http wraps around bodies.
+var (
+	nopCloser         = reflect.TypeOf(io.NopCloser(struct{ io.Reader }{}))
+	nopCloserWriterTo = reflect.TypeOf(io.NopCloser((*bytes.Reader)(nil)))
+)
+
+// inMemory reports whether a body is one that [http.NewRequest] makes of bytes:
+// reading it does not wait.
+func inMemory(body io.Reader) bool {
+	for range 4 {
+		switch body.(type) {
+		case *bytes.Reader, *bytes.Buffer, *strings.Reader:
+			return true
+		}
+		v := reflect.ValueOf(body)
+		switch t := v.Type(); {
+		case t == nopCloser, t == nopCloserWriterTo:
+		case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct &&
+			t.Elem().PkgPath() == "net/http" && t.Elem().Name() == "readTrackingBody":
+			v = v.Elem()
+		default:
+			return false
+		}
+		inner, ok := v.Field(0).Interface().(io.Reader)
+		if !ok {
+			return false
+		}
+		body = inner
+	}
+	return false
 }
 
 func (b *bodySender) tooShort(err error) error {
@@ -104,12 +145,16 @@ func (b *bodySender) tooShort(err error) error {
 	return err
 }
 
+func (b *bodySender) tooLong() error {
+	return fmt.Errorf("h2: the request's body is longer than its ContentLength of %d", b.length)
+}
+
 // checkEnd makes sure that a body has ended where ContentLength says.
 func (b *bodySender) checkEnd() error {
 	var more [1]byte
 	n, err := b.body.Read(more[:])
 	if n > 0 {
-		return fmt.Errorf("h2: the request's body is longer than its ContentLength of %d", b.length)
+		return b.tooLong()
 	}
 	if err != nil && err != io.EOF {
 		return err
@@ -117,43 +162,63 @@ func (b *bodySender) checkEnd() error {
 	return nil
 }
 
+// ---- with the head ----
+
 // begin sends what goes with the head. With conn.mu held, after the head was
 // appended; the caller flushes.
-func (b *bodySender) begin() error {
+func (b *bodySender) begin() {
 	switch {
 	case b.body == nil:
 		if len(b.s.request.Trailer) > 0 {
 			b.endWithTrailers()
 		}
-		return nil
 	case b.whole == nil:
 		b.running = true
-		b.awaitContinue()
-		return nil
+		if b.expects {
+			b.asked = make(chan struct{}, 1)
+		}
+	default:
+		n, err := b.s.appendData(b.whole.data, true)
+		if err == nil && n < len(b.whole.data) {
+			b.running, b.next = true, n
+			return
+		}
+		b.drop() // sent, or the stream is over
 	}
-	n, err := b.s.appendData(b.whole.data, true)
-	if err != nil {
-		return err
-	}
-	if n < len(b.whole.data) {
-		b.running = true
-		go b.sendWhole(n)
-		return nil
-	}
-	b.whole.free()
-	b.whole = nil
-	return nil
 }
 
+// drop gives the memory of a short body back.
+func (b *bodySender) drop() {
+	if b.whole != nil {
+		b.whole.free()
+		b.whole = nil
+	}
+}
+
+// launch starts the goroutine that sends what begin has left. It starts after the
+// head was traced, as the trace wants it.
+func (b *bodySender) launch() {
+	switch {
+	case b.body == nil || b.used && b.whole == nil:
+	case b.whole != nil:
+		go b.sendWhole()
+	default:
+		if trace := b.s.trace; b.expects && trace != nil && trace.Wait100Continue != nil {
+			trace.Wait100Continue()
+		}
+		go b.sendAll()
+	}
+}
+
+// ---- in a goroutine ----
+
 // sendWhole sends the rest of a short body.
-func (b *bodySender) sendWhole(n int) {
+func (b *bodySender) sendWhole() {
 	c := b.s.cc
 	c.mu.Lock()
-	_, err := b.s.stream.send(b.s.ctx, b.whole.data[n:], true)
+	_, err := b.s.stream.send(b.s.ctx, b.whole.data[b.next:], true)
+	b.drop()
 	b.ended(err)
-	b.whole.free()
-	b.whole = nil
-	c.flush()
 	c.mu.Unlock()
 	b.wrote(err)
 }
@@ -162,7 +227,11 @@ func (b *bodySender) sendWhole(n int) {
 func (b *bodySender) ended(err error) {
 	b.running = false
 	if err != nil {
-		b.s.cc.abort(&b.s.stream, ErrCodeCancel, err)
+		b.s.giveUpLocked(err)
+	}
+	b.s.cc.flush()
+	if b.s.headerPatience() > 0 {
+		b.s.in.signal() // its time runs from now on
 	}
 }
 
@@ -172,80 +241,115 @@ func (b *bodySender) wrote(err error) {
 	}
 }
 
-// awaitContinue starts the goroutine that sends the body, when the peer wants it
-// or has not said for too long. With conn.mu held.
+// patience is how long to wait for the peer to ask for the body.
+func (b *bodySender) patience() time.Duration {
+	if standard := b.s.cc.t.standard; standard != nil {
+		return standard.ExpectContinueTimeout
+	}
+	return defaultContinue
+}
+
+// awaitContinue waits until the peer asks for the body, has not for too long, or
+// the stream is over.
 func (b *bodySender) awaitContinue() {
-	if !b.waits() {
-		go b.sendAll()
-		return
+	timer := time.NewTimer(b.patience())
+	defer timer.Stop()
+	select {
+	case <-b.asked:
+	case <-timer.C:
 	}
-	patience := time.Second
-	if std := b.s.cc.t.standard; std != nil && std.ExpectContinueTimeout > 0 {
-		patience = std.ExpectContinueTimeout
+}
+
+// proceed says that the peer has answered: with "100 Continue", or for good.
+func (b *bodySender) proceed(wanted bool) {
+	c := b.s.cc
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b.running {
+		b.declined = b.declined || !wanted && !b.used
+		signal(b.asked)
 	}
-	wanted := make(chan struct{})
-	b.s.go100 = wanted
-	if b.s.trace != nil && b.s.trace.Wait100Continue != nil {
-		b.s.trace.Wait100Continue()
-	}
-	go func() {
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		select {
-		case <-wanted:
-		case <-timer.C:
-		case <-b.s.ctx.Done():
-		}
-		b.sendAll()
-	}()
 }
 
 // sendAll reads the body and sends it, piece by piece.
 func (b *bodySender) sendAll() {
-	c := b.s.cc
+	if b.expects {
+		b.awaitContinue()
+	}
+	s, c := b.s, b.s.cc
 	buffer := newChunk(largeChunk)
 	defer buffer.free()
 	p := buffer.data[:cap(buffer.data)]
-	trailers := len(b.s.request.Trailer) > 0
+	var err error
 	sent := int64(0)
-	for {
-		b.touched.Store(true)
-		n, err := b.body.Read(p)
+	c.mu.Lock()
+	for err == nil && b.mayRead() {
+		c.mu.Unlock()
+		var n int
+		n, err = b.body.Read(p)
 		sent += int64(n)
 		switch {
 		case b.length >= 0 && sent > b.length:
-			err = fmt.Errorf("h2: the request's body is longer than its ContentLength of %d", b.length)
+			err = b.tooLong()
 		case b.length >= 0 && err == io.EOF && sent < b.length:
 			err = b.tooShort(err)
-		}
-		last := err == io.EOF
-		if last {
+		case err == io.EOF:
 			b.close() // before the end is sent: then the caller may use the body again
 		}
 		c.mu.Lock()
-		if err == nil || last {
-			_, err = b.s.stream.send(b.s.ctx, p[:n], last && !trailers)
-			if err == nil && last && trailers {
-				b.endWithTrailers()
+		b.reading = false
+		if err == nil || err == io.EOF {
+			if failed := b.sendPiece(p[:n], err == io.EOF); failed != nil {
+				err = failed
 			}
-		}
-		if err != nil || last {
-			b.ended(err)
-		}
-		c.flush()
-		c.mu.Unlock()
-		if err != nil || last {
-			b.close()
-			b.wrote(err)
-			return
+			c.flush()
 		}
 	}
+	if err == nil {
+		err = s.err // nobody wants the rest
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	if b.used || !s.unprocessed {
+		b.used = true
+		defer b.close()
+	}
+	b.ended(err)
+	c.mu.Unlock()
+	b.wrote(err)
+}
+
+// mayRead reports whether more of the body is wanted, and that it is being read
+// if so. With conn.mu held.
+func (b *bodySender) mayRead() bool {
+	s := b.s
+	if s.err != nil || s.sent || s.cc.err != nil || b.declined {
+		return false
+	}
+	b.reading, b.used = true, true
+	return true
+}
+
+// sendPiece sends a piece of the body, and what ends the request after the last.
+// With conn.mu held.
+func (b *bodySender) sendPiece(p []byte, last bool) error {
+	trailers := len(b.s.request.Trailer) > 0
+	if len(p) > 0 || last && !trailers {
+		if _, err := b.s.stream.send(b.s.ctx, p, last && !trailers); err != nil {
+			return err
+		}
+	}
+	if last && trailers {
+		b.endWithTrailers()
+	}
+	return nil
 }
 
 // endWithTrailers ends the request. With conn.mu held.
 func (b *bodySender) endWithTrailers() {
 	s, c := b.s, b.s.cc
-	if s.over() || s.sent {
+	if s.over() || s.sent || c.err != nil {
 		return
 	}
 	at := c.beginFields()
@@ -263,35 +367,4 @@ func (b *bodySender) endWithTrailers() {
 	c.endFields(at, s.id, true)
 	s.sent = true
 	c.closeIfDone(&s.stream)
-}
-
-// An inflater is the body of a response whose compression the transport asked
-// for.
-type inflater struct {
-	body *responseBody
-	zip  *gzip.Reader
-	err  error
-}
-
-// Read inflates. The stream's errors come through.
-func (z *inflater) Read(p []byte) (int, error) {
-	if z.err != nil {
-		return 0, z.err
-	}
-	if z.zip == nil {
-		if z.zip, z.err = gzip.NewReader(z.body); z.err != nil {
-			return 0, z.err
-		}
-	}
-	n, err := z.zip.Read(p)
-	z.err = err
-	return n, err
-}
-
-// Close closes the body.
-func (z *inflater) Close() error {
-	if z.err == nil {
-		z.err = errBodyClosed
-	}
-	return z.body.Close()
 }

@@ -17,22 +17,37 @@ import (
 // begins (active), and reads without the connection's lock whether there is one.
 type clientConn struct {
 	*conn
-	t     *Transport
-	host  *host
-	tls   *tls.ConnectionState
-	timer *time.Timer
+	t    *Transport
+	host *host
+	tls  *tls.ConnectionState
 
 	active  atomic.Int32 // calls that have a place
 	max     atomic.Int32 // places
 	retired atomic.Bool  // takes no more calls
-	born    bool         // has carried a call before
-	removed bool         // from the pool. Guarded by conn.mu
 
 	// Guarded by conn.mu.
 	nextID    uint32
+	timer     *time.Timer
 	idleSince time.Time
-	probing   bool // a PING waits for its answer
+	born      bool // has carried a call before
+	removed   bool // from the pool
+	proved    bool // the peer has sent its settings
+	ending    bool // the reading goroutine is about to end it
+	goAways   int
+	farewell  *ConnError // of a GOAWAY that tells an error
+	probing   bool       // a PING waits for its answer
+	heard     int64      // lastRead at the last answer to a PING
+	lone      int        // PINGs answered while nothing else came
+	probedID  uint32     // nextID at the last PING
+	// peerHeaderList is what the peer accepts as a field section.
+	peerHeaderList uint32
 }
+
+const (
+	lonePings  = 3 // before they become rare: servers of gRPC end the connection after more
+	loneQuiet  = 5*time.Minute + 10*time.Second
+	tooManyMsg = "too_many_pings" // what they say then
+)
 
 func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 	l := t.limits
@@ -49,14 +64,21 @@ func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 
 // begin starts reading.
 func (c *clientConn) begin() {
-	c.greet(clientPreface)
 	c.mu.Lock()
 	c.timer = time.AfterFunc(c.interval(), c.look)
 	c.mu.Unlock()
 	go func() {
-		c.finish(c.readFrames())
+		err := c.readFrames()
+		c.mu.Lock()
+		if c.farewell != nil && !errors.As(err, new(ConnError)) {
+			err = *c.farewell // that is why the peer closed
+		}
+		c.ending = true
+		c.retireLocked(err) // finish may linger
+		c.mu.Unlock()
+		c.finish(err)
 		c.timer.Stop()
-		c.t.ended()
+		c.t.ended(c)
 	}()
 }
 
@@ -77,18 +99,30 @@ func (c *clientConn) release() {
 	c.host.freed()
 }
 
+// giveBack gives a place back that was not used.
+func (c *clientConn) giveBack() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.release()
+}
+
 // retire takes the connection out of the pool. It closes after its last call.
 func (c *clientConn) retire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.retireLocked()
+	c.retireLocked(nil)
 }
 
-func (c *clientConn) retireLocked() {
+// retireLocked is retire with mu held. cause is an error that ends the connection,
+// if there is one.
+func (c *clientConn) retireLocked(cause error) {
 	c.retired.Store(true)
 	if !c.removed {
 		c.removed = true
-		c.host.remove(c)
+		if c.proved || cause == errClosed || cause == errTransportClosed {
+			cause = nil
+		}
+		c.host.remove(c, cause)
 	}
 	if c.active.Load() == 0 {
 		c.leave()
@@ -97,26 +131,33 @@ func (c *clientConn) retireLocked() {
 
 // leave says goodbye and closes. With mu held.
 func (c *clientConn) leave() {
-	if c.err != nil {
+	if c.err != nil || c.ending {
 		return
 	}
+	c.ending = true
 	c.sayGoAway(ErrCodeNo, "")
 	c.flush()
+	if c.writer.sending {
+		// Somebody else is still writing it. The peer closes when it has read it,
+		// or the reading goroutine does after a moment.
+		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger))
+		return
+	}
 	c.fail(errClosed)
 }
 
 // closeIfIdle closes the connection if it carries no call.
-func (c *clientConn) closeIfIdle(string) {
+func (c *clientConn) closeIfIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.active.Load() == 0 {
-		c.retireLocked()
+		c.retireLocked(nil)
 	}
 }
 
 // ---- timer ----
 
-// interval is how often the connection is looked at.
+// interval is how long nothing has to be looked at.
 func (c *clientConn) interval() time.Duration {
 	alive, idle := c.t.config.KeepAlive, c.t.config.IdleConnTimeout
 	switch {
@@ -131,49 +172,82 @@ func (c *clientConn) interval() time.Duration {
 }
 
 // look closes the connection if it was idle for too long, and asks whether the
-// peer is alive if it was silent while calls are open.
+// peer is alive if it was silent while calls are open. Calls come and go without
+// touching the timer.
 func (c *clientConn) look() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
+	if c.err != nil || c.ending {
 		return
 	}
+	next := c.interval()
 	now := time.Now()
-	alive, idle := c.t.config.KeepAlive, c.t.config.IdleConnTimeout
 	if c.active.Load() == 0 {
-		if idle > 0 && now.Sub(c.idleSince) >= idle {
-			c.retireLocked()
-			return
+		if idle := c.t.config.IdleConnTimeout; idle > 0 {
+			left := idle - now.Sub(c.idleSince)
+			if left <= 0 {
+				c.retireLocked(nil)
+				return
+			}
+			next = min(next, left)
 		}
-	} else if silent := now.Sub(time.Unix(0, c.lastRead.Load())); alive > 0 && silent >= alive && !c.probing {
-		c.probing = true
-		answered := c.ping()
-		c.flush()
-		go c.await(answered)
+	} else if alive := c.patience(); alive > 0 && !c.probing {
+		if left := alive - now.Sub(time.Unix(0, c.lastRead.Load())); left > 0 {
+			next = min(next, left)
+		} else {
+			c.probe()
+		}
 	}
-	c.timer.Reset(c.interval())
+	c.timer.Reset(next)
 }
 
-// await gives the connection up if nothing at all arrives in time.
-func (c *clientConn) await(answered <-chan struct{}) {
+// patience is how long the peer may be silent before it is asked. With mu held.
+func (c *clientConn) patience() time.Duration {
+	alive := c.t.config.KeepAlive
+	if alive <= 0 || !c.t.lenient {
+		return alive
+	}
+	if c.lastRead.Load() != c.heard || c.nextID != c.probedID {
+		c.lone = 0 // there is more than PINGs
+	}
+	if c.lone >= lonePings || c.host.calm.Load() {
+		return max(alive, loneQuiet)
+	}
+	return alive
+}
+
+// probe asks whether the peer is alive. With mu held.
+func (c *clientConn) probe() {
+	c.probing, c.probedID = true, c.nextID
 	asked := time.Now()
-	patience := time.NewTimer(c.t.config.KeepAliveTimeout)
-	defer patience.Stop()
-	select {
-	case <-answered:
-	case <-patience.C:
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.probing = false
-	select {
-	case <-answered:
-		return
-	default:
-	}
-	if time.Unix(0, c.lastRead.Load()).Before(asked) {
-		c.fail(errSilent)
-	}
+	answered := c.ping()
+	c.flush()
+	go func() {
+		timer := time.NewTimer(c.t.config.KeepAliveTimeout)
+		defer timer.Stop()
+		select {
+		case <-answered:
+		case <-timer.C:
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.probing = false
+		select {
+		case <-answered:
+			c.heard = c.lastRead.Load()
+			c.lone++
+			return
+		default:
+		}
+		for data, waits := range c.pings {
+			if waits == answered {
+				delete(c.pings, data)
+			}
+		}
+		if time.Unix(0, c.lastRead.Load()).Before(asked) { // nothing at all has come
+			c.fail(errSilent)
+		}
+	}()
 }
 
 var errSilent = errors.New("http2: the peer does not answer: connection given up")
@@ -183,6 +257,10 @@ var errSilent = errors.New("http2: the peer does not answer: connection given up
 // settled takes the peer's limit on streams. With mu held.
 func (c *clientConn) settled() {
 	c.max.Store(int32(min(c.peerMaxStreams, 1<<30)))
+	if !c.proved {
+		c.proved = true
+		c.host.proved()
+	}
 	c.host.freed()
 }
 
@@ -191,26 +269,30 @@ func (c *clientConn) settled() {
 func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.goAways++; c.goAways > defaultBurst {
+		c.fail(ConnError{Code: ErrCodeEnhanceYourCalm, Reason: "too many GOAWAY frames"})
+		return
+	}
 	ended := ConnError{Code: code, Remote: true, Reason: reason}
+	if code != ErrCodeNo {
+		c.farewell = &ended
+		if code == ErrCodeEnhanceYourCalm && reason == tooManyMsg {
+			c.host.calm.Store(true)
+		}
+	}
+	c.retireLocked(nil)
 	for id, s := range c.streams {
 		if id > last {
 			delete(c.streams, id)
-			s.user.(*clientStream).unprocessed = true
+			s.user.(*clientStream).refuse()
 			s.stop(ended)
 			c.wakeLater(s)
 		}
 	}
-	c.retireLocked()
 }
 
 // over tells the pool. With mu held.
-func (c *clientConn) over(error) {
-	c.retired.Store(true)
-	if !c.removed {
-		c.removed = true
-		c.host.remove(c)
-	}
-}
+func (c *clientConn) over(err error) { c.retireLocked(err) }
 
 // headers takes the head of a response, or its trailers.
 func (c *clientConn) headers(s *stream, id uint32, end bool) error {

@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// One call of a client: its request sent, the head of its response received.
+// One call of a client: its request sent, the head of its response awaited.
 
 package h2
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptrace"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 )
-
-const informationalMax = 32 // 1xx responses before the final one
 
 // A clientStream is one call.
 type clientStream struct {
@@ -25,33 +19,41 @@ type clientStream struct {
 	cc      *clientConn
 	ctx     context.Context
 	request *http.Request
+	head    requestHead
 	trace   *httptrace.ClientTrace
 	traced  []field // what was written, if the trace wants to know
 	sender  bodySender
 	body    responseBody
 	gzip    bool // asked for by us, so to be inflated by us
 
+	// Of the reading goroutine.
+	begun    bool // something has arrived
+	informed int  // 1xx responses
+
 	// Written by the reading goroutine before answered is set.
 	response *http.Response
 	answered atomic.Bool
-	informed int
-	go100    chan struct{} // closed when the peer wants the body; nil if nobody waits
 
 	// Guarded by conn.mu.
 	failure     error // why there is no response, or none any more
-	unprocessed bool  // the peer has said that it did nothing
+	unprocessed bool  // there is no response, and the peer has said that it did nothing
 	released    bool  // the place was given back
 	trailer     http.Header
-	unwatch     func() bool // ends the watching of ctx
+	unwatch     func() bool   // ends the watching of ctx
+	gone        chan struct{} // closed when the place is given back; nil if nobody cares
 }
 
-// An unprocessedError is why a request failed that the peer did not process.
+// An unprocessedError is why a request failed that the peer did not process. The
+// request's body was not closed, unless some of it was used.
 type unprocessedError struct {
 	error
-	bodyUsed bool // some of the request's body was read
+	bodyUsed bool // it was read or closed, and will be closed
 }
 
 func (e unprocessedError) Unwrap() error { return e.error }
+
+// errCanceled is for requests whose Cancel was closed.
+var errCanceled = errors.New("h2: request canceled")
 
 // traceOf returns the trace of a request, nil without one.
 func traceOf(r *http.Request) *httptrace.ClientTrace {
@@ -62,9 +64,8 @@ func traceOf(r *http.Request) *httptrace.ClientTrace {
 func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
 	s := &clientStream{cc: c, ctx: r.Context(), request: r, trace: traceOf(r)}
 	s.body.s = s
-	s.sender.init(s, r)
+	s.sender.init(s)
 	if err := s.send(); err != nil {
-		s.sender.close()
 		return nil, err
 	}
 	if err := s.await(); err != nil {
@@ -77,233 +78,176 @@ func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
 // without waiting.
 func (s *clientStream) send() error {
 	c := s.cc
-	if err := s.ctx.Err(); err != nil {
-		c.mu.Lock()
-		c.release()
-		c.mu.Unlock()
-		return context.Cause(s.ctx)
-	}
-	if err := s.sender.prepare(); err != nil {
-		c.mu.Lock()
-		c.release()
-		c.mu.Unlock()
+	err := s.prepare()
+	if err != nil {
+		c.giveBack()
+		s.sender.close()
 		return err
 	}
 	if s.trace != nil && s.trace.GotConn != nil {
-		reused := c.used()
-		s.trace.GotConn(httptrace.GotConnInfo{Conn: c.nc, Reused: reused, WasIdle: reused && c.active.Load() == 1})
+		s.trace.GotConn(c.info())
 	}
+	closing := s.wantsClose()
 	c.mu.Lock()
-	err := s.sendLocked()
-	sent := s.sent
-	c.mu.Unlock()
-	if err == nil {
-		s.traceSent(sent)
-	}
-	return err
-}
-
-// sendLocked is send with conn.mu held.
-func (s *clientStream) sendLocked() error {
-	c, r := s.cc, s.request
-	var err error
-	switch {
-	case c.err != nil:
-		err = unprocessedError{error: c.err}
-	case c.retired.Load():
-		err = unprocessedError{error: errClosed}
-	case c.nextID > streamIDMax:
-		c.retireLocked()
-		err = unprocessedError{error: errors.New("http2: stream numbers are used up")}
-	case c.peerHeaderList > 0 && headSize(r) > int(c.peerHeaderList):
-		err = errTooManyFields
-	}
+	err = s.open()
 	if err != nil {
 		c.release()
+		c.mu.Unlock()
+		s.sender.drop()
+		if failed, ok := err.(unprocessedError); ok {
+			failed.bodyUsed = s.sender.used
+			return failed
+		}
+		s.sender.close()
 		return err
+	}
+	s.writeHead()
+	s.sender.begin()
+	c.flush()
+	if closing {
+		c.retireLocked(nil)
+	}
+	sent := s.sent
+	c.mu.Unlock()
+	if s.trace != nil {
+		s.traceSent(sent)
+	}
+	s.sender.launch()
+	return nil
+}
+
+// prepare does what need not, or must not, be done with conn.mu held.
+func (s *clientStream) prepare() (err error) {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	if s.head, err = headOf(s.request); err != nil {
+		return err
+	}
+	s.gzip = s.wantsGzip()
+	return s.sender.prepare()
+}
+
+// info describes the connection to a trace.
+func (c *clientConn) info() httptrace.GotConnInfo {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	info := httptrace.GotConnInfo{Conn: c.nc, Reused: c.born}
+	if c.born && c.active.Load() == 1 {
+		info.WasIdle, info.IdleTime = true, time.Since(c.idleSince)
+	}
+	c.born = true
+	return info
+}
+
+// open gives the call a stream. With conn.mu held.
+func (s *clientStream) open() error {
+	c := s.cc
+	switch {
+	case c.err != nil:
+		return unprocessedError{error: c.err}
+	case c.retired.Load():
+		return unprocessedError{error: errClosed}
+	case c.nextID > streamIDMax:
+		c.retireLocked(nil)
+		return unprocessedError{error: errors.New("http2: stream numbers are used up")}
+	case len(c.writer.out) > outBroken:
+		// Calls come and are given up while the peer takes nothing.
+		c.fail(errWriteStalled)
+		return unprocessedError{error: errWriteStalled}
+	case s.tooLarge():
+		return errTooManyFields
 	}
 	id := c.nextID
 	c.nextID += 2
 	c.maxID = id
-	c.open(&s.stream, id, s)
+	c.born = true
+	c.conn.open(&s.stream, id, s)
 	c.writer.crowd++
-	s.writeHead()
-	if err := s.sender.begin(); err != nil {
-		c.abort(&s.stream, ErrCodeCancel, err)
-		c.flush()
-		return err
+	if c.buckets.resets.spent > 0 {
+		c.buckets.resets.spent-- // the peer may end as many calls as there are
 	}
-	c.flush()
 	return nil
 }
 
 // traceSent tells the trace what was written.
 func (s *clientStream) traceSent(all bool) {
-	trace := s.trace
-	if trace == nil {
-		return
-	}
 	for _, f := range s.traced {
-		trace.WroteHeaderField(f.name, []string{f.value})
+		s.trace.WroteHeaderField(f.name, []string{f.value})
 	}
 	s.traced = nil
-	if trace.WroteHeaders != nil {
-		trace.WroteHeaders()
+	if s.trace.WroteHeaders != nil {
+		s.trace.WroteHeaders()
 	}
 	if all {
 		s.sender.wrote(nil)
 	}
 }
 
-// used reports whether the connection has carried a call, and that it has now.
-func (c *clientConn) used() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	before := c.born
-	c.born = true
-	return before
-}
-
-// headSize is how the peer counts the head of a request, roughly.
-func headSize(r *http.Request) int {
-	size := 4*64 + len(r.URL.Path) + len(r.URL.RawQuery) + len(r.Host) + len(r.URL.Host)
-	for key, values := range r.Header {
-		for _, value := range values {
-			size += len(key) + len(value) + 32
-		}
-	}
-	return size
-}
-
-// writeHead appends the request's field section. With conn.mu held.
-func (s *clientStream) writeHead() {
-	c, r := s.cc, s.request
-	at := c.beginFields()
-	method := r.Method
-	if method == "" {
-		method = http.MethodGet
-	}
-	authority := r.Host
-	if authority == "" {
-		authority = r.URL.Host
-	}
-	s.field(":method", method)
-	s.field(":authority", authority)
-	if method != http.MethodConnect {
-		path := r.URL.Path
-		if r.URL.RawPath != "" || r.URL.RawQuery != "" || r.URL.ForceQuery || r.URL.Opaque != "" || !plainPath(path) {
-			path = r.URL.RequestURI()
-		}
-		s.field(":scheme", r.URL.Scheme)
-		s.field(":path", path)
-	}
-	agent := false
-	for key, values := range r.Header {
-		switch key {
-		case "Host", "Content-Length", "Connection", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Keep-Alive":
-			continue // said otherwise, or not at all
-		case "Te":
-			if len(values) != 1 || values[0] != "trailers" {
-				continue
-			}
-		case "User-Agent":
-			agent = true
-			if len(values) == 0 || values[0] == "" {
-				continue
-			}
-			values = values[:1]
-		}
-		name := lower(key)
-		for _, value := range values {
-			s.field(name, value)
-		}
-	}
-	if !agent {
-		s.field("user-agent", "Go-http-client/2.0")
-	}
-	if len(r.Trailer) > 0 {
-		names := make([]string, 0, len(r.Trailer))
-		for key := range r.Trailer {
-			names = append(names, key)
-		}
-		s.field("trailer", strings.Join(names, ","))
-	}
-	if n := s.sender.length; n > 0 || n == 0 && sendsZero(method) {
-		s.field("content-length", strconv.FormatInt(n, 10))
-	}
-	if s.wantsGzip(method) {
-		s.gzip = true
-		s.field("accept-encoding", "gzip")
-	}
-	end := s.sender.none() && len(r.Trailer) == 0
-	c.endFields(at, s.id, end)
-	if end {
-		s.sent = true
-	}
-}
-
-// field encodes one field, and keeps it for a trace that asks for fields.
-func (s *clientStream) field(name, value string) {
-	s.cc.field(name, value)
-	if s.trace != nil && s.trace.WroteHeaderField != nil {
-		s.traced = append(s.traced, field{name, value})
-	}
-}
-
-// sendsZero reports whether a method's requests say that they have no body.
-func sendsZero(method string) bool {
-	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
-}
-
-// wantsGzip reports whether the transport asks for gzip on its own.
-func (s *clientStream) wantsGzip(method string) bool {
-	h := s.request.Header
-	return !s.cc.t.config.DisableCompression && method != http.MethodHead &&
-		h["Accept-Encoding"] == nil && h["Range"] == nil
-}
-
 // await waits for the head of the response.
 func (s *clientStream) await() error {
 	var patience <-chan time.Time
-	if std := s.cc.t.standard; std != nil && std.ResponseHeaderTimeout > 0 {
-		timer := time.NewTimer(std.ResponseHeaderTimeout)
-		defer timer.Stop()
-		patience = timer.C
-	}
 	for !s.answered.Load() {
+		if patience == nil {
+			if timer := s.limitHead(); timer != nil {
+				defer timer.Stop()
+				patience = timer.C
+			}
+		}
 		var err error
 		select {
 		case <-s.in.wake:
 			if s.answered.Load() {
-				continue
+				return nil
 			}
-			s.cc.mu.Lock()
-			err = s.failure
-			s.cc.mu.Unlock()
-			if err == nil {
+			if err = s.failed(); err == nil {
 				continue
 			}
 		case <-s.ctx.Done():
 			err = context.Cause(s.ctx)
-		case <-s.request.Cancel: //lint:ignore SA1019 users of old code still set it
-			err = errors.New("h2: request canceled")
+		case <-s.request.Cancel:
+			err = errCanceled
 		case <-patience:
 			err = errHeaderTimeout
 		}
-		c := s.cc
-		c.mu.Lock()
-		c.abort(&s.stream, ErrCodeCancel, err)
-		unprocessed := s.unprocessed
-		c.flush()
-		c.mu.Unlock()
+		unprocessed, used := s.giveUp(err)
 		s.discard(errBodyClosed)
-		s.sender.close()
 		if unprocessed {
-			err = unprocessedError{err, s.sender.used()}
+			err = unprocessedError{err, used}
 		}
 		return err
 	}
 	return nil
+}
+
+// failed returns why there will be no response, nil if there may be one.
+func (s *clientStream) failed() error {
+	s.cc.mu.Lock()
+	defer s.cc.mu.Unlock()
+	return s.failure
+}
+
+// headerPatience returns how long the head of the response may take from the end
+// of the request on; zero means for ever.
+func (s *clientStream) headerPatience() time.Duration {
+	if standard := s.cc.t.standard; standard != nil {
+		return standard.ResponseHeaderTimeout
+	}
+	return 0
+}
+
+// limitHead starts a timer if the time for the response's head runs already.
+func (s *clientStream) limitHead() *time.Timer {
+	limit := s.headerPatience()
+	if limit <= 0 {
+		return nil
+	}
+	s.cc.mu.Lock()
+	defer s.cc.mu.Unlock()
+	if !s.sent {
+		return nil // its end wakes us
+	}
+	return time.NewTimer(limit)
 }
 
 // A headerTimeout is the error after ResponseHeaderTimeout.
@@ -317,29 +261,70 @@ var errHeaderTimeout error = headerTimeout{}
 
 // finishHead completes the response for its user.
 func (s *clientStream) finishHead() *http.Response {
-	c, res := s.cc, s.response
-	if s.trace != nil && s.trace.GotFirstResponseByte != nil {
-		s.trace.GotFirstResponseByte()
-	}
-	res.Request = s.request
-	res.TLS = c.tls
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.got || s.released || s.ctx.Done() == nil {
-		return res // all is here, or nobody can cancel
-	}
-	// From here on, the end of ctx has to find the stream by itself.
-	s.unwatch = context.AfterFunc(s.ctx, func() { s.cancel(context.Cause(s.ctx)) })
+	res := s.response
+	res.TLS = s.cc.tls
+	s.watch()
 	return res
 }
 
-// cancel resets the stream because its user has left.
-func (s *clientStream) cancel(cause error) {
+// watch lets the end of ctx find the stream from now on, whether the body is read
+// or not.
+func (s *clientStream) watch() {
+	c := s.cc
+	canceled := s.request.Cancel
+	c.mu.Lock()
+	if !s.released && canceled != nil {
+		s.gone = make(chan struct{})
+	}
+	released := s.released
+	c.mu.Unlock()
+	if released {
+		return // all is here
+	}
+	if canceled != nil {
+		go func() {
+			select {
+			case <-canceled:
+				s.giveUp(errCanceled)
+			case <-s.gone:
+			}
+		}()
+	}
+	if s.ctx.Done() == nil {
+		return
+	}
+	stop := context.AfterFunc(s.ctx, func() { s.giveUp(context.Cause(s.ctx)) })
+	c.mu.Lock()
+	released = s.released
+	if !released {
+		s.unwatch = stop
+	}
+	c.mu.Unlock()
+	if released {
+		stop()
+	}
+}
+
+// giveUp resets the stream because of its user. It reports whether the peer has
+// done nothing, and whether the request's body was used.
+func (s *clientStream) giveUp(cause error) (unprocessed, used bool) {
 	c := s.cc
 	c.mu.Lock()
-	c.abort(&s.stream, ErrCodeCancel, cause)
+	defer c.mu.Unlock()
+	s.giveUpLocked(cause)
+	return s.unprocessed, s.sender.used
+}
+
+// giveUpLocked is giveUp with conn.mu held.
+func (s *clientStream) giveUpLocked(cause error) {
+	c := s.cc
+	if c.err != nil || s.over() {
+		return
+	}
+	c.sayReset(s.id, ErrCodeCancel)
+	delete(c.streams, s.id)
+	s.stop(cause)
 	c.flush()
-	c.mu.Unlock()
 }
 
 // free gives the call's place back, once. With conn.mu held.
@@ -353,17 +338,23 @@ func (s *clientStream) free() {
 		s.unwatch()
 		s.unwatch = nil
 	}
+	if s.gone != nil {
+		close(s.gone)
+	}
 	s.cc.release()
 }
+
+// refuse says that the peer did not process the request. With conn.mu held; the
+// caller stops the stream.
+func (s *clientStream) refuse() { s.unprocessed = !s.answered.Load() }
 
 // stopped takes the stream's early end. With conn.mu held.
 func (s *clientStream) stopped(err error) {
 	if s.failure == nil {
 		s.failure = err
-	}
-	var reset StreamError
-	if errors.As(err, &reset) && reset.Code == ErrCodeRefusedStream && reset.Cause == errFromPeer {
-		s.unprocessed = true
+		if reset, ok := err.(StreamError); ok && reset.Code == ErrCodeRefusedStream && reset.Cause == errFromPeer {
+			s.refuse()
+		}
 	}
 	s.sender.stop()
 	s.free()
@@ -372,8 +363,13 @@ func (s *clientStream) stopped(err error) {
 // finished takes the end of the response. What was not sent of the request is not
 // wanted. With conn.mu held.
 func (s *clientStream) finished() {
+	if !s.answered.Load() && s.failure == nil {
+		s.failure = StreamError{StreamID: s.id, Code: ErrCodeProtocol, Cause: errNoHead}
+	}
 	if !s.sent {
-		s.cc.sayReset(s.id, ErrCodeNo)
+		if s.err == nil {
+			s.cc.sayReset(s.id, ErrCodeNo)
+		}
 		s.sent = true
 		s.sender.stop()
 		if s.room != nil {
@@ -383,190 +379,4 @@ func (s *clientStream) finished() {
 	s.free()
 }
 
-// ---- what arrives ----
-
-// headers takes a field section. Reading goroutine.
-func (s *clientStream) headers(f *fieldSection, end bool) error {
-	c := s.cc
-	reject := func(code ErrCode, format string, args ...any) error {
-		err := c.reject(s.id, code, format, args...)
-		c.wakeLater(&s.stream)
-		return err
-	}
-	switch {
-	case s.got:
-		return reject(ErrCodeStreamClosed, "HEADERS after the end of the stream")
-	case f.bad != nil:
-		return reject(ErrCodeProtocol, "malformed response: %w", f.bad)
-	case f.tooLarge():
-		return reject(ErrCodeCancel, "header of the response exceeds %d bytes", f.limit)
-	case s.trailing:
-		return s.takeTrailers(f, end, reject)
-	}
-	status, err := strconv.Atoi(f.status)
-	if err != nil || len(f.status) != 3 || f.pseudo != hasStatus {
-		return reject(ErrCodeProtocol, "malformed response: pseudo-field \":status\": got %q", f.status)
-	}
-	if status < 200 {
-		if s.informed++; end || s.informed > informationalMax || status == http.StatusSwitchingProtocols || status < 100 {
-			return reject(ErrCodeProtocol, "unexpected status %d", status)
-		}
-		return s.inform(status, f)
-	}
-	s.trailing = true
-	res := &http.Response{
-		Status:        statusLine(status),
-		StatusCode:    status,
-		Proto:         "HTTP/2.0",
-		ProtoMajor:    2,
-		Header:        f.header(),
-		ContentLength: f.length,
-		Body:          &s.body,
-	}
-	s.response = res
-	head := s.request.Method == http.MethodHead
-	if end && f.length > 0 && !head && status != http.StatusNotModified {
-		return reject(ErrCodeProtocol, "no body, Content-Length says %d", f.length)
-	}
-	if end {
-		if f.length < 0 && !head {
-			res.ContentLength = 0
-		}
-		res.Body = http.NoBody
-	} else if !head {
-		s.declared = f.length
-	}
-	if names := res.Header["Trailer"]; names != nil {
-		announceTrailers(res, names)
-	}
-	if s.gzip && !end && res.Header.Get("Content-Encoding") == "gzip" {
-		res.Header.Del("Content-Encoding")
-		res.Header.Del("Content-Length")
-		res.ContentLength = -1
-		res.Uncompressed = true
-		res.Body = &inflater{body: &s.body}
-	}
-	s.answered.Store(true)
-	if end {
-		c.mu.Lock()
-		c.endOfBody(&s.stream)
-		c.flush()
-		c.mu.Unlock()
-	}
-	c.wakeLater(&s.stream)
-	return nil
-}
-
-// inform takes a 1xx response.
-func (s *clientStream) inform(status int, f *fieldSection) error {
-	if status == http.StatusContinue {
-		if s.trace != nil && s.trace.Got100Continue != nil {
-			s.trace.Got100Continue()
-		}
-		if s.go100 != nil {
-			close(s.go100)
-			s.go100 = nil
-		}
-	}
-	if s.trace != nil && s.trace.Got1xxResponse != nil {
-		if err := s.trace.Got1xxResponse(status, map[string][]string(f.header())); err != nil {
-			s.cancel(err)
-			s.cc.wakeLater(&s.stream)
-		}
-	}
-	return nil
-}
-
-// takeTrailers takes the field section after the body.
-func (s *clientStream) takeTrailers(f *fieldSection, end bool, reject func(ErrCode, string, ...any) error) error {
-	switch {
-	case !end:
-		return reject(ErrCodeProtocol, "second field section does not end the stream")
-	case s.declared >= 0 && s.received != s.declared:
-		return reject(ErrCodeProtocol, "body of %d bytes, Content-Length says %d", s.received, s.declared)
-	}
-	c := s.cc
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(f.fields) > 0 {
-		s.trailer = f.header()
-	}
-	c.endOfBody(&s.stream)
-	c.flush()
-	c.wakeLater(&s.stream)
-	return nil
-}
-
-// announceTrailers makes the announced trailers keys of the response's.
-func announceTrailers(res *http.Response, values []string) {
-	res.Trailer = make(http.Header)
-	for _, names := range values {
-		for name := range strings.SplitSeq(names, ",") {
-			if key := http.CanonicalHeaderKey(strings.TrimSpace(name)); key != "" {
-				res.Trailer[key] = nil
-			}
-		}
-	}
-	delete(res.Header, "Trailer")
-}
-
-// statusLine returns what http.Response has as its Status.
-func statusLine(status int) string {
-	if status == http.StatusOK {
-		return "200 OK"
-	}
-	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
-}
-
-// ---- the body of the response ----
-
-// responseBody is the body of a response.
-type responseBody struct {
-	s      *clientStream
-	closed atomic.Bool
-}
-
-// Read reads from the body. With the end, the response's trailers are there.
-func (b *responseBody) Read(p []byte) (int, error) {
-	s := b.s
-	if b.closed.Load() {
-		return 0, errBodyClosed
-	}
-	n, err := s.read(s.ctx, p)
-	if err == nil {
-		return n, nil
-	}
-	c := s.cc
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err == io.EOF {
-		if s.trailer != nil {
-			if s.response.Trailer == nil {
-				s.response.Trailer = s.trailer
-			} else {
-				for key, values := range s.trailer {
-					s.response.Trailer[key] = values
-				}
-			}
-			s.trailer = nil
-		}
-		return n, err
-	}
-	c.abort(&s.stream, ErrCodeCancel, err)
-	c.flush()
-	return n, err
-}
-
-// Close ends the reading. A response that has not ended is cancelled.
-func (b *responseBody) Close() error {
-	if b.closed.Swap(true) {
-		return nil
-	}
-	s, c := b.s, b.s.cc
-	c.mu.Lock()
-	c.abort(&s.stream, ErrCodeCancel, errBodyClosed)
-	c.flush()
-	c.mu.Unlock()
-	s.discard(errBodyClosed)
-	return nil
-}
+var errNoHead = errors.New("the stream ends before the head of the response")

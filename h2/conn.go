@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,8 @@ import (
 
 const (
 	readBuffer       = 32 << 10 // of the reading goroutine
+	bulkFrame        = 16 << 10 // DATA of this length is likely to be followed by more
+	bulkPeek         = 1 << 10  // read for the header of the next frame then
 	resetsRemembered = 128      // streams whose late frames are let pass
 	closeLinger      = time.Second
 	closeDrain       = 256 << 10
@@ -71,6 +74,8 @@ type conn struct {
 	buckets   buckets
 	woken     []*stream // have news, which they learn before the next read waits
 	starts    []*serverStream
+	bulk      bool         // the last frame was long DATA
+	answers   bool         // frames were appended that nobody flushes
 	lastRead  atomic.Int64 // time.Now().UnixNano of the last bytes
 
 	unread       atomic.Int64 // bytes of all inboxes
@@ -78,7 +83,7 @@ type conn struct {
 
 	mu      sync.Mutex
 	writer  writer
-	enc     *hpack.Encoder
+	enc     *encoder
 	err     error // why the connection is over
 	streams map[uint32]*stream
 	waiting []*stream // their DATA waits for window or room
@@ -119,8 +124,7 @@ func newConn(nc net.Conn, limits limits) *conn {
 	c.streamWindow.Store(int64(limits.streamWindow))
 	c.fields.limit = limits.maxHeaderList
 	c.br = bufio.NewReaderSize(wire{c}, readBuffer)
-	c.enc = hpack.NewEncoder(gather{c})
-	c.enc.SetMaxDynamicTableSizeLimit(limits.encoderTable)
+	c.enc = newEncoder(int(limits.encoderTable))
 	c.dec = hpack.NewDecoder(limits.decoderTable, c.fields.add)
 	c.dec.SetMaxStringLength(limits.maxHeaderList)
 	c.lastRead.Store(time.Now().UnixNano())
@@ -155,16 +159,45 @@ func (c *conn) greet(preface string) {
 	c.flush()
 }
 
-// wire reads from the network. All who have news learn it before the read waits.
-type wire struct{ c *conn }
-
-func (w wire) Read(p []byte) (int, error) {
-	w.c.tell()
-	n, err := w.c.nc.Read(p)
+// read reads from the network. All who have news learn it before it waits.
+func (c *conn) read(p []byte) (int, error) {
+	c.tell()
+	c.answer()
+	n, err := c.nc.Read(p)
 	if n > 0 {
-		w.c.lastRead.Store(time.Now().UnixNano())
+		c.lastRead.Store(time.Now().UnixNano())
 	}
 	return n, err
+}
+
+// wire is what the buffer of the reading goroutine is filled from.
+type wire struct{ c *conn }
+
+// Read reads little while long DATA frames follow one another: only their headers
+// are for the buffer, and what else it held would be copied once more.
+func (w wire) Read(p []byte) (int, error) {
+	if w.c.bulk && len(p) > bulkPeek {
+		p = p[:bulkPeek]
+	}
+	return w.c.read(p)
+}
+
+// fillFrom reads all of p, past the buffer if it is empty.
+func (c *conn) fillFrom(p []byte) error {
+	for len(p) > 0 {
+		var n int
+		var err error
+		if c.br.Buffered() == 0 && len(p) >= bulkPeek {
+			n, err = c.read(p)
+		} else {
+			n, err = c.br.Read(p)
+		}
+		p = p[n:]
+		if err != nil && len(p) > 0 {
+			return err
+		}
+	}
+	return nil
 }
 
 // tell starts the handlers and wakes the readers that the last frames were for.
@@ -182,20 +215,30 @@ func (c *conn) tell() {
 	c.woken = c.woken[:0]
 }
 
+// answer sends what the reading goroutine has to say about the last frames, such as
+// the acknowledgement of a PING. Those whom tell has woken may be about to send,
+// too: one write is enough for all.
+func (c *conn) answer() {
+	if !c.answers {
+		return
+	}
+	c.answers = false
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writer.crowd > 0 && !c.writer.sending {
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+	}
+	c.flush()
+}
+
 // wakeLater remembers that a stream has news. Reading goroutine only.
 func (c *conn) wakeLater(s *stream) {
 	if !s.queued {
 		s.queued = true
 		c.woken = append(c.woken, s)
 	}
-}
-
-// gather is where the HPACK encoder writes to.
-type gather struct{ c *conn }
-
-func (g gather) Write(b []byte) (int, error) {
-	g.c.writer.out = append(g.c.writer.out, b...)
-	return len(b), nil
 }
 
 // ---- the end ----
@@ -216,7 +259,11 @@ func (c *conn) fail(err error) {
 	}
 	c.pings = nil
 	c.side.over(err)
-	_ = c.nc.Close()
+	if c.writer.direct != nil {
+		_ = c.nc.Close()
+	} else {
+		go c.nc.Close() // that of TLS says goodbye, and may wait for the peer
+	}
 }
 
 // finish ends the connection after an error of the reading goroutine. A peer that
@@ -260,21 +307,40 @@ func (c *conn) sayGoAway(code ErrCode, reason string) {
 	c.writer.out = appendGoAway(c.writer.out, last, code, reason)
 }
 
-// linger lets the peer read what was sent last: closing a socket with unread
-// input makes the system drop it.
+// linger lets the peer read what was said last: closing a socket with unread input
+// makes the system drop it.
 func (c *conn) linger() {
-	half, ok := c.nc.(interface{ CloseWrite() error })
-	if !ok {
+	said := make(chan struct{})
+	c.mu.Lock()
+	c.afterWriting(func() { close(said) })
+	c.mu.Unlock()
+	patience := time.NewTimer(closeLinger)
+	defer patience.Stop()
+	select {
+	case <-said:
+	case <-patience.C:
 		return
 	}
-	c.mu.Lock()
-	busy := c.writer.sending
-	c.mu.Unlock()
-	if !busy {
+	if half, ok := c.nc.(closeWriter); ok {
 		_ = half.CloseWrite()
+		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger))
+		_, _ = io.CopyN(io.Discard, c.nc, closeDrain)
 	}
-	_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger))
-	_, _ = io.CopyN(io.Discard, c.nc, closeDrain)
+}
+
+// A closeWriter can say that it will write no more, and still read.
+type closeWriter interface{ CloseWrite() error }
+
+// hangUp ends the connection when what was said has been written. With mu held.
+func (c *conn) hangUp() {
+	c.afterWriting(func() {
+		half, ok := c.nc.(closeWriter)
+		if !ok || c.err != nil || half.CloseWrite() != nil {
+			c.fail(errClosed)
+			return
+		}
+		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger)) // then the reading goroutine ends it
+	})
 }
 
 // ---- what is said about streams ----

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -28,6 +29,7 @@ type fieldSection struct {
 	length  int64               // of Content-Length; negative: absent
 	size    int                 // as SETTINGS_MAX_HEADER_LIST_SIZE counts
 	trailer bool                // a trailer section: no pseudo-fields, no framing fields
+	url     *url.URL            // the parsed path, if it is more than a path
 	bad     error               // the first reason why it is malformed
 	canon   map[string]string   // canonical names beside the common ones
 }
@@ -69,8 +71,8 @@ func (f *fieldSection) add(field hpack.HeaderField) {
 		f.malformed("field name %q: want lower-case letters, digits and punctuation of RFC 9110", field.Name)
 		return
 	}
-	if !validValue(field.Value) {
-		f.malformed("field %q: the value has control characters", field.Name)
+	if !validValue(field.Value) || padded(field.Value) {
+		f.malformed("field %q: the value has control characters, or spaces around it", field.Name)
 		return
 	}
 	switch field.Name {
@@ -228,18 +230,24 @@ func validValue(value string) bool {
 	return true
 }
 
+// padded reports whether a value begins or ends with white space.
+func padded(value string) bool {
+	n := len(value)
+	return n > 0 && (value[0] == ' ' || value[0] == '\t' || value[n-1] == ' ' || value[n-1] == '\t')
+}
+
 // ---- encoding ----
 
 // beginFields reserves a frame header and returns where it is. With mu held.
 func (c *conn) beginFields() int {
 	at := len(c.writer.out)
-	c.writer.out = append(c.writer.out, make([]byte, frameHeaderLen)...)
+	c.writer.out = c.enc.begin(append(c.writer.out, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 	return at
 }
 
 // field encodes one field. With mu held.
 func (c *conn) field(name, value string) {
-	_ = c.enc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: passing(name)}) // gather does not fail
+	c.writer.out = c.enc.append(c.writer.out, name, value, passing(name))
 }
 
 // passing reports whether the value of a field is different each time, so that

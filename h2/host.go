@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The connections to one host: which of them takes the next call, and when
-// another is opened.
+// The connections to one host: which of them takes the next call, who waits for
+// a place, and when another connection is opened.
 
 package h2
 
 import (
+	"container/list"
 	"context"
-	"crypto/tls"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/http/httptrace"
 	"runtime"
 	"slices"
 	"sync"
@@ -25,85 +25,140 @@ const (
 	backoffMax  = 5 * time.Second
 )
 
-// A host is the pool of connections to one address.
+// A host is the pool of connections to one address. Its mutex may be taken with
+// that of a connection held, never the other way round.
 type host struct {
 	t       *Transport
 	secure  bool
 	address string // host:port
+	// calm says that the peer has complained about our PINGs.
+	calm atomic.Bool
 
 	mu      sync.Mutex
 	conns   []*clientConn
-	waiters atomic.Int32  // calls that found no place; counted before they look again
-	changed chan struct{} // closed when something a waiter waits for has happened
+	queue   list.List    // of *waiter: calls that found no place, in the order they came
+	waiting atomic.Int32 // the queue's length; counted before a waiter looks again
 
 	dialing  bool
 	cancel   context.CancelFunc // of the dial under way
-	failed   error              // why the last dial failed
-	failures int                // dials that failed one after another
+	failed   error              // why the last connection could not be opened
+	failures int                // how many could not, one after another
 	retryAt  time.Time
-	rounds   uint64 // dials that have ended
-	stopped  bool
+	stopped  bool // the transport is closed
+	gone     bool // the transport has forgotten the host
+}
+
+// A waiter is a call without a place. Who takes it out of the queue sets one of
+// conn and err, and closes done.
+type waiter struct {
+	ctx  context.Context
+	done chan struct{}
+	conn *clientConn
+	err  error
+}
+
+// errHostGone sends a call back to look its host up again.
+var errHostGone = errors.New("h2: host is forgotten")
+
+func newHost(t *Transport, secure bool, address string) *host {
+	return &host{t: t, secure: secure, address: address}
 }
 
 // get returns a connection with a place for the call reserved. It waits for one to
-// be opened, or for a place, until ctx is done.
-func (h *host) get(ctx context.Context, trace *httptrace.ClientTrace) (*clientConn, error) {
-	if trace != nil && trace.GetConn != nil && h.t.standard == nil {
-		trace.GetConn(h.address)
+// be opened, or for a place, until ctx is done or canceled is closed.
+func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, error) {
+	h.mu.Lock()
+	if h.queue.Len() == 0 && !h.stopped && !h.gone {
+		if c := h.pick(); c != nil {
+			h.mu.Unlock()
+			return c, nil
+		}
+	}
+	if h.gone {
+		h.mu.Unlock()
+		return nil, errHostGone
+	}
+	w := &waiter{ctx: ctx, done: make(chan struct{})}
+	h.waiting.Add(1)
+	place := h.queue.PushBack(w)
+	h.serve()
+	h.mu.Unlock()
+
+	var err error
+	select {
+	case <-w.done:
+		return w.conn, w.err
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-canceled:
+		err = errCanceled
 	}
 	h.mu.Lock()
-	var c *clientConn
-	if !h.stopped {
-		if c = h.pick(); c != nil {
-			h.mu.Unlock()
-			return c, nil
+	select {
+	case <-w.done: // at the same moment
+		h.mu.Unlock()
+		if w.conn != nil {
+			w.conn.giveBack()
 		}
+		return nil, err
+	default:
 	}
-	h.waiters.Add(1)
-	defer h.waiters.Add(-1)
-	round, waited := h.rounds, false
+	h.queue.Remove(place)
+	h.waiting.Add(-1)
+	h.mu.Unlock()
+	return nil, err
+}
+
+// serve gives places to those who wait, in order, and has a connection opened for
+// those who are left. Whatever makes a place, or the hope of one, calls it. With mu
+// held.
+func (h *host) serve() {
 	for {
-		if c = nil; !h.stopped {
+		first := h.queue.Front()
+		if first == nil {
+			return
+		}
+		var c *clientConn
+		if !h.stopped {
 			c = h.pick()
 		}
-		switch {
-		case h.stopped:
-			h.mu.Unlock()
-			return nil, errTransportClosed
-		case c != nil:
-			h.mu.Unlock()
-			return c, nil
-		case h.t.standard != nil && !h.strict():
-			h.mu.Unlock()
-			return nil, errNoConn
-		case h.failed != nil && (waited && h.rounds != round || time.Now().Before(h.retryAt)):
-			err := h.failed
-			h.mu.Unlock()
-			return nil, err
-		}
-		if h.t.standard == nil && h.mayDial(true) {
-			h.dial(ctx)
-		}
-		changed := h.changed
-		h.mu.Unlock()
 		var err error
-		select {
-		case <-changed:
-			waited = true
-		case <-ctx.Done():
-			err = context.Cause(ctx)
+		if c == nil {
+			if err = h.hopeless(); err == nil {
+				break
+			}
 		}
-		if err != nil {
-			return nil, err
-		}
-		h.mu.Lock()
+		w := h.queue.Remove(first).(*waiter)
+		h.waiting.Add(-1)
+		w.conn, w.err = c, err
+		close(w.done)
+	}
+	if h.mayDial(true) {
+		h.dial(h.queue.Front().Value.(*waiter).ctx)
 	}
 }
 
-// strict reports whether a full connection is to be waited for. With mu held.
+// hopeless returns why it is of no use to wait, as there is no place. With mu
+// held.
+func (h *host) hopeless() error {
+	switch {
+	case h.stopped:
+		return errTransportClosed
+	case len(h.conns) > 0 && (h.t.standard == nil || h.strict()):
+		return nil
+	case h.t.standard != nil:
+		return errNoConn
+	case h.failed != nil && time.Now().Before(h.retryAt):
+		return h.failed
+	}
+	return nil
+}
+
+// strict reports whether a full connection is to be waited for, instead of
+// opening another.
 func (h *host) strict() bool {
 	standard := h.t.config.HTTP2
-	return standard != nil && standard.StrictMaxConcurrentRequests && len(h.conns) > 0
+	return standard != nil && standard.StrictMaxConcurrentRequests
 }
 
 // pick reserves a place on the connection with the fewest calls. With mu held.
@@ -120,10 +175,19 @@ func (h *host) pick() *clientConn {
 		return nil
 	}
 	best.active.Add(1)
-	if load >= crowded && h.t.standard == nil && h.mayDial(false) {
+	if load >= crowded && h.mayDial(false) {
 		h.dial(context.Background()) // the next calls will have it
 	}
 	return best
+}
+
+func (h *host) hasRoom() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.conns, func(c *clientConn) bool {
+		_, free := c.load()
+		return free
+	})
 }
 
 // mayDial reports whether another connection may be opened; needed says that no
@@ -134,117 +198,109 @@ func (h *host) mayDial(needed bool) bool {
 		most = runtime.GOMAXPROCS(0)
 	}
 	switch {
-	case h.dialing || h.stopped:
+	case h.dialing || h.stopped || h.t.standard != nil:
 		return false
 	case most > 0 && len(h.conns) >= most:
 		return false
+	case len(h.conns) > 0 && h.strict():
+		return false
+	case h.failed != nil && time.Now().Before(h.retryAt):
+		return false
 	}
-	return needed || time.Now().After(h.retryAt)
+	// Where one connection may carry no call at all, another may not either.
+	return !slices.ContainsFunc(h.conns, func(c *clientConn) bool { return c.max.Load() == 0 })
 }
 
 // dial opens a connection in the background: calls that wait for it may come and
-// go. With mu held.
+// go. ctx is that of one of them, for its values. With mu held.
 func (h *host) dial(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialTimeout)
 	h.dialing, h.cancel = true, cancel
 	go func() {
 		defer cancel()
 		nc, err := h.connect(ctx)
+		if err == nil {
+			_ = h.add(nc)
+			return
+		}
+		if ctx.Err() == context.DeadlineExceeded {
+			err = errDialTimeout // the deadline was ours, not that of a call
+		}
 		h.mu.Lock()
+		defer h.mu.Unlock()
 		h.dialing = false
-		h.rounds++
-		if err != nil {
-			h.failed = fmt.Errorf("h2: connecting to %s: %w", h.address, err)
-			wait := min(backoffMin<<min(h.failures, 10), backoffMax)
-			h.failures++
-			h.retryAt = time.Now().Add(wait/2 + rand.N(wait/2+1))
-			h.notify()
-			h.mu.Unlock()
-			return
-		}
-		h.failed, h.failures, h.retryAt = nil, 0, time.Time{}
-		stopped := h.stopped
-		h.mu.Unlock()
-		if stopped {
-			_ = nc.Close()
-			return
-		}
-		h.add(h.t.newClientConn(h, nc))
+		h.fault(err)
+		h.serve()
 	}()
 }
 
-// connect dials, and shakes hands where there is TLS.
-func (h *host) connect(ctx context.Context) (net.Conn, error) {
-	nc, err := h.t.config.DialContext(ctx, "tcp", h.address)
-	if err != nil || !h.secure {
-		return nc, err
-	}
-	config := new(tls.Config)
-	if c := h.t.config.TLSClientConfig; c != nil {
-		config = c.Clone()
-	}
-	config.NextProtos = []string{nextProtoTLS}
-	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(h.address)
-	}
-	trace := httptrace.ContextClientTrace(ctx)
-	if trace != nil && trace.TLSHandshakeStart != nil {
-		trace.TLSHandshakeStart()
-	}
-	secure := tls.Client(nc, config)
-	err = secure.HandshakeContext(ctx)
-	state := secure.ConnectionState()
-	if trace != nil && trace.TLSHandshakeDone != nil {
-		trace.TLSHandshakeDone(state, err)
-	}
-	if err == nil && state.NegotiatedProtocol != nextProtoTLS {
-		err = fmt.Errorf("the server does not speak HTTP/2: it negotiated %q", state.NegotiatedProtocol)
-	}
-	if err != nil {
-		_ = nc.Close()
-		return nil, err
-	}
-	return secure, nil
+// fault counts a connection that could not be opened. With mu held.
+func (h *host) fault(err error) {
+	h.failed = fmt.Errorf("h2: connecting to %s: %w", h.address, err)
+	wait := min(backoffMin<<min(h.failures, 10), backoffMax)
+	h.failures++
+	h.retryAt = time.Now().Add(wait/2 + rand.N(wait/2+1))
 }
 
-// add puts a new connection into the pool.
-func (h *host) add(c *clientConn) {
-	h.t.opened()
+// proved says that the peer has answered on a new connection: the address works.
+func (h *host) proved() {
 	h.mu.Lock()
-	h.conns = append(h.conns, c)
+	defer h.mu.Unlock()
+	h.failed, h.failures, h.retryAt = nil, 0, time.Time{}
+}
+
+// add makes an open network connection one of the pool. It closes it if it is too
+// late for that.
+func (h *host) add(nc net.Conn) error {
+	c := h.t.newClientConn(h, nc)
+	err := errTransportClosed
+	if h.t.opened(c) {
+		c.greet(clientPreface) // before any call can use it
+		err = nil
+	}
+	h.mu.Lock()
+	h.dialing = false
+	switch {
+	case err != nil:
+	case h.gone:
+		err = errHostGone
+	case !c.retired.Load(): // greeting may have failed: then there is nothing to add
+		h.conns = append(h.conns, c)
+	}
 	stopped := h.stopped
-	h.notify()
+	h.serve()
 	h.mu.Unlock()
+	if err == errTransportClosed {
+		_ = nc.Close()
+		return err
+	}
 	c.begin()
-	if stopped {
+	if stopped || err != nil {
 		c.retire()
 	}
+	return err
 }
 
-// remove takes a connection out: it takes no more calls.
-func (h *host) remove(c *clientConn) {
+// remove takes a connection out: it takes no more calls. err is why it could not
+// be used at all, if so.
+func (h *host) remove(c *clientConn, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.conns = slices.DeleteFunc(h.conns, func(other *clientConn) bool { return other == c })
-	h.notify()
+	if err != nil {
+		h.fault(err)
+	}
+	h.serve()
 }
 
 // freed tells those who wait that there may be a place.
 func (h *host) freed() {
-	if h.waiters.Load() == 0 {
+	if h.waiting.Load() == 0 {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.notify()
-}
-
-// notify wakes those who wait. With mu held.
-func (h *host) notify() {
-	if h.waiters.Load() > 0 {
-		close(h.changed)
-		h.changed = make(chan struct{})
-	}
+	h.serve()
 }
 
 // stop lets no call in any more, and ends a dial under way.
@@ -255,11 +311,13 @@ func (h *host) stop() {
 	if h.cancel != nil {
 		h.cancel()
 	}
-	h.notify()
+	h.serve()
 }
 
-func (h *host) list() []*clientConn {
+// forget reports whether nobody uses the host. Then nobody can from now on.
+func (h *host) forget() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.Clone(h.conns)
+	h.gone = len(h.conns) == 0 && h.queue.Len() == 0 && !h.dialing
+	return h.gone
 }

@@ -58,15 +58,28 @@ type inbox struct {
 	abandoned   bool  // nobody will read: bytes are dropped
 	late        bool  // the read deadline has passed
 	deadline    *time.Timer
-	wake        chan struct{} // has room for one; made once
+	wake        chan struct{} // has room for one; made when somebody first waits
 }
 
 // signal wakes who waits for the inbox, now or next. Without mu.
 func (in *inbox) signal() {
-	select {
-	case in.wake <- struct{}{}:
-	default:
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.signalLocked()
+}
+
+func (in *inbox) signalLocked() {
+	if in.wake != nil {
+		signal(in.wake)
 	}
+}
+
+// waker returns the channel that tells of news. With mu held.
+func (in *inbox) waker() chan struct{} {
+	if in.wake == nil {
+		in.wake = make(chan struct{}, 1)
+	}
+	return in.wake
 }
 
 // space returns where up to n more bytes go, at least one, for put to count.
@@ -166,9 +179,10 @@ func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
 			in.mu.Unlock()
 			return 0, nil
 		}
+		wake := in.waker()
 		in.mu.Unlock()
 		select {
-		case <-in.wake:
+		case <-wake:
 		case <-ctx.Done():
 			return 0, context.Cause(ctx)
 		}
@@ -214,7 +228,7 @@ func (in *inbox) setDeadline(t time.Time) {
 	wait := time.Until(t)
 	if wait <= 0 {
 		in.late = true
-		in.signal()
+		in.signalLocked()
 		return
 	}
 	var timer *time.Timer

@@ -7,6 +7,7 @@ package h2
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -26,6 +27,7 @@ func (c *conn) readFrames() error {
 		}
 		h := parseFrameHeader(b)
 		_, _ = c.br.Discard(frameHeaderLen)
+		c.bulk = h.kind == frameData && h.length >= bulkFrame
 		if err := c.frame(h); err != nil {
 			return err
 		}
@@ -132,7 +134,7 @@ func (c *conn) rejectLocked(id uint32, code ErrCode, cause error) error {
 	} else if c.err == nil {
 		c.sayReset(id, code)
 	}
-	c.flush()
+	c.answers = true
 	return c.drowned()
 }
 
@@ -181,7 +183,7 @@ func (c *conn) data(h frameHeader) error {
 	case s == nil:
 		c.repay()
 		err := c.strayFrame(h)
-		c.flush()
+		c.answers = true
 		c.mu.Unlock()
 		if err != nil {
 			return err
@@ -189,20 +191,11 @@ func (c *conn) data(h frameHeader) error {
 		_, err = c.br.Discard(length + padding)
 		return midFrame(err)
 	case s.got:
-		err := c.rejectLocked(s.id, ErrCodeStreamClosed, errStreamOver)
-		c.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		_, err = c.br.Discard(length + padding)
-		return midFrame(err)
+		return c.refuseData(s, length+padding, ErrCodeStreamClosed, errStreamOver)
+	case !s.trailing:
+		return c.refuseData(s, length+padding, ErrCodeProtocol, errors.New("DATA before the head of the response"))
 	case h.length > s.recvLeft:
-		c.mu.Unlock()
-		if err := c.reject(s.id, ErrCodeFlowControl, "DATA exceeds the stream's window"); err != nil {
-			return err
-		}
-		_, err := c.br.Discard(length + padding)
-		return midFrame(err)
+		return c.refuseData(s, length+padding, ErrCodeFlowControl, errors.New("DATA exceeds the stream's window"))
 	}
 	s.recvLeft -= h.length
 	c.mu.Unlock()
@@ -222,8 +215,9 @@ func (c *conn) data(h frameHeader) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.repay()
-	c.flush()
+	if c.repay() {
+		c.answers = true
+	}
 	if h.has(flagEndStream) {
 		c.endOfBody(s)
 	}
@@ -231,11 +225,23 @@ func (c *conn) data(h frameHeader) error {
 	return nil
 }
 
+// refuseData resets a stream because of DATA, of which n bytes are still to be read.
+// With mu held, which it releases.
+func (c *conn) refuseData(s *stream, n int, code ErrCode, cause error) error {
+	err := c.rejectLocked(s.id, code, cause)
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	_, err = c.br.Discard(n)
+	return midFrame(err)
+}
+
 // fill reads n bytes into the stream's inbox.
 func (c *conn) fill(s *stream, n int) error {
 	for n > 0 {
 		space := s.in.space(n)
-		if _, err := io.ReadFull(c.br, space); err != nil {
+		if err := c.fillFrom(space); err != nil {
 			return err
 		}
 		n -= len(space)
@@ -285,6 +291,9 @@ func (c *conn) headers(h frameHeader) error {
 	}
 	length, padding := h.length, 0
 	if h.has(flagPadded) {
+		if length == 0 {
+			return violated(ErrCodeFrameSize, "padded HEADERS without a length of the padding")
+		}
 		b, err := c.br.ReadByte()
 		if err != nil {
 			return midFrame(err)
@@ -400,221 +409,4 @@ func (c *conn) endHeaders(h frameHeader) error {
 	s := c.streams[h.stream]
 	c.mu.Unlock()
 	return c.side.headers(s, h.stream, h.has(flagEndStream))
-}
-
-// ---- the others ----
-
-func (c *conn) priority(h frameHeader) error {
-	if h.stream == 0 {
-		return violated(ErrCodeProtocol, "PRIORITY without a stream")
-	}
-	if h.length != 5 {
-		if _, err := c.br.Discard(h.length); err != nil {
-			return midFrame(err)
-		}
-		return c.reject(h.stream, ErrCodeFrameSize, "PRIORITY of %d bytes, want 5", h.length)
-	}
-	b, err := c.payload(h, 5)
-	if err != nil {
-		return err
-	}
-	if !c.allow(&c.buckets.priority) {
-		return c.flooded("PRIORITY frames")
-	}
-	if binary.BigEndian.Uint32(b)&streamIDMax == h.stream {
-		return c.reject(h.stream, ErrCodeProtocol, "stream %d depends on itself", h.stream)
-	}
-	return nil // deprecated: it has no effect [RFC 9113, section 5.3.2]
-}
-
-func (c *conn) rstStream(h frameHeader) error {
-	if h.stream == 0 {
-		return violated(ErrCodeProtocol, "RST_STREAM without a stream")
-	}
-	b, err := c.payload(h, 4)
-	if err != nil {
-		return err
-	}
-	code := ErrCode(binary.BigEndian.Uint32(b))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.streams[h.stream]
-	if s == nil {
-		return c.strayFrame(h)
-	}
-	if !c.resetAllowed() {
-		return c.flooded("streams that are reset")
-	}
-	delete(c.streams, s.id)
-	s.stop(StreamError{StreamID: s.id, Code: code, Cause: errFromPeer})
-	c.wakeLater(s)
-	return nil
-}
-
-func (c *conn) settings(h frameHeader) error {
-	if h.stream != 0 {
-		return violated(ErrCodeProtocol, "SETTINGS on stream %d", h.stream)
-	}
-	if h.has(flagAck) {
-		if _, err := c.payload(h, 0); err != nil {
-			return err
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.acks > 0 {
-			c.acks--
-			if rtt := time.Since(c.asked); c.rtt == 0 || rtt < c.rtt {
-				c.rtt = max(rtt, time.Microsecond)
-			}
-		}
-		return nil
-	}
-	if h.length%6 != 0 {
-		return violated(ErrCodeFrameSize, "SETTINGS of %d bytes, want a multiple of 6", h.length)
-	}
-	if c.greeted && !c.allow(&c.buckets.settings) {
-		return c.flooded("SETTINGS frames")
-	}
-	c.greeted = true
-	if h.length > 6*64 {
-		return c.flooded("settings in one frame")
-	}
-	b, err := c.br.Peek(h.length)
-	if err != nil {
-		return midFrame(err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for ; len(b) > 0; b = b[6:] {
-		s := setting{settingID(binary.BigEndian.Uint16(b)), binary.BigEndian.Uint32(b[2:])}
-		if err := c.apply(s); err != nil {
-			return err
-		}
-	}
-	_, _ = c.br.Discard(h.length)
-	c.writer.out = appendFrame(c.writer.out, frameSettings, flagAck, 0, 0)
-	c.side.settled()
-	c.wakeSenders()
-	c.flush()
-	return c.drowned()
-}
-
-// apply changes one parameter. With mu held.
-func (c *conn) apply(s setting) error {
-	switch s.id {
-	case settingHeaderTableSize:
-		c.enc.SetMaxDynamicTableSize(min(s.value, c.limits.encoderTable))
-	case settingEnablePush:
-		if s.value > 1 || s.value == 1 && c.limits.maxStreams == 0 {
-			return violated(ErrCodeProtocol, "SETTINGS_ENABLE_PUSH of %d", s.value)
-		}
-	case settingMaxStreams:
-		c.peerMaxStreams = s.value
-	case settingMaxHeaderListSize:
-		c.peerHeaderList = s.value
-	case settingInitialWindowSize:
-		if s.value > windowMax {
-			return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE of %d, want at most %d", s.value, windowMax)
-		}
-		change := int64(s.value) - c.peerWindow
-		c.peerWindow = int64(s.value)
-		for _, st := range c.streams {
-			if st.sendWindow += change; st.sendWindow > windowMax {
-				return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE makes a window larger than %d", windowMax)
-			}
-		}
-	case settingMaxFrameSize:
-		if s.value < frameSizeMin || s.value > frameSizeMax {
-			return violated(ErrCodeProtocol, "SETTINGS_MAX_FRAME_SIZE of %d, want %d to %d", s.value, frameSizeMin, frameSizeMax)
-		}
-		c.peerFrame = min(int(s.value), outFull/2)
-	}
-	return nil
-}
-
-func (c *conn) windowUpdate(h frameHeader) error {
-	b, err := c.payload(h, 4)
-	if err != nil {
-		return err
-	}
-	if !c.allowEarned(&c.buckets.windows, &c.earnedWindows) {
-		return c.flooded("WINDOW_UPDATE frames")
-	}
-	n := int64(binary.BigEndian.Uint32(b) & windowMax)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if h.stream == 0 {
-		if n == 0 {
-			return violated(ErrCodeProtocol, "WINDOW_UPDATE of nothing")
-		}
-		if c.sendWindow += n; c.sendWindow > windowMax {
-			return violated(ErrCodeFlowControl, "the connection's window exceeds %d", windowMax)
-		}
-		c.wakeSenders()
-		return nil
-	}
-	s := c.streams[h.stream]
-	switch {
-	case s == nil:
-		return c.strayFrame(h)
-	case n == 0:
-		return c.rejectLocked(h.stream, ErrCodeProtocol, fmt.Errorf("WINDOW_UPDATE of nothing"))
-	case s.sendWindow+n > windowMax:
-		return c.rejectLocked(h.stream, ErrCodeFlowControl, fmt.Errorf("the window exceeds %d", windowMax))
-	}
-	s.sendWindow += n
-	if s.waits {
-		signal(s.room)
-	}
-	return nil
-}
-
-func (c *conn) pingFrame(h frameHeader) error {
-	if h.stream != 0 {
-		return violated(ErrCodeProtocol, "PING on stream %d", h.stream)
-	}
-	b, err := c.payload(h, 8)
-	if err != nil {
-		return err
-	}
-	data := [8]byte(b)
-	if !h.has(flagAck) && !c.allowEarned(&c.buckets.pings, &c.earnedPings) {
-		return c.flooded("PING frames")
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if h.has(flagAck) {
-		if answered := c.pings[data]; answered != nil {
-			close(answered)
-			delete(c.pings, data)
-		}
-		return nil
-	}
-	c.writer.out = appendPing(c.writer.out, true, data)
-	c.flush()
-	return c.drowned()
-}
-
-func (c *conn) goAwayFrame(h frameHeader) error {
-	if h.stream != 0 {
-		return violated(ErrCodeProtocol, "GOAWAY on stream %d", h.stream)
-	}
-	if h.length < 8 {
-		return violated(ErrCodeFrameSize, "GOAWAY of %d bytes, want at least 8", h.length)
-	}
-	b, err := c.br.Peek(8)
-	if err != nil {
-		return midFrame(err)
-	}
-	last, code := binary.BigEndian.Uint32(b)&streamIDMax, ErrCode(binary.BigEndian.Uint32(b[4:]))
-	_, _ = c.br.Discard(8)
-	reason := make([]byte, min(h.length-8, 256)) // what follows is for people
-	if _, err := io.ReadFull(c.br, reason); err != nil {
-		return midFrame(err)
-	}
-	if _, err := c.br.Discard(h.length - 8 - len(reason)); err != nil {
-		return midFrame(err)
-	}
-	c.side.goAway(last, code, string(reason))
-	return nil
 }

@@ -221,6 +221,10 @@ type serverConn struct {
 	ctx      context.Context
 	template *http.Request // what all requests have in common
 	secure   bool
+	workers  workers
+
+	stateMu sync.Mutex     // held while ConnState runs; taken before mu
+	told    http.ConnState // what ConnState was told last
 
 	firstTimer *time.Timer
 	idleTimer  *time.Timer
@@ -275,8 +279,10 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 func (c *serverConn) run(greeted, down bool) {
 	stop := context.AfterFunc(c.ctx, c.baseDone)
 	defer stop()
-	c.state(http.StateActive)
-	c.state(http.StateIdle)
+	if hook := c.server.ConnState; hook != nil {
+		hook(c.nc, http.StateActive)
+	}
+	c.tellState()
 	c.startTimers()
 	err := c.start(greeted, down)
 	if err == nil {
@@ -285,6 +291,7 @@ func (c *serverConn) run(greeted, down bool) {
 	c.finish(err)
 	c.firstTimer.Stop()
 	c.idleTimer.Stop()
+	c.workers.end()
 }
 
 func (c *serverConn) start(greeted, down bool) error {
@@ -330,9 +337,24 @@ func (c *serverConn) suitable() bool {
 	return false
 }
 
-func (c *serverConn) state(state http.ConnState) {
-	if c.server.ConnState != nil {
-		c.server.ConnState(c.nc, state)
+// tellState tells the server's ConnState whether there are streams, if that has
+// changed. Without mu: it runs code of the user.
+func (c *serverConn) tellState() {
+	hook := c.server.ConnState
+	if hook == nil {
+		return
+	}
+	c.stateMu.Lock()
+	defer c.stateMu.Unlock()
+	state := http.StateIdle
+	c.mu.Lock()
+	if c.handlers > 0 {
+		state = http.StateActive
+	}
+	c.mu.Unlock()
+	if state != c.told {
+		c.told = state
+		hook(c.nc, state)
 	}
 }
 
@@ -386,29 +408,8 @@ func (c *serverConn) stopServing(code ErrCode, reason string) {
 	c.draining, c.last = true, c.maxID
 	c.sayGoAway(code, reason)
 	c.flush()
-	c.mu.Unlock()
 	c.hangUp()
-}
-
-// hangUp ends the reading goroutine when what was said has been written, or after
-// a moment.
-func (c *serverConn) hangUp() {
-	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
-		c.mu.Lock()
-		if !c.writer.sending {
-			_ = half.CloseWrite()
-		}
-		c.mu.Unlock()
-		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger))
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.writer.sending {
-		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger))
-		return
-	}
-	c.fail(errClosed)
+	c.mu.Unlock()
 }
 
 // ---- graceful end ----
@@ -442,11 +443,10 @@ func (c *serverConn) drain() {
 	c.last = c.maxID
 	c.sayGoAway(ErrCodeNo, "")
 	c.flush()
-	done := c.handlers == 0
-	c.mu.Unlock()
-	if done {
+	if c.drained() {
 		c.hangUp()
 	}
+	c.mu.Unlock()
 }
 
 // baseDone cancels all requests: the context that the server gave us is over.
@@ -470,38 +470,46 @@ func (c *serverConn) over(error) {}
 
 // headers opens a stream, or ends one with trailers.
 func (c *serverConn) headers(s *stream, id uint32, end bool) error {
-	f := &c.fields
 	if s != nil {
-		return s.user.(*serverStream).trailers(f, end)
+		return s.user.(*serverStream).trailers(&c.fields, end)
 	}
+	first, err := c.openStream(id, end)
+	if first {
+		c.firstTimer.Stop()
+		c.tellState()
+	}
+	return err
+}
+
+// openStream makes a stream for the request in c.fields. It reports whether it is
+// the only one.
+func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
+	f := &c.fields
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case id <= c.maxID && c.recentlyReset(id):
-		return nil // it was under way
+		return false, nil // it was under way
 	case id <= c.maxID:
-		return violated(ErrCodeStreamClosed, "HEADERS on stream %d, which is closed", id)
+		return false, violated(ErrCodeStreamClosed, "HEADERS on stream %d, which is closed", id)
 	case id > c.last:
-		return nil // after the last GOAWAY; the client may try elsewhere
+		return false, nil // after the last GOAWAY; the client may try elsewhere
 	}
 	c.maxID = id
 	if f.bad == nil {
-		f.checkRequest()
+		f.checkRequest(end)
 	}
 	switch {
 	case f.bad != nil:
-		return c.rejectLocked(id, ErrCodeProtocol, f.bad)
+		return false, c.rejectLocked(id, ErrCodeProtocol, f.bad)
 	case c.handlers >= int(c.limits.maxStreams):
-		return c.rejectLocked(id, ErrCodeRefusedStream, errors.New("too many streams"))
+		return false, c.rejectLocked(id, ErrCodeRefusedStream, errors.New("too many streams"))
 	}
 	r := newServerStream(c, id, f, end)
-	if c.handlers++; c.handlers == 1 {
-		c.firstTimer.Stop()
-		c.state(http.StateActive)
-	}
+	c.handlers++
 	c.writer.crowd++
 	c.starts = append(c.starts, r)
-	return nil
+	return c.handlers == 1, nil
 }
 
 // returned counts a handler that has returned. With conn.mu held.
@@ -509,7 +517,6 @@ func (c *serverConn) returned() {
 	c.writer.crowd--
 	if c.handlers--; c.handlers == 0 {
 		c.idleSince = time.Now()
-		c.state(http.StateIdle)
 	}
 }
 

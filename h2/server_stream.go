@@ -33,13 +33,16 @@ type serverStream struct {
 	timer     *time.Timer // of the write deadline
 }
 
-// checkRequest looks for what a request must have. [RFC 9113, section 8.3.1]
-func (f *fieldSection) checkRequest() {
+// checkRequest looks for what a request must have. end says that it has no body.
+// [RFC 9113, sections 8.1.1 and 8.3.1]
+func (f *fieldSection) checkRequest(end bool) {
 	const usual = hasMethod | hasScheme | hasPath
 	switch {
 	case f.tooLarge(): // what is missing may have come later
 	case f.pseudo&hasStatus != 0:
 		f.malformed("pseudo-field \":status\" in a request")
+	case end && f.length > 0:
+		f.malformed("no body, Content-Length says %d", f.length)
 	case f.method == "CONNECT":
 		if f.pseudo&^uint8(hasMethod|hasAuthority) != 0 || f.authority == "" {
 			f.malformed("CONNECT: want \":method\" and \":authority\" only")
@@ -52,10 +55,20 @@ func (f *fieldSection) checkRequest() {
 		f.malformed("pseudo-field \":scheme\": got %q, want \"http\" or \"https\"", f.scheme)
 	case !strings.HasPrefix(f.path, "/") && !(f.path == "*" && f.method == "OPTIONS"):
 		f.malformed("pseudo-field \":path\": got %q, want it to begin with \"/\"", f.path)
+	case !plainPath(f.path):
+		u, err := url.ParseRequestURI(f.path)
+		if err != nil {
+			f.malformed("pseudo-field \":path\": %w", err)
+		}
+		f.url = u
 	}
 }
 
 func validMethod(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodPost, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
+		return true
+	}
 	return validName(strings.ToLower(method))
 }
 
@@ -84,16 +97,10 @@ func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serve
 		r.Host = r.Header.Get("Host")
 	}
 	delete(r.Header, "Host")
-	if !s.parseURL(f) {
-		c.fields.malformed("pseudo-field \":path\": got %q", f.path)
-	}
-	switch {
-	case end:
+	s.setURL(f)
+	if end {
 		r.Body = http.NoBody
-		if f.length > 0 {
-			c.fields.malformed("no body, Content-Length says %d", f.length)
-		}
-	default:
+	} else {
 		r.ContentLength = f.length
 		r.Body = (*requestBody)(s)
 		s.declareTrailers()
@@ -104,24 +111,18 @@ func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serve
 	return s
 }
 
-// parseURL sets the request's URL from ":path", without parsing where there is
-// nothing to parse.
-func (s *serverStream) parseURL(f *fieldSection) bool {
+// setURL sets the request's URL, which needed no parsing if it is a plain path.
+func (s *serverStream) setURL(f *fieldSection) {
 	r := s.request
-	if f.method == "CONNECT" {
-		s.url = url.URL{Host: f.authority}
-		r.URL, r.RequestURI = &s.url, f.authority
-		return true
-	}
-	r.RequestURI = f.path
-	if plainPath(f.path) {
+	r.URL, r.RequestURI = &s.url, f.path
+	switch {
+	case f.method == http.MethodConnect:
+		s.url.Host, r.RequestURI = f.authority, f.authority
+	case f.url != nil:
+		r.URL = f.url
+	default:
 		s.url.Path = f.path
-		r.URL = &s.url
-		return true
 	}
-	u, err := url.ParseRequestURI(f.path)
-	r.URL = u
-	return err == nil
 }
 
 // plainPath reports whether a path is its own parsed form.
@@ -186,7 +187,7 @@ func (s *serverStream) stopped(error) { s.ctx.cancel(context.Canceled) }
 func (s *serverStream) finished() {}
 
 // start runs the handler in a goroutine of its own.
-func (s *serverStream) start() { go s.run() }
+func (s *serverStream) start() { s.sc.workers.run(s) }
 
 func (s *serverStream) run() {
 	c := s.sc
@@ -237,16 +238,19 @@ func (s *serverStream) close() {
 		delete(c.streams, s.id)
 	}
 	c.returned()
-	hangUp := c.drained()
 	c.flush()
+	if c.drained() {
+		c.hangUp()
+	}
+	last := c.handlers == 0
 	c.mu.Unlock()
+	if last {
+		c.tellState()
+	}
 	s.ctx.cancel(context.Canceled)
 	s.discard(http.ErrBodyReadAfterClose)
 	if s.timer != nil {
 		s.timer.Stop()
-	}
-	if hangUp {
-		c.hangUp()
 	}
 }
 

@@ -6,6 +6,7 @@ package h2
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -49,9 +50,6 @@ func (c *conn) open(s *stream, id uint32, user streamUser) {
 	s.declared = -1
 	s.sendWindow = c.peerWindow
 	s.recvLeft = int(c.streamWindow.Load())
-	if s.in.wake == nil {
-		s.in.wake = make(chan struct{}, 1)
-	}
 	c.streams[id] = s
 }
 
@@ -68,6 +66,7 @@ func (s *stream) stop(err error) {
 	s.user.stopped(err)
 	s.in.signal()
 	if s.room != nil {
+		s.conn.waitNoMore(s)
 		signal(s.room)
 	}
 }
@@ -129,12 +128,16 @@ func (s *stream) appendData(p []byte, end bool) (int, error) {
 			s.sent = true
 		}
 		if n > 0 || last {
-			out := appendFrame(c.writer.out, frameData, flags, s.id, n)
-			c.writer.out = append(out, rest[:n]...)
+			c.writer.out = appendFrame(c.writer.out, frameData, flags, s.id, n)
 			c.earn(n)
 			s.sendWindow -= int64(n)
 			c.sendWindow -= int64(n)
 			done += n
+			if c.writer.canPass(n) {
+				c.pass(rest[:n])
+			} else {
+				c.writer.out = append(c.writer.out, rest[:n]...)
+			}
 		}
 		if done == len(p) {
 			if last {
@@ -170,7 +173,18 @@ func (s *stream) wait(ctx context.Context) error {
 		err = context.Cause(ctx)
 	}
 	c.mu.Lock()
+	if err != nil {
+		c.waitNoMore(s)
+	}
 	return err
+}
+
+// waitNoMore takes a stream out of those that wait. With mu held.
+func (c *conn) waitNoMore(s *stream) {
+	if s.waits {
+		s.waits = false
+		c.waiting = slices.DeleteFunc(c.waiting, func(other *stream) bool { return other == s })
+	}
 }
 
 // wakeSenders lets all whose DATA waits look again. With mu held.
@@ -226,13 +240,16 @@ func (s *stream) taken(n int) {
 
 // repay gives the connection's window back as soon as half of it is owed: on
 // receipt, so that a stream that nobody reads never stops the others, as long as
-// not too much lies unread in all. With mu held; the caller flushes.
-func (c *conn) repay() {
+// not too much lies unread in all. With mu held; if it reports true, the caller
+// flushes.
+func (c *conn) repay() bool {
 	if c.owed >= c.limits.connWindow/2 && c.unread.Load() <= int64(c.limits.connWindow) && c.err == nil {
 		c.writer.out = appendWindowUpdate(c.writer.out, 0, c.owed)
 		c.recvLeft += c.owed
 		c.owed = 0
+		return true
 	}
+	return false
 }
 
 // growWindow doubles the receive window of all streams if this one was read so

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The client: how requests find a connection.
+// The client: how requests find a connection, again if need be.
 
 package h2
 
@@ -8,10 +8,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"slices"
+	"net/http/httptrace"
 	"sync"
 	"time"
 )
@@ -25,7 +24,9 @@ type TransportConfig struct {
 	// KeepAlive is how long a connection with open calls may be silent before a
 	// PING asks whether it is alive, and KeepAliveTimeout how long the answer may
 	// take before the connection is given up. Zero means 5 seconds each; a negative
-	// KeepAlive means never.
+	// KeepAlive means never. With the default, a connection that has answered three
+	// PINGs and sent nothing else is asked every five minutes only, or after a new
+	// call: more often, servers of gRPC would end it.
 	KeepAlive, KeepAliveTimeout time.Duration
 
 	// The rest is for NewTransport; ConfigureTransport leaves it to the
@@ -52,9 +53,11 @@ type TransportConfig struct {
 const (
 	defaultKeepAlive = 5 * time.Second
 	defaultIdleConn  = 90 * time.Second
-	streamsAtFirst   = 100 // before the peer's SETTINGS say how many it takes
-	crowded          = 100 // calls on one connection from which on another helps
+	defaultContinue  = time.Second // to wait for "100 Continue"
+	streamsAtFirst   = 100         // before the peer's SETTINGS say how many it takes
+	crowded          = 100         // calls on one connection from which on another helps
 	attemptsMax      = 6
+	hostsKept        = 1000 // beyond, hosts without connections are forgotten
 )
 
 // A Transport is an [http.RoundTripper] that speaks HTTP/2 only: over TLS to https
@@ -67,12 +70,15 @@ type Transport struct {
 	config   TransportConfig
 	limits   limits
 	standard *http.Transport // with ConfigureTransport: who dials
+	lenient  bool            // KeepAlive was left to us
 
-	mu     sync.Mutex
-	hosts  map[string]*host
-	closed bool
-	open   int           // connections
-	empty  chan struct{} // closed when open is 0 and closed is set
+	mu      sync.Mutex
+	hosts   map[string]*host // by scheme://host:port
+	spelled map[string]*host // by scheme://host as URLs have it, which is faster to find
+	sweepAt int              // number of hosts at which unused ones are forgotten
+	conns   map[*clientConn]struct{}
+	closed  bool
+	empty   chan struct{} // closed when closed is set and there are no conns
 }
 
 // NewTransport returns a transport that manages its own connections. A nil config
@@ -82,7 +88,14 @@ func NewTransport(config *TransportConfig) *Transport {
 }
 
 func newTransport(config *TransportConfig, standard *http.Transport) *Transport {
-	t := &Transport{standard: standard, hosts: make(map[string]*host), empty: make(chan struct{})}
+	t := &Transport{
+		standard: standard,
+		hosts:    make(map[string]*host),
+		spelled:  make(map[string]*host),
+		sweepAt:  hostsKept,
+		conns:    make(map[*clientConn]struct{}),
+		empty:    make(chan struct{}),
+	}
 	if config != nil {
 		t.config = *config
 	}
@@ -90,13 +103,13 @@ func newTransport(config *TransportConfig, standard *http.Transport) *Transport 
 	if c.HTTP2 == nil && standard != nil {
 		c.HTTP2 = standard.HTTP2
 	}
-	if c.KeepAlive == 0 {
-		c.KeepAlive = defaultKeepAlive
-		if c.HTTP2 != nil && c.HTTP2.SendPingTimeout > 0 {
-			c.KeepAlive = c.HTTP2.SendPingTimeout
-		}
+	if c.KeepAlive == 0 && c.HTTP2 != nil && c.HTTP2.SendPingTimeout > 0 {
+		c.KeepAlive = c.HTTP2.SendPingTimeout
 	}
-	if c.KeepAliveTimeout == 0 {
+	if c.KeepAlive == 0 {
+		c.KeepAlive, t.lenient = defaultKeepAlive, true
+	}
+	if c.KeepAliveTimeout <= 0 {
 		c.KeepAliveTimeout = defaultKeepAlive
 		if c.HTTP2 != nil && c.HTTP2.PingTimeout > 0 {
 			c.KeepAliveTimeout = c.HTTP2.PingTimeout
@@ -120,127 +133,131 @@ func newTransport(config *TransportConfig, standard *http.Transport) *Transport 
 	return t
 }
 
-// ConfigureTransport makes an [http.Transport] speak HTTP/2 with this package,
-// where its Protocols allow HTTP/2: negotiated over TLS, or unencrypted with prior
-// knowledge. It goes on dialing, with its proxies and settings; HTTP/1.1 stays with
-// net/http. It is called once, before the transport is used; a nil config means
-// defaults. If transport.Protocols is nil, HTTP/1.1 and HTTP/2 over TLS are enabled.
-func ConfigureTransport(transport *http.Transport, config *TransportConfig) (err error) {
-	if transport == nil {
-		return errors.New("h2: ConfigureTransport: nil transport")
-	}
-	t := newTransport(config, transport)
-	defer func() {
-		if v := recover(); v != nil { // that is how RegisterProtocol says no
-			err = fmt.Errorf("h2: ConfigureTransport: %v", v)
-		}
-	}()
-	transport.RegisterProtocol("https", pooled{t})
-	if transport.Protocols == nil {
-		transport.Protocols = new(http.Protocols)
-		transport.Protocols.SetHTTP1(true)
-		transport.Protocols.SetHTTP2(true)
-	}
-	if transport.TLSClientConfig == nil {
-		transport.TLSClientConfig = new(tls.Config)
-	}
-	protos := transport.TLSClientConfig.NextProtos
-	if !slices.Contains(protos, nextProtoTLS) && transport.Protocols.HTTP2() {
-		protos = append([]string{nextProtoTLS}, protos...)
-	}
-	if !slices.Contains(protos, "http/1.1") && transport.Protocols.HTTP1() {
-		protos = append(protos, "http/1.1")
-	}
-	transport.TLSClientConfig.NextProtos = protos
-	if transport.TLSNextProto == nil {
-		transport.TLSNextProto = make(map[string]func(string, *tls.Conn) http.RoundTripper)
-	}
-	transport.TLSNextProto[nextProtoTLS] = func(authority string, nc *tls.Conn) http.RoundTripper {
-		return t.adopt("https", authority, nc)
-	}
-	transport.TLSNextProto[nextProtoUnencrypted] = func(authority string, nc *tls.Conn) http.RoundTripper {
-		inner, ok := nc.NetConn().(interface{ UnencryptedNetConn() net.Conn })
-		if !ok {
-			return failing{errors.New("h2: got a TLS connection where a cleartext one was expected")}
-		}
-		return t.adopt("http", authority, inner.UnencryptedNetConn())
-	}
-	return nil
-}
-
-// pooled is what an http.Transport asks first for https: it uses connections that
-// are there. The type's shape, a struct of one exported field with a method
-// CloseIdleConnections, is how http.Transport finds that method.
-type pooled struct{ *Transport }
-
-// RoundTrip uses a connection that is there, or leaves the request to the
-// http.Transport.
-func (p pooled) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := p.Transport.RoundTrip(r)
-	if err == errNoConn {
-		return nil, http.ErrSkipAltProtocol
-	}
-	return response, err
-}
-
-// failing fails all requests. net/http asks it at once.
-type failing struct{ err error }
-
-func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
-
-// RoundTripErr is what net/http looks for after handing a connection over.
-func (f failing) RoundTripErr() error { return f.err }
-
-// noConnError tells net/http to dial a connection and try again.
-type noConnError struct{}
-
-func (noConnError) Error() string                  { return "h2: no connection with room for the request" }
-func (noConnError) IsHTTP2NoCachedConnError() bool { return true }
-
-var errNoConn error = noConnError{}
-
 // errTransportClosed is for requests after Close or Shutdown.
 var errTransportClosed = errors.New("h2: transport is closed")
 
-// adopt takes a connection that net/http has opened.
-func (t *Transport) adopt(scheme, authority string, nc net.Conn) http.RoundTripper {
-	t.mu.Lock()
-	h := t.hostLocked(scheme, withPort(scheme, authority))
-	closed := t.closed
-	t.mu.Unlock()
-	if closed {
-		_ = nc.Close()
-		return failing{errTransportClosed}
-	}
-	h.add(t.newClientConn(h, nc))
-	return t
+// RoundTrip sends a request and returns the head of its response.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.roundTrip(r, traceGetConn)
 }
 
-// withPort returns host:port for an authority that may lack the port.
-func withPort(scheme, authority string) string {
-	if _, port, err := net.SplitHostPort(authority); err == nil && port != "" {
-		return authority
+// traceGetConn tells a trace that a connection is looked for.
+func traceGetConn(trace *httptrace.ClientTrace, h *host) {
+	if trace != nil && trace.GetConn != nil {
+		trace.GetConn(h.address)
 	}
-	port := "80"
-	if scheme == "https" {
-		port = "443"
-	}
-	if n := len(authority); n > 2 && authority[0] == '[' && authority[n-1] == ']' {
-		authority = authority[1 : n-1]
-	}
-	return net.JoinHostPort(authority, port)
 }
 
-// hostLocked returns the host for an address, with mu held.
-func (t *Transport) hostLocked(scheme, address string) *host {
-	key := scheme + "://" + address
-	h := t.hosts[key]
-	if h == nil {
-		h = &host{t: t, secure: scheme == "https", address: address, changed: make(chan struct{})}
-		t.hosts[key] = h
+// roundTrip is RoundTrip. It calls asked with each host that it asks for a
+// connection. The request's body is closed when it returns, or soon after, except
+// with errNoConn: then net/http tries again.
+func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace, *host)) (*http.Response, error) {
+	if err := check(r); err != nil {
+		closeBody(r)
+		return nil, err
 	}
-	return h
+	original := r
+	for attempt := 1; ; attempt++ {
+		c, err := t.place(r, asked)
+		if err != nil {
+			if err != errNoConn || r != original {
+				closeBody(r)
+			}
+			return nil, err
+		}
+		response, err := c.roundTrip(r)
+		if err == nil {
+			response.Request = original
+			return response, nil
+		}
+		failed, ok := err.(unprocessedError)
+		if !ok {
+			return nil, err
+		}
+		next, err := replay(r, failed)
+		if err != nil {
+			return nil, err
+		}
+		r = next
+		if attempt == attemptsMax {
+			err = failed.error
+		} else {
+			err = backOff(r, attempt)
+		}
+		if err != nil {
+			closeBody(r)
+			return nil, err
+		}
+	}
 }
+
+// place returns a connection on which a place is reserved for the request.
+func (t *Transport) place(r *http.Request, asked func(*httptrace.ClientTrace, *host)) (*clientConn, error) {
+	ctx := r.Context()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for {
+		h, err := t.host(r)
+		if err != nil {
+			return nil, err
+		}
+		if asked != nil {
+			asked(traceOf(r), h)
+		}
+		c, err := h.get(ctx, r.Cancel)
+		if err != errHostGone {
+			return c, err
+		}
+	}
+}
+
+// replay returns the request for another attempt, if its body allows one.
+func replay(r *http.Request, failed unprocessedError) (*http.Request, error) {
+	switch {
+	case !failed.bodyUsed:
+		return r, nil
+	case r.GetBody == nil:
+		return nil, failed.error
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	next := *r
+	next.Body = body
+	return &next, nil
+}
+
+// backOff waits before another attempt: not at all before the second, as the
+// peer has said that it did nothing.
+func backOff(r *http.Request, attempt int) error {
+	ctx := r.Context()
+	if attempt == 1 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	}
+	timer := time.NewTimer(10 * time.Millisecond << attempt)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-r.Cancel:
+		return errCanceled
+	}
+}
+
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+}
+
+// ---- hosts ----
 
 // host returns the host that a request goes to.
 func (t *Transport) host(r *http.Request) (*host, error) {
@@ -252,132 +269,68 @@ func (t *Transport) host(r *http.Request) (*host, error) {
 	// The common key is found without building a string.
 	var buf [128]byte
 	key := append(append(append(buf[:0], r.URL.Scheme...), "://"...), r.URL.Host...)
-	if h := t.hosts[string(key)]; h != nil {
+	if h := t.spelled[string(key)]; h != nil {
 		return h, nil
 	}
-	h := t.hostLocked(r.URL.Scheme, withPort(r.URL.Scheme, r.URL.Host))
-	if len(t.hosts) < 1000 {
-		t.hosts[string(key)] = h
+	authority, err := asciiHost(r.URL.Host)
+	if err != nil {
+		return nil, err
+	}
+	h := t.hostLocked(r.URL.Scheme, withPort(r.URL.Scheme, authority))
+	if len(t.spelled) < hostsKept {
+		t.spelled[string(key)] = h
 	}
 	return h, nil
 }
 
-// RoundTrip sends a request and returns the head of its response.
-func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := check(r); err != nil {
-		closeBody(r)
-		return nil, err
+// hostLocked returns the host for an address. With mu held.
+func (t *Transport) hostLocked(scheme, address string) *host {
+	key := scheme + "://" + address
+	h := t.hosts[key]
+	if h == nil {
+		if len(t.hosts) >= t.sweepAt {
+			t.sweep()
+		}
+		h = newHost(t, scheme == "https", address)
+		t.hosts[key] = h
 	}
-	h, err := t.host(r)
-	if err != nil {
-		closeBody(r)
-		return nil, err
-	}
-	for attempt := 1; ; attempt++ {
-		c, err := h.get(r.Context(), traceOf(r))
-		if err != nil {
-			if err != errNoConn { // then net/http tries again, with the body
-				closeBody(r)
-			}
-			return nil, err
-		}
-		response, err := c.roundTrip(r)
-		if err == nil {
-			return response, nil
-		}
-		var again unprocessedError
-		if !errors.As(err, &again) {
-			return nil, err
-		}
-		if attempt == attemptsMax {
-			return nil, again.error
-		}
-		next, ok := replay(r, again)
-		if !ok {
-			return nil, again.error
-		}
-		r = next
-		if err := backOff(r.Context(), attempt); err != nil {
-			closeBody(r)
-			return nil, err
-		}
-	}
+	return h
 }
 
-// check looks for what net/http's own transport looks for.
-func check(r *http.Request) error {
-	switch {
-	case r.URL == nil:
-		return errors.New("h2: request without a URL")
-	case r.URL.Scheme != "http" && r.URL.Scheme != "https":
-		return fmt.Errorf("h2: unsupported URL scheme %q, want \"http\" or \"https\"", r.URL.Scheme)
-	case r.URL.Host == "":
-		return errors.New("h2: request without a host in its URL")
-	case r.Header == nil:
-		return errors.New("h2: request with a nil Header")
-	case r.Method != "" && !validMethod(r.Method):
-		return fmt.Errorf("h2: invalid method %q", r.Method)
-	}
-	for _, fields := range []http.Header{r.Header, r.Trailer} {
-		for key, values := range fields {
-			if !validName(lower(key)) {
-				return fmt.Errorf("h2: invalid field name %q", key)
-			}
-			for _, value := range values {
-				if !validValue(value) {
-					return fmt.Errorf("h2: the value of field %q has control characters", key)
-				}
-			}
+// sweep forgets the hosts that nobody uses. With mu held.
+func (t *Transport) sweep() {
+	for key, h := range t.hosts {
+		if h.forget() {
+			delete(t.hosts, key)
 		}
 	}
-	return nil
+	clear(t.spelled)
+	t.sweepAt = max(hostsKept, 2*len(t.hosts))
 }
 
-// replay returns the request for another attempt, if its body allows one.
-func replay(r *http.Request, failed unprocessedError) (*http.Request, bool) {
-	switch {
-	case r.Body == nil || r.Body == http.NoBody || !failed.bodyUsed:
-		return r, true
-	case r.GetBody == nil:
-		return nil, false
+// withPort returns host:port for an authority that may lack the port.
+func withPort(scheme, authority string) string {
+	if _, port, err := net.SplitHostPort(authority); err == nil && port != "" {
+		return authority
+	} else if err == nil {
+		authority = authority[:len(authority)-1] // "host:"
 	}
-	body, err := r.GetBody()
-	if err != nil {
-		return nil, false
+	port := "80"
+	if scheme == "https" {
+		port = "443"
 	}
-	next := *r
-	next.Body = body
-	return &next, true
-}
-
-// backOff waits before an attempt: not at all before the second, as the peer has
-// said that it did nothing.
-func backOff(ctx context.Context, attempt int) error {
-	if attempt == 1 {
-		return ctx.Err()
+	if n := len(authority); n > 2 && authority[0] == '[' && authority[n-1] == ']' {
+		authority = authority[1 : n-1]
 	}
-	timer := time.NewTimer(10 * time.Millisecond << attempt)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func closeBody(r *http.Request) {
-	if r.Body != nil {
-		_ = r.Body.Close()
-	}
+	return net.JoinHostPort(authority, port)
 }
 
 // ---- the end ----
 
 // CloseIdleConnections closes the connections without calls.
 func (t *Transport) CloseIdleConnections() {
-	for _, c := range t.conns() {
-		c.closeIfIdle("idle connections are closed")
+	for _, c := range t.list() {
+		c.closeIfIdle()
 	}
 }
 
@@ -385,7 +338,7 @@ func (t *Transport) CloseIdleConnections() {
 // when the responses of all calls have arrived, or with ctx's error.
 func (t *Transport) Shutdown(ctx context.Context) error {
 	t.end()
-	for _, c := range t.conns() {
+	for _, c := range t.list() {
 		c.retire()
 	}
 	select {
@@ -400,7 +353,7 @@ func (t *Transport) Shutdown(ctx context.Context) error {
 // way fail.
 func (t *Transport) Close() error {
 	t.end()
-	for _, c := range t.conns() {
+	for _, c := range t.list() {
 		c.mu.Lock()
 		c.fail(errTransportClosed)
 		c.mu.Unlock()
@@ -420,36 +373,38 @@ func (t *Transport) end() {
 	for _, h := range t.hosts {
 		h.stop()
 	}
-	if t.open == 0 {
+	if len(t.conns) == 0 {
 		close(t.empty)
 	}
 }
 
-func (t *Transport) conns() []*clientConn {
+func (t *Transport) list() []*clientConn {
 	t.mu.Lock()
-	hosts := make(map[*host]bool)
-	for _, h := range t.hosts {
-		hosts[h] = true
-	}
-	t.mu.Unlock()
-	var all []*clientConn
-	for h := range hosts {
-		all = append(all, h.list()...)
+	defer t.mu.Unlock()
+	all := make([]*clientConn, 0, len(t.conns))
+	for c := range t.conns {
+		all = append(all, c)
 	}
 	return all
 }
 
-// opened and ended count connections.
-func (t *Transport) opened() {
-	t.mu.Lock()
-	t.open++
-	t.mu.Unlock()
-}
-
-func (t *Transport) ended() {
+// opened counts a connection, and ended counts it off. The first reports false
+// once the transport is closed: then there is nothing to count off.
+func (t *Transport) opened(c *clientConn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open--; t.open == 0 && t.closed {
+	if t.closed {
+		return false
+	}
+	t.conns[c] = struct{}{}
+	return true
+}
+
+func (t *Transport) ended(c *clientConn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.conns, c)
+	if len(t.conns) == 0 && t.closed {
 		close(t.empty)
 	}
 }

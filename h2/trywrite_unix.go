@@ -14,10 +14,9 @@ import (
 // rawSocket writes to a socket as far as its buffer takes it. One goroutine at a
 // time uses it.
 type rawSocket struct {
-	raw  syscall.RawConn
-	data []byte
-	n    int
-	err  error
+	raw        syscall.RawConn
+	head, body []byte // what is left of them
+	err        error
 	// once is the method try: a value of its own, so that no call allocates one.
 	once func(fd uintptr) bool
 }
@@ -38,29 +37,41 @@ func newTryWriter(nc net.Conn) tryWriter {
 	return s
 }
 
-func (s *rawSocket) tryWrite(b []byte) (int, error) {
-	s.data, s.n, s.err = b, 0, nil
+func (s *rawSocket) tryWrite(head, body []byte) (int, error) {
+	s.head, s.body, s.err = head, body, nil
 	err := s.raw.Write(s.once)
-	s.data = nil
+	n := len(head) + len(body) - len(s.head) - len(s.body)
+	s.head, s.body = nil, nil
 	if err == nil {
 		err = s.err
 	}
-	return s.n, err
+	return n, err
 }
 
+// try is called once, whether or not all was taken: the rest is for who may wait.
 func (s *rawSocket) try(fd uintptr) bool {
-	for s.n < len(s.data) {
-		n, err := syscall.Write(int(fd), s.data[s.n:])
+	for len(s.head)+len(s.body) > 0 {
+		var n int
+		var err error
+		switch {
+		case len(s.body) == 0:
+			n, err = syscall.Write(int(fd), s.head)
+		case len(s.head) == 0:
+			n, err = syscall.Write(int(fd), s.body)
+		default:
+			n, err = writev(fd, s.head, s.body)
+		}
 		switch {
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
-			return true // no room: the rest is for who may wait
+			return true
 		case err != nil:
 			s.err = &net.OpError{Op: "write", Net: "tcp", Err: err}
 			return true
 		}
-		s.n += n
+		ofHead := min(n, len(s.head))
+		s.head, s.body = s.head[ofHead:], s.body[n-ofHead:]
 	}
 	return true
 }

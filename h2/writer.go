@@ -16,6 +16,7 @@ const (
 	outKept    = 256 << 10 // larger buffers are left to the garbage collector
 	outFull    = 128 << 10 // beyond, DATA waits until some of it is sent
 	outBroken  = 4 << 20   // beyond, the peer lets us answer without taking the answers
+	passedMin  = 16 << 10  // DATA of this length is written from where it lies
 	yieldBelow = 1 << 10   // with less, it is worth a moment to see who adds to it
 )
 
@@ -31,13 +32,15 @@ type writer struct {
 	spare   []byte        // what out was before, to be used again
 	sending bool          // somebody is writing, and will write what out has by then
 	crowd   int           // callers and handlers under way, who may add to out
+	quiet   []func()      // to be called when nobody writes
 	writes  int           // calls of Write, for tests
 }
 
 // A tryWriter writes what a socket takes without waiting.
 type tryWriter interface {
-	// tryWrite returns how many bytes were taken, which may be none.
-	tryWrite(b []byte) (int, error)
+	// tryWrite writes one after the other. It returns how many bytes were taken,
+	// which may be none.
+	tryWrite(head, body []byte) (int, error)
 }
 
 func newWriter(nc net.Conn, timeout time.Duration) writer {
@@ -68,7 +71,7 @@ func (c *conn) flush() {
 			return
 		}
 		c.mu.Unlock()
-		n, err := w.direct.tryWrite(out)
+		n, err := w.direct.tryWrite(out, nil)
 		c.mu.Lock()
 		switch {
 		case err != nil:
@@ -80,7 +83,59 @@ func (c *conn) flush() {
 		w.recycle(out)
 		c.roomMade()
 	}
-	w.sending = false
+	c.written()
+}
+
+// canPass reports whether DATA may be written from where it lies, without being
+// gathered. With mu held.
+func (w *writer) canPass(n int) bool { return n >= passedMin && w.direct != nil && !w.sending }
+
+// pass writes what has gathered, and then data that is too long to be worth
+// copying. The frame's header was gathered last. What the socket does not take is
+// copied. With mu held, which it gives away meanwhile.
+func (c *conn) pass(data []byte) {
+	w := &c.writer
+	w.sending = true
+	out := w.swap()
+	c.mu.Unlock()
+	n, err := w.direct.tryWrite(out, data)
+	c.mu.Lock()
+	switch {
+	case err != nil:
+		c.fail(err)
+	case n < len(out)+len(data):
+		if n < len(out) {
+			out = append(out, data...)
+		} else {
+			out, n = append(out[:0], data[n-len(out):]...), 0
+		}
+		go c.writeRest(out, n)
+		return
+	}
+	w.recycle(out)
+	c.roomMade()
+	c.written()
+	c.flush()
+}
+
+// written ends the writing. With mu held.
+func (c *conn) written() {
+	c.writer.sending = false
+	quiet := c.writer.quiet
+	c.writer.quiet = nil
+	for _, f := range quiet {
+		f()
+	}
+}
+
+// afterWriting calls f, with mu held, when all that was said has been written or
+// the connection is over. With mu held.
+func (c *conn) afterWriting(f func()) {
+	if c.writer.sending {
+		c.writer.quiet = append(c.writer.quiet, f)
+	} else {
+		f()
+	}
 }
 
 // swap takes what has gathered and puts the spare buffer in its place.
@@ -109,7 +164,7 @@ func (c *conn) writeRest(out []byte, n int) {
 		}
 		w.recycle(out)
 		if len(w.out) == 0 || c.err != nil {
-			w.sending = false
+			c.written()
 			c.roomMade()
 			c.mu.Unlock()
 			return

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The head of a client's request: checked, and made a field section.
+
+package h2
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// check looks for what net/http's own transport looks for.
+func check(r *http.Request) error {
+	switch {
+	case r.URL == nil:
+		return errors.New("h2: request without a URL")
+	case r.URL.Scheme != "http" && r.URL.Scheme != "https":
+		return fmt.Errorf("h2: unsupported URL scheme %q, want \"http\" or \"https\"", r.URL.Scheme)
+	case r.URL.Host == "":
+		return errors.New("h2: request without a host in its URL")
+	case r.Header == nil:
+		return errors.New("h2: request with a nil Header")
+	case r.Method != "" && !validMethod(r.Method):
+		return fmt.Errorf("h2: invalid method %q", r.Method)
+	}
+	for _, fields := range []http.Header{r.Header, r.Trailer} {
+		for key, values := range fields {
+			if !validName(lower(key)) {
+				return fmt.Errorf("h2: invalid field name %q", key)
+			}
+			for _, value := range values {
+				if !validValue(value) { // which may be a secret
+					return fmt.Errorf("h2: the value of field %q has control characters", key)
+				}
+			}
+		}
+	}
+	for key := range r.Trailer {
+		switch lower(key) {
+		case "content-length", "trailer", "transfer-encoding":
+			return fmt.Errorf("h2: field %q may not be a trailer", key)
+		}
+	}
+	return nil
+}
+
+// asciiHost returns a host as it is on the wire and for dialing: names in other
+// scripts in their ASCII form.
+func asciiHost(host string) (string, error) {
+	plain := true
+	for i := 0; i < len(host); i++ {
+		switch c := host[i]; {
+		case c >= 0x80:
+			plain = false
+		case c <= ' ' || c == 0x7f || strings.IndexByte(`/?#@\<>"`, c) >= 0:
+			return "", fmt.Errorf("h2: invalid host %q", host)
+		}
+	}
+	if plain {
+		return host, nil
+	}
+	// net/http knows how, and says it in requests of HTTP/1.1 only.
+	var b bytes.Buffer
+	r := http.Request{URL: &url.URL{Host: host}, Host: host}
+	if err := r.Write(&b); err != nil {
+		return "", fmt.Errorf("h2: invalid host %q: %w", host, err)
+	}
+	_, rest, _ := strings.Cut(b.String(), "\r\nHost: ")
+	ascii, _, found := strings.Cut(rest, "\r\n")
+	if !found || ascii == "" {
+		return "", fmt.Errorf("h2: invalid host %q", host)
+	}
+	return ascii, nil
+}
+
+// A requestHead is what the pseudo-fields of a request say.
+type requestHead struct {
+	method, authority, scheme, path string // no scheme and path with CONNECT
+}
+
+func headOf(r *http.Request) (head requestHead, err error) {
+	head.method = r.Method
+	if head.method == "" {
+		head.method = http.MethodGet
+	}
+	host := r.Host
+	if host == "" {
+		host = r.URL.Host
+	}
+	if head.authority, err = asciiHost(host); err != nil || head.method == http.MethodConnect {
+		return head, err
+	}
+	u := r.URL
+	head.scheme, head.path = u.Scheme, u.Path
+	if u.RawPath == "" && u.RawQuery == "" && !u.ForceQuery && u.Opaque == "" && plainPath(u.Path) {
+		return head, nil
+	}
+	head.path = u.RequestURI()
+	if u.Opaque != "" { // may be a whole URL
+		head.path = strings.TrimPrefix(head.path, u.Scheme+"://"+host)
+	}
+	if !strings.HasPrefix(head.path, "/") && head.path != "*" || strings.ContainsFunc(head.path, notInPath) {
+		return head, fmt.Errorf("h2: invalid path %q", head.path)
+	}
+	return head, nil
+}
+
+func notInPath(c rune) bool { return c <= ' ' || c == 0x7f }
+
+// fields yields the request's fields in the order of the wire.
+func (s *clientStream) fields(yield func(name, value string)) {
+	r := s.request
+	yield(":method", s.head.method)
+	yield(":authority", s.head.authority)
+	if s.head.path != "" {
+		yield(":scheme", s.head.scheme)
+		yield(":path", s.head.path)
+	}
+	agent := false
+	for key, values := range r.Header {
+		name := lower(key)
+		switch name {
+		case "host", "content-length", "connection", "proxy-connection", "transfer-encoding", "upgrade", "keep-alive":
+			continue // said otherwise, or not at all [RFC 9113, section 8.2.2]
+		case "trailer":
+			if len(r.Trailer) > 0 {
+				continue
+			}
+		case "te":
+			if len(values) != 1 || values[0] != "trailers" {
+				continue
+			}
+		case "user-agent":
+			agent = true
+			if len(values) == 0 || values[0] == "" {
+				continue
+			}
+			values = values[:1]
+		}
+		for _, value := range values {
+			yield(name, value)
+		}
+	}
+	if !agent {
+		yield("user-agent", "Go-http-client/2.0")
+	}
+	if len(r.Trailer) > 0 {
+		names := make([]string, 0, len(r.Trailer))
+		for key := range r.Trailer {
+			names = append(names, key)
+		}
+		yield("trailer", strings.Join(names, ","))
+	}
+	if n := s.sender.length; n > 0 || n == 0 && sendsZero(s.head.method) {
+		yield("content-length", strconv.FormatInt(n, 10))
+	}
+	if s.gzip {
+		yield("accept-encoding", "gzip")
+	}
+}
+
+// sendsZero reports whether a method's requests say that they have no body.
+func sendsZero(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
+}
+
+// wantsGzip reports whether the transport asks for gzip on its own.
+func (s *clientStream) wantsGzip() bool {
+	h := s.request.Header
+	return !s.cc.t.config.DisableCompression && s.head.method != http.MethodHead &&
+		h["Accept-Encoding"] == nil && h["Range"] == nil
+}
+
+// wantsClose reports whether the connection is to end after the request.
+func (s *clientStream) wantsClose() bool {
+	r := s.request
+	if r.Close {
+		return true
+	}
+	if standard := s.cc.t.standard; standard != nil && standard.DisableKeepAlives {
+		return true
+	}
+	for _, value := range r.Header["Connection"] {
+		for option := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(option), "close") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tooLarge reports whether the peer has said that it does not take a head of this
+// size. [RFC 9113, section 6.5.2] With conn.mu held.
+func (s *clientStream) tooLarge() bool {
+	limit := int(s.cc.peerHeaderList)
+	if limit == 0 {
+		return false
+	}
+	size := 0
+	s.fields(func(name, value string) { size += len(name) + len(value) + 32 })
+	return size > limit
+}
+
+// writeHead appends the request's field section. With conn.mu held.
+func (s *clientStream) writeHead() {
+	c := s.cc
+	at := c.beginFields()
+	if s.trace != nil && s.trace.WroteHeaderField != nil {
+		s.fields(func(name, value string) {
+			c.field(name, value)
+			s.traced = append(s.traced, field{name, value})
+		})
+	} else {
+		s.fields(c.field)
+	}
+	s.sent = s.sender.body == nil && len(s.request.Trailer) == 0
+	c.endFields(at, s.id, s.sent)
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The response of a client's call: its head, made of what arrives, and its body.
+
+package h2
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+const informationalMax = 32 // 1xx responses before the final one, if nobody listens
+
+// headers takes a field section. Reading goroutine.
+func (s *clientStream) headers(f *fieldSection, end bool) error {
+	if !s.begun {
+		s.begun = true
+		if s.trace != nil && s.trace.GotFirstResponseByte != nil {
+			s.trace.GotFirstResponseByte()
+		}
+	}
+	switch {
+	case s.got:
+		return s.reject(ErrCodeStreamClosed, "HEADERS after the end of the stream")
+	case f.bad != nil:
+		return s.reject(ErrCodeProtocol, "malformed response: %w", f.bad)
+	case f.tooLarge():
+		return s.reject(ErrCodeCancel, "header of the response exceeds %d bytes", f.limit)
+	case s.trailing:
+		return s.takeTrailers(f, end)
+	}
+	status, err := strconv.Atoi(f.status)
+	switch {
+	case err != nil || len(f.status) != 3 || f.pseudo != hasStatus || status < 100:
+		return s.reject(ErrCodeProtocol, "malformed response: pseudo-field \":status\": got %q", f.status)
+	case s.received > 0:
+		return s.reject(ErrCodeProtocol, "DATA before the head of the response")
+	case status < 200:
+		return s.inform(status, f, end)
+	}
+	return s.takeHead(status, f, end)
+}
+
+// reject resets the stream because of what the peer sent.
+func (s *clientStream) reject(code ErrCode, format string, args ...any) error {
+	err := s.cc.reject(s.id, code, format, args...)
+	s.cc.wakeLater(&s.stream)
+	return err
+}
+
+// takeHead takes the head of the final response.
+func (s *clientStream) takeHead(status int, f *fieldSection, end bool) error {
+	c := s.cc
+	bodiless := s.head.method == http.MethodHead || !bodyAllowed(status)
+	if end && f.length > 0 && !bodiless {
+		return s.reject(ErrCodeProtocol, "no body, Content-Length says %d", f.length)
+	}
+	s.trailing = true
+	res := &http.Response{
+		Status:        statusLine(status),
+		StatusCode:    status,
+		Proto:         "HTTP/2.0",
+		ProtoMajor:    2,
+		Header:        f.header(),
+		ContentLength: f.length,
+		Body:          &s.body,
+		Request:       s.request,
+	}
+	s.response = res
+	switch {
+	case bodiless:
+		s.declared = 0 // what the field says is of another response [RFC 9110, section 8.6]
+	default:
+		s.declared = f.length
+	}
+	if end {
+		if f.length < 0 && s.head.method != http.MethodHead {
+			res.ContentLength = 0
+		}
+		res.Body = http.NoBody
+	}
+	if names := res.Header["Trailer"]; names != nil {
+		announceTrailers(res, names)
+	}
+	if s.gzip && !end && strings.EqualFold(res.Header.Get("Content-Encoding"), "gzip") {
+		res.Header.Del("Content-Encoding")
+		res.Header.Del("Content-Length")
+		res.ContentLength = -1
+		res.Uncompressed = true
+		res.Body = &inflater{body: &s.body}
+	}
+	s.answered.Store(true)
+	if s.sender.expects {
+		s.sender.proceed(status < 300)
+	}
+	if end {
+		c.mu.Lock()
+		c.endOfBody(&s.stream)
+		c.flush()
+		c.mu.Unlock()
+	}
+	c.wakeLater(&s.stream)
+	return nil
+}
+
+// inform takes a 1xx response. [RFC 9110, section 15.2]
+func (s *clientStream) inform(status int, f *fieldSection, end bool) error {
+	listens := s.trace != nil && s.trace.Got1xxResponse != nil
+	s.informed++
+	switch {
+	case end, status == http.StatusSwitchingProtocols:
+		return s.reject(ErrCodeProtocol, "unexpected status %d", status)
+	case s.informed > informationalMax && !listens:
+		return s.reject(ErrCodeEnhanceYourCalm, "more than %d responses with status 1xx", informationalMax)
+	}
+	if status == http.StatusContinue {
+		if s.trace != nil && s.trace.Got100Continue != nil {
+			s.trace.Got100Continue()
+		}
+		if s.sender.expects {
+			s.sender.proceed(true)
+		}
+	}
+	if listens {
+		if err := s.trace.Got1xxResponse(status, map[string][]string(f.header())); err != nil {
+			s.giveUp(err)
+			s.cc.wakeLater(&s.stream)
+		}
+	}
+	return nil
+}
+
+// takeTrailers takes the field section after the body.
+func (s *clientStream) takeTrailers(f *fieldSection, end bool) error {
+	switch {
+	case !end:
+		return s.reject(ErrCodeProtocol, "second field section does not end the stream")
+	case s.declared >= 0 && s.received != s.declared:
+		return s.reject(ErrCodeProtocol, "body of %d bytes, Content-Length says %d", s.received, s.declared)
+	}
+	c := s.cc
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(f.fields) > 0 {
+		s.trailer = f.header()
+	}
+	c.endOfBody(&s.stream)
+	c.flush()
+	c.wakeLater(&s.stream)
+	return nil
+}
+
+// announceTrailers makes the announced trailers keys of the response's.
+func announceTrailers(res *http.Response, values []string) {
+	res.Trailer = make(http.Header)
+	for _, names := range values {
+		for name := range strings.SplitSeq(names, ",") {
+			if key := http.CanonicalHeaderKey(strings.TrimSpace(name)); key != "" {
+				res.Trailer[key] = nil
+			}
+		}
+	}
+	delete(res.Header, "Trailer")
+}
+
+// statusLine returns what http.Response has as its Status.
+func statusLine(status int) string {
+	if status == http.StatusOK {
+		return "200 OK"
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
+}
+
+// ---- the body ----
+
+// responseBody is the body of a response. One goroutine reads; any may close.
+type responseBody struct {
+	s      *clientStream
+	closed atomic.Bool
+}
+
+// Read reads from the body. With the end, the response's trailers are there.
+func (b *responseBody) Read(p []byte) (int, error) {
+	s := b.s
+	if b.closed.Load() {
+		return 0, errBodyClosed
+	}
+	n, err := s.read(s.ctx, p)
+	if err == nil {
+		return n, nil
+	}
+	c := s.cc
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != io.EOF {
+		s.giveUpLocked(err)
+		return n, err
+	}
+	if s.trailer != nil && s.response.Trailer == nil {
+		s.response.Trailer = s.trailer
+	} else {
+		for key, values := range s.trailer {
+			s.response.Trailer[key] = values
+		}
+	}
+	s.trailer = nil
+	return n, err
+}
+
+// Close ends the reading. A response that has not ended is cancelled.
+func (b *responseBody) Close() error {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	b.s.giveUp(errBodyClosed)
+	b.s.discard(errBodyClosed)
+	return nil
+}
+
+// An inflater is the body of a response whose compression the transport asked
+// for.
+type inflater struct {
+	body *responseBody
+	zip  *gzip.Reader
+	err  error
+}
+
+// Read inflates. The stream's errors come through.
+func (z *inflater) Read(p []byte) (int, error) {
+	switch {
+	case z.body.closed.Load():
+		return 0, errBodyClosed
+	case z.err != nil:
+		return 0, z.err
+	}
+	if z.zip == nil {
+		if z.zip, z.err = gzip.NewReader(z.body); z.err != nil {
+			return 0, z.err
+		}
+	}
+	n, err := z.zip.Read(p)
+	z.err = err
+	return n, err
+}
+
+// Close closes the body.
+func (z *inflater) Close() error { return z.body.Close() }

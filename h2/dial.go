@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// How a connection is opened where no http.Transport does it.
+
+package h2
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http/httptrace"
+)
+
+// alertNoProtocol is the TLS alert of a server that shares no protocol with us.
+// [RFC 7301, section 3.2]
+const alertNoProtocol tls.AlertError = 120
+
+// A dialTimedOut is a net.Error, and not a context's: the time was not the
+// caller's.
+type dialTimedOut struct{}
+
+func (dialTimedOut) Error() string   { return "no connection after " + dialTimeout.String() }
+func (dialTimedOut) Timeout() bool   { return true }
+func (dialTimedOut) Temporary() bool { return true }
+
+var errDialTimeout error = dialTimedOut{}
+
+// connect dials, and shakes hands where there is TLS.
+func (h *host) connect(ctx context.Context) (net.Conn, error) {
+	nc, err := h.t.config.DialContext(ctx, "tcp", h.address)
+	if err != nil || !h.secure {
+		return nc, err
+	}
+	config := new(tls.Config)
+	if c := h.t.config.TLSClientConfig; c != nil {
+		config = c.Clone()
+	}
+	config.NextProtos = []string{nextProtoTLS}
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(h.address)
+	}
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace != nil && trace.TLSHandshakeStart != nil {
+		trace.TLSHandshakeStart()
+	}
+	secure := tls.Client(nc, config)
+	err = secure.HandshakeContext(ctx)
+	state := secure.ConnectionState()
+	if trace != nil && trace.TLSHandshakeDone != nil {
+		trace.TLSHandshakeDone(state, err)
+	}
+	var alert tls.AlertError
+	switch {
+	case errors.As(err, &alert) && alert == alertNoProtocol:
+		err = fmt.Errorf("the server does not speak HTTP/2: %w", err)
+	case err == nil && state.NegotiatedProtocol != nextProtoTLS:
+		err = fmt.Errorf("the server does not speak HTTP/2: it negotiated %q", state.NegotiatedProtocol)
+	}
+	if err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	return secure, nil
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package h2spec runs the conformance suite h2spec against the HTTP/2 engine:
+// every case of its three parts, in both modes, and none may be skipped. It is a
+// module of its own because h2spec is only needed here.
+package h2spec
