@@ -83,6 +83,22 @@ func (r *lentReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// WriteTo writes what was not read yet, without a copy. Close waits for it.
+func (r *lentReader) WriteTo(w io.Writer) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return 0, io.ErrClosedPipe
+	}
+	n, err := w.Write(r.lent.b.data[r.pos:])
+	r.pos += n
+	return int64(n), err
+}
+
+// InMemory says to transports that ask, as that of package h2 does, that Read never
+// waits.
+func (r *lentReader) InMemory() bool { return true }
+
 func (r *lentReader) Close() error {
 	r.mu.Lock()
 	closed := r.closed

@@ -112,13 +112,15 @@ var (
 	nopCloserWriterTo = reflect.TypeOf(io.NopCloser((*bytes.Reader)(nil)))
 )
 
-// inMemory reports whether a body is one that [http.NewRequest] makes of bytes:
-// reading it does not wait.
+// inMemory reports whether a body is one that [http.NewRequest] makes of bytes, or
+// says so itself: reading it does not wait.
 func inMemory(body io.Reader) bool {
 	for range 4 {
-		switch body.(type) {
+		switch b := body.(type) {
 		case *bytes.Reader, *bytes.Buffer, *strings.Reader:
 			return true
+		case interface{ InMemory() bool }:
+			return b.InMemory()
 		}
 		v := reflect.ValueOf(body)
 		switch t := v.Type(); {

@@ -39,8 +39,6 @@ type clientConn struct {
 	heard     int64      // lastRead at the last answer to a PING
 	lone      int        // PINGs answered while nothing else came
 	probedID  uint32     // nextID at the last PING
-	// peerHeaderList is what the peer accepts as a field section.
-	peerHeaderList uint32
 }
 
 const (
@@ -138,12 +136,9 @@ func (c *clientConn) leave() {
 	c.sayGoAway(ErrCodeNo, "")
 	c.flush()
 	if c.writer.sending {
-		// Somebody else is still writing it. The peer closes when it has read it,
-		// or the reading goroutine does after a moment.
-		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger))
-		return
+		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger)) // for a peer that takes nothing
 	}
-	c.fail(errClosed)
+	c.afterWriting(func() { c.fail(errClosed) })
 }
 
 // closeIfIdle closes the connection if it carries no call.

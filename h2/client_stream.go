@@ -125,6 +125,7 @@ func (s *clientStream) prepare() (err error) {
 		return err
 	}
 	s.gzip = s.wantsGzip()
+	s.in.wake = make(chan struct{}, 1) // nobody else knows the stream yet
 	return s.sender.prepare()
 }
 
@@ -187,6 +188,7 @@ func (s *clientStream) traceSent(all bool) {
 // await waits for the head of the response.
 func (s *clientStream) await() error {
 	var patience <-chan time.Time
+	wake := s.in.wake // made before the stream was opened
 	for !s.answered.Load() {
 		if patience == nil {
 			if timer := s.limitHead(); timer != nil {
@@ -196,7 +198,7 @@ func (s *clientStream) await() error {
 		}
 		var err error
 		select {
-		case <-s.in.wake:
+		case <-wake:
 			if s.answered.Load() {
 				return nil
 			}
