@@ -66,22 +66,35 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// TestAllocationsOfLargeMessages: a call with messages of 1 MiB allocates little more than the
-// two that are received.
-func TestAllocationsOfLargeMessages(t *testing.T) {
-	for name, operation := range map[string]func(){"connect, HTTP/1.1": largeAllocs(false)(t), "grpc, HTTP/2": largeAllocs(true, WithGRPC())(t)} {
+// TestAllocatedBytes: messages cost little more memory than what is received of
+// them, whatever their size and number.
+func TestAllocatedBytes(t *testing.T) {
+	for name, c := range map[string]struct {
+		operation func()
+		most      uint64
+	}{
+		"connect, HTTP/1.1, 1 MiB each way":              {largeAllocs(false)(t), 2<<20 + 1<<18},
+		"grpc, HTTP/2, 1 MiB each way":                   {largeAllocs(true, WithGRPC())(t), 2<<20 + 1<<18},
+		"connect, HTTP/1.1, JSON, 24 KiB each way":       {echoAllocs(false, 24<<10, []ClientOption{WithProtoJSON(), WithAcceptCompression(compressionGzip, nil, nil)})(t), 110 << 10},
+		"connect server stream, HTTP/1.1, 1000 messages": {downAllocs(false)(t), 170 << 10},
+		"grpc server stream, HTTP/2, 1000 messages":      {downAllocs(true, WithGRPC())(t), 180 << 10},
+		"connect client stream, HTTP/1.1, 1000 messages": {upAllocs(false)(t), 330 << 10},
+		"grpc client stream, HTTP/2, 1000 messages":      {upAllocs(true, WithGRPC())(t), 360 << 10},
+	} {
 		for range 20 {
-			operation()
+			c.operation()
 		}
-		defer debug.SetGCPercent(debug.SetGCPercent(-1))
+		percent := debug.SetGCPercent(-1)
 		const calls = 20
 		got := allocated(func() {
 			for range calls {
-				operation()
+				c.operation()
 			}
 		}) / calls
-		if most := uint64(5 << 19); got > most {
-			t.Errorf("%s: got %d bytes a call, want at most %d", name, got, most)
+		debug.SetGCPercent(percent)
+		t.Logf("%s: got %d bytes, budget %d", name, got, c.most)
+		if got > c.most {
+			t.Errorf("%s: got %d bytes, want at most %d", name, got, c.most)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 const (
@@ -18,7 +19,7 @@ const (
 )
 
 // config holds the settings of one handler or client. Options write it during
-// construction; afterwards it is only read.
+// construction; afterwards it is only read, but for lastSent.
 type config struct {
 	spec         Spec
 	compressions compressions
@@ -27,6 +28,7 @@ type config struct {
 	sendMax      int // bytes, 0 is no limit
 	interceptors []Interceptor
 	initialize   func(Spec, any) error // of messages to be received, may be nil
+	lastSent     atomic.Int64          // size of the message that was packed last, see packer
 
 	// Of a handler.
 	codecs         map[string]Codec

@@ -28,8 +28,12 @@ func putPrefix(frame []byte, flags uint8) {
 	binary.BigEndian.PutUint32(frame[1:prefixSize], uint32(len(frame)-prefixSize))
 }
 
+// aheadMax is how many bytes are read ahead where they come that fast.
+const aheadMax = 32 << 10
+
 // frameReader takes a body apart into frames. It reads ahead, at most to the
-// size of its buffer, so that small messages need few reads.
+// size of its buffer, so that small messages need few reads. The buffer grows
+// when a read has filled it.
 type frameReader struct {
 	src   io.Reader
 	ahead *buffer // bytes read; those before pos are consumed
@@ -108,9 +112,13 @@ func (f *frameReader) fill(n int) error {
 	if len(b.data)-f.pos >= n {
 		return nil
 	}
+	full := len(b.data) == cap(b.data)
 	if f.pos > 0 {
 		b.data = b.data[:copy(b.data[:cap(b.data)], b.data[f.pos:])]
 		f.pos = 0
+	}
+	if full && cap(b.data) < aheadMax {
+		b.reserve(min(4*cap(b.data), aheadMax) - len(b.data))
 	}
 	for empty := 0; len(b.data) < n; {
 		if f.err != nil {

@@ -94,7 +94,7 @@ func (c *handlerConn) open() (context.Context, error) {
 	c.in = unpacker{codec: c.codec, framed: c.framed, endFlag: c.endFlag, limit: c.config.readMax,
 		blame: CodeInvalidArgument, single: !c.config.spec.StreamType.clientStreams()}
 	c.in.frames.src = c.r.Body
-	c.out = packer{codec: c.codec, framed: c.framed, minBytes: c.config.compressMin, limit: c.config.sendMax}
+	c.out = packer{codec: c.codec, framed: c.framed, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 
 	hd, err := c.openRequest(c.r)
 	if err != nil {

@@ -50,7 +50,7 @@ func (o *outbox) add(message []byte) error {
 	}
 	err, first := o.err, len(o.waiting.data) == 0
 	if err == nil {
-		o.waiting.data = append(o.waiting.data, message...)
+		_, _ = o.waiting.Write(message)
 	}
 	o.mu.Unlock()
 	if err == nil && first {

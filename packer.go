@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -18,17 +19,28 @@ import (
 type packer struct {
 	codec       Codec
 	framed      bool
-	compression *compression // nil is identity
-	minBytes    int          // smaller messages are not compressed
-	limit       int          // of a message on the wire, 0 is none
+	compression *compression  // nil is identity
+	minBytes    int           // smaller messages are not compressed
+	limit       int           // of a message on the wire, 0 is none
+	last        *atomic.Int64 // the size of the last message, for codecs that cannot tell before
 }
 
 // pack returns msg as it goes on the wire, with its prefix if messages are
 // framed, and whether it is compressed. The caller frees the buffer.
 func (p *packer) pack(msg any) (packed *buffer, compressed bool, err error) {
-	b := newBuffer(0)
+	_, measures := p.codec.(protoCodec)
+	remember := !measures && p.last != nil
+	likely := 0
+	if remember {
+		likely = int(p.last.Load())
+	}
+	b := newBuffer(likely)
 	b.data = append(b.data, make([]byte, p.prefix())...)
-	if err := marshal(b, p.codec, msg); err != nil {
+	err = marshal(b, p.codec, msg)
+	if remember {
+		p.last.Store(int64(len(b.data)))
+	}
+	if err != nil {
 		b.free()
 		return nil, false, errorf(CodeInternal, "marshal message: %w", err)
 	}
