@@ -78,8 +78,8 @@ func TestAllocatedBytes(t *testing.T) {
 		"connect, HTTP/1.1, JSON, 24 KiB each way":       {echoAllocs(false, 24<<10, []ClientOption{WithProtoJSON(), WithAcceptCompression(compressionGzip, nil, nil)})(t), 110 << 10},
 		"connect server stream, HTTP/1.1, 1000 messages": {downAllocs(false)(t), 170 << 10},
 		"grpc server stream, HTTP/2, 1000 messages":      {downAllocs(true, WithGRPC())(t), 180 << 10},
-		"connect client stream, HTTP/1.1, 1000 messages": {upAllocs(false)(t), 330 << 10},
-		"grpc client stream, HTTP/2, 1000 messages":      {upAllocs(true, WithGRPC())(t), 360 << 10},
+		"connect client stream, HTTP/1.1, 1000 messages": {upAllocs(false)(t), 180 << 10},
+		"grpc client stream, HTTP/2, 1000 messages":      {upAllocs(true, WithGRPC())(t), 190 << 10},
 	} {
 		for range 20 {
 			c.operation()

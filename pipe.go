@@ -26,7 +26,7 @@ type pipe struct {
 	room chan struct{} // has a token when write may
 
 	mu         sync.Mutex
-	buffer     []byte // bytes to be read, from start on
+	buffer     *buffer // bytes to be read, from start on; nil if there are none
 	start      int
 	direct     []byte // after these, the rest of a large message whose writer waits
 	readClosed bool   // by the transport: nothing will be read
@@ -89,14 +89,29 @@ func (p *pipe) write(message []byte) error {
 }
 
 // waiting returns how many bytes wait to be read.
-func (p *pipe) waiting() int { return len(p.buffer) - p.start + len(p.direct) }
+func (p *pipe) waiting() int {
+	if p.buffer == nil {
+		return len(p.direct)
+	}
+	return len(p.buffer.data) - p.start + len(p.direct)
+}
 
 func (p *pipe) append(message []byte) {
-	if p.start > 0 && len(p.buffer)+len(message) > cap(p.buffer) {
-		p.buffer = p.buffer[:copy(p.buffer, p.buffer[p.start:])]
+	if p.buffer == nil {
+		p.buffer = newBuffer(0)
+	}
+	b := p.buffer
+	if p.start > 0 && len(b.data)+len(message) > cap(b.data) {
+		b.data = b.data[:copy(b.data, b.data[p.start:])]
 		p.start = 0
 	}
-	p.buffer = append(p.buffer, message...)
+	_, _ = b.Write(message)
+}
+
+// free gives the buffer back: nothing will be read any more.
+func (p *pipe) free() {
+	p.buffer.free()
+	p.buffer, p.start = nil, 0
 }
 
 // end lets Read return io.EOF once everything is read.
@@ -141,15 +156,21 @@ func (p *pipe) take(b []byte) (int, error) {
 	if p.readClosed {
 		return 0, io.ErrClosedPipe
 	}
-	n := copy(b, p.buffer[p.start:])
-	p.start += n
-	if p.start == len(p.buffer) {
-		p.buffer, p.start = p.buffer[:0], 0
+	n := 0
+	if p.buffer != nil {
+		n = copy(b, p.buffer.data[p.start:])
+		p.start += n
+		if p.start == len(p.buffer.data) {
+			p.buffer.data, p.start = p.buffer.data[:0], 0
+		}
+	}
+	if p.waiting() == len(p.direct) {
 		m := copy(b[n:], p.direct)
 		p.direct = p.direct[m:]
 		n += m
 	}
 	if p.ended && p.waiting() == 0 {
+		p.free()
 		return n, io.EOF
 	}
 	return n, nil
@@ -159,6 +180,7 @@ func (p *pipe) take(b []byte) (int, error) {
 func (p *pipe) Close() error {
 	p.mu.Lock()
 	p.readClosed = true
+	p.free()
 	p.mu.Unlock()
 	signal(p.room)
 	signal(p.data)
