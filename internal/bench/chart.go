@@ -23,6 +23,7 @@ const (
 	figureWidth = 62 // after the longest bar
 	titleHeight = 26
 	chartTop    = 34
+	chartMargin = 14
 )
 
 // charted are the entries with a bar, in the order of the bars. The others are
@@ -35,9 +36,11 @@ var charted = []string{
 // chartCallers is how many callers the chart is about, if they were measured.
 const chartCallers = 16
 
-// The style follows the reader's choice of light or dark. Our bars are coloured,
+// The style follows the reader's choice of light or dark, and brings its paper
+// along: the page around may have made another choice. Our bars are coloured,
 // those of the floors hollow.
 const chartStyle = `<style>
+.paper { fill: #ffffff }
 text { font: 11px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600; font-size: 12px }
 .note { fill: #59636e }
@@ -46,6 +49,7 @@ text { font: 11px system-ui, sans-serif; fill: #1f2328 }
 .other { fill: #afb8c1 }
 .floor { fill: none; stroke: #afb8c1 }
 @media (prefers-color-scheme: dark) {
+.paper { fill: #0d1117 }
 text { fill: #f0f6fc }
 .note, .figure { fill: #9198a1 }
 .ours { fill: #4493f8 }
@@ -73,8 +77,11 @@ func drawChart(m machine, reports []caseReport) []byte {
 		callers = countCallers(cases[0].Callers)
 	}
 	var out bytes.Buffer
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img">`+"\n", chartWidth, height, chartWidth, height)
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="%d %d %d %d" width="%[3]d" height="%[4]d" role="img">`+"\n",
+		-chartMargin, -chartMargin, chartWidth+2*chartMargin, height+2*chartMargin)
 	out.WriteString(chartStyle)
+	fmt.Fprintf(&out, `<rect class="paper" x="%d" y="%d" width="%d" height="%d" rx="6"/>`+"\n",
+		-chartMargin, -chartMargin, chartWidth+2*chartMargin, height+2*chartMargin)
 	write(&out, 0, 14, "title", "CPU time per call or message, client and server together, "+callers+": shorter is better")
 	out.Write(panels.Bytes())
 	write(&out, 0, height-8, "note", m.String())
