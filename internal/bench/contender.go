@@ -77,24 +77,32 @@ var entries = []entry{
 	{ours, overGRPC, overH2C, allKinds, gzipToo, openOurs(overGRPC, overH2C)},
 	{oursKlaus, overGRPC, overH2C, allKinds, gzipOnly, openOurs(overGRPC, overH2C, withKlauspost)},
 	{connectGo, overGRPC, overH2C, allKinds, gzipToo, openConnectGo(overGRPC, overH2C)},
-	{grpcGo, overGRPC, overH2C, allKinds, gzipToo, openGRPCGo},
+	{grpcGo, overGRPC, overH2C, allKinds, gzipToo, openGRPCGo(overH2C)},
 	{bareHTTP, "bytes", overH2C, allKinds, gzipToo, openHTTP(overH2C)},
 	{ours, overConnect, overEngine, allKinds, gzipToo, openOurs(overConnect, overEngine)},
 	{ours, overGRPC, overEngine, allKinds, gzipToo, openOurs(overGRPC, overEngine)},
 	{grpcGoOurs, overGRPC, overEngine, allKinds, gzipNever, openGRPCGoOnOurs},
 	{bareHTTP, "bytes", overEngine, allKinds, gzipToo, openHTTP(overEngine)},
+	{ours, overGRPC, overTLS, allKinds, gzipToo, openOurs(overGRPC, overTLS)},
+	{connectGo, overGRPC, overTLS, allKinds, gzipToo, openConnectGo(overGRPC, overTLS)},
+	{grpcGo, overGRPC, overTLS, allKinds, gzipToo, openGRPCGo(overTLS)},
+	{ours, overGRPC, overEngineTLS, allKinds, gzipToo, openOurs(overGRPC, overEngineTLS)},
+	{bareHTTP, "bytes", overTLS, allKinds, gzipToo, openHTTP(overTLS)},
+	{bareHTTP, "bytes", overEngineTLS, allKinds, gzipToo, openHTTP(overEngineTLS)},
 	{drpcGo, "drpc", overTCP, allKinds, gzipNever, openDRPC},
 	{bareTCP, "bytes", overTCP, allKinds, gzipNever, openTCP},
 }
 
 // Protocols and transports.
 const (
-	overConnect = "connect"
-	overGRPC    = "grpc"
-	overHTTP1   = "http1"
-	overH2C     = "h2c"
-	overEngine  = "engine" // h2c with package h2 on both sides
-	overTCP     = "tcp"
+	overConnect   = "connect"
+	overGRPC      = "grpc"
+	overHTTP1     = "http1"
+	overH2C       = "h2c"
+	overTLS       = "h2"
+	overEngine    = "engine" // h2c with package h2 on both sides
+	overEngineTLS = "engine-tls"
+	overTCP       = "tcp"
 )
 
 // String returns the name by which flags select the entry.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
 
@@ -27,26 +28,38 @@ type grpcGoClient struct {
 	client benchv1.BenchServiceClient
 }
 
-func openGRPCGo(n *network, w work, _ int) (contender, error) {
-	l, err := n.listen()
-	if err != nil {
-		return nil, err
+// openGRPCGo returns the open function of an entry.
+func openGRPCGo(transport string) func(*network, work, int) (contender, error) {
+	return func(n *network, w work, _ int) (contender, error) {
+		dialing, serving := insecure.NewCredentials(), insecure.NewCredentials()
+		if secure(transport) {
+			server, client, err := tlsConfigs()
+			if err != nil {
+				return nil, err
+			}
+			client.ServerName = "127.0.0.1"
+			dialing, serving = credentials.NewTLS(client), credentials.NewTLS(server)
+		}
+		l, err := n.listen()
+		if err != nil {
+			return nil, err
+		}
+		options := []grpc.DialOption{
+			grpc.WithTransportCredentials(dialing),
+			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return n.dial(ctx, address) }),
+		}
+		if w.gzip {
+			options = append(options, grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
+		}
+		conn, err := grpc.NewClient("passthrough:///"+l.Addr().String(), options...)
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		c := &grpcGoClient{conn: conn, server: grpc.NewServer(grpc.Creds(serving)), served: make(chan error, 1), client: benchv1.NewBenchServiceClient(conn)}
+		benchv1.RegisterBenchServiceServer(c.server, grpcGoServer{})
+		go func() { c.served <- c.server.Serve(l) }()
+		return c, nil
 	}
-	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return n.dial(ctx, address) }),
-	}
-	if w.gzip {
-		options = append(options, grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
-	}
-	conn, err := grpc.NewClient("passthrough:///"+l.Addr().String(), options...)
-	if err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	c := &grpcGoClient{conn: conn, server: grpc.NewServer(), served: make(chan error, 1), client: benchv1.NewBenchServiceClient(conn)}
-	benchv1.RegisterBenchServiceServer(c.server, grpcGoServer{})
-	go func() { c.served <- c.server.Serve(l) }()
-	return c, nil
 }
 
 // openGRPCGoOnOurs has grpc-go's client call this library's server.

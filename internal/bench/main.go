@@ -58,6 +58,7 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 		rounds     = flags.Int("rounds", 7, "how many `rounds` each case has, if the time suffices")
 		workNames  = flags.String("work", "", "measure works that match this `regexp`")
 		contenders = flags.String("contenders", "", "measure contenders that match this `regexp`, as in ours/grpc/h2c")
+		withTLS    = flags.Bool("tls", false, "measure HTTP/2 over TLS, instead of everything else")
 		callers    = flags.String("callers", "1,16,128", "how many callers at the same time: a `list`")
 		jsonFile   = flags.String("json", "", "write all figures to this `file`")
 		svgFile    = flags.String("svg", "", "draw a chart into this `file`")
@@ -71,7 +72,7 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 	if *release {
 		return compareRelease(ctx, runProgram, stdout)
 	}
-	s, err := newSettings(*workNames, *contenders, *callers, *rounds, *budget)
+	s, err := newSettings(*workNames, *contenders, *callers, *withTLS, *rounds, *budget)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 }
 
 // newSettings reads the flags.
-func newSettings(workNames, contenders, callers string, rounds int, budget time.Duration) (settings, error) {
+func newSettings(workNames, contenders, callers string, withTLS bool, rounds int, budget time.Duration) (settings, error) {
 	s := settings{rounds: rounds, budget: budget}
 	if rounds < 1 {
 		return s, fmt.Errorf("reading -rounds: got %d, want 1 or more", rounds)
@@ -121,7 +122,7 @@ func newSettings(workNames, contenders, callers string, rounds int, budget time.
 		return s, fmt.Errorf("reading -contenders: %w", err)
 	}
 	for _, e := range entries {
-		if match.MatchString(e.String()) {
+		if match.MatchString(e.String()) && secure(e.transport) == withTLS {
 			s.entries = append(s.entries, e)
 		}
 	}

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -92,35 +93,51 @@ type httpPair struct {
 	base      string // URL without a path
 	client    *http.Client
 	server    *http.Server
-	transport interface{ CloseIdleConnections() }
+	transport idleTransport
 	served    chan error
 }
 
 func newHTTPPair(n *network, transport string, handler http.Handler, callers int) (*httpPair, error) {
+	server := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(transport == overHTTP1)
+	server.Protocols.SetHTTP2(wire(transport) == overTLS)
+	server.Protocols.SetUnencryptedHTTP2(wire(transport) == overH2C)
+	var trusting *tls.Config
+	if secure(transport) {
+		var err error
+		if server.TLSConfig, trusting, err = tlsConfigs(); err != nil {
+			return nil, err
+		}
+	}
+	if onEngine(transport) {
+		if err := h2.ConfigureServer(server, nil); err != nil {
+			return nil, err
+		}
+	}
 	l, err := n.listen()
 	if err != nil {
 		return nil, err
 	}
-	var protocols http.Protocols
-	protocols.SetHTTP1(transport == overHTTP1)
-	protocols.SetUnencryptedHTTP2(transport == overH2C)
-	server := &http.Server{Handler: handler, Protocols: &protocols}
-	if transport == overEngine {
-		server.Protocols = nil
-		if err := h2.ConfigureServer(server, nil); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
-		return serve(server, l, h2.NewTransport(&h2.TransportConfig{
-			DialContext:        func(ctx context.Context, _, address string) (net.Conn, error) { return n.dial(ctx, address) },
-			DisableCompression: true,
-		})), nil
+	dial := func(ctx context.Context, _, address string) (net.Conn, error) { return n.dial(ctx, address) }
+	p := &httpPair{base: "http://" + l.Addr().String(), server: server, served: make(chan error, 1)}
+	if onEngine(transport) {
+		p.use(h2.NewTransport(&h2.TransportConfig{DialContext: dial, TLSClientConfig: trusting, DisableCompression: true}))
+	} else {
+		p.use(&http.Transport{
+			DialContext:         dial,
+			TLSClientConfig:     trusting,
+			Protocols:           server.Protocols,
+			MaxIdleConnsPerHost: callers,
+			DisableCompression:  true,
+		})
 	}
-	return serve(server, l, &http.Transport{
-		DialContext:         func(ctx context.Context, _, address string) (net.Conn, error) { return n.dial(ctx, address) },
-		Protocols:           &protocols,
-		MaxIdleConnsPerHost: callers,
-		DisableCompression:  true,
-	}), nil
+	if trusting == nil {
+		go func() { p.served <- server.Serve(l) }()
+		return p, nil
+	}
+	p.base = "https://" + l.Addr().String()
+	go func() { p.served <- server.ServeTLS(l, "", "") }()
+	return p, nil
 }
 
 // idleTransport is a transport that can drop its connections.
@@ -129,17 +146,7 @@ type idleTransport interface {
 	CloseIdleConnections()
 }
 
-func serve(server *http.Server, l net.Listener, transport idleTransport) *httpPair {
-	p := &httpPair{
-		base:      "http://" + l.Addr().String(),
-		client:    &http.Client{Transport: transport},
-		server:    server,
-		transport: transport,
-		served:    make(chan error, 1),
-	}
-	go func() { p.served <- server.Serve(l) }()
-	return p
-}
+func (p *httpPair) use(t idleTransport) { p.transport, p.client = t, &http.Client{Transport: t} }
 
 // Close ends the connections of both sides.
 func (p *httpPair) Close() error {

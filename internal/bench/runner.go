@@ -302,8 +302,9 @@ type versus struct {
 	CPU   ratio  `json:"cpu"`
 }
 
-// compare returns the ratios of a case: who speaks our protocol on our
-// transport, grpc-go against our gRPC, and ours against the bare transport.
+// compare returns the ratios of a case: who speaks our protocol on the same wire
+// against ours, ours against the bare transport, and bare net/http against the
+// bare engine.
 func compare(results []result) []versus {
 	var all []versus
 	add := func(over, under result) {
@@ -311,13 +312,16 @@ func compare(results []result) []versus {
 		all = append(all, versus{over.String(), under.String(), ratioOf(column(over.Rounds, cpu), column(under.Rounds, cpu))})
 	}
 	for _, mine := range results {
-		if mine.Library != ours && mine.Library != oursKlaus {
-			continue
-		}
 		for _, other := range results {
+			sameWire := wire(other.Transport) == wire(mine.Transport)
 			switch {
+			case mine.Library == bareHTTP && onEngine(mine.Transport):
+				if other.Library == bareHTTP && sameWire && other.Transport != mine.Transport {
+					add(other, mine)
+				}
+			case mine.Library != ours && mine.Library != oursKlaus && mine.Library != grpcGoOurs:
 			case other.Library == connectGo || other.Library == grpcGo:
-				if other.Protocol == mine.Protocol && other.Transport == mine.Transport {
+				if other.Protocol == mine.Protocol && sameWire {
 					add(other, mine)
 				}
 			case other.Library == bareHTTP && other.Transport == mine.Transport:

@@ -165,7 +165,7 @@ func TestChart(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	s, err := newSettings("stream", "^ours/", "1, 4", 3, time.Second)
+	s, err := newSettings("stream", "^ours/.*/(http1|h2c)$", "1, 4", false, 3, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +174,14 @@ func TestSettings(t *testing.T) {
 	}
 	if got, want := s.contending(s.works[0]), 3; got != want {
 		t.Errorf("got %d contending, want %d", got, want)
+	}
+	if s, err = newSettings("stream", "", "1", true, 3, time.Second); err != nil || len(s.entries) == 0 {
+		t.Fatalf("got %d entries with TLS, error %v", len(s.entries), err)
+	}
+	for _, e := range s.entries {
+		if !secure(e.transport) {
+			t.Errorf("got %s among those with TLS", e)
+		}
 	}
 	for _, test := range []struct {
 		works, contenders, callers string
@@ -188,7 +196,7 @@ func TestSettings(t *testing.T) {
 		{"nothing", "", "1", 1, "match nothing"},
 		{"", "nobody", "1", 1, "match nothing"},
 	} {
-		if _, err := newSettings(test.works, test.contenders, test.callers, test.rounds, time.Second); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := newSettings(test.works, test.contenders, test.callers, false, test.rounds, time.Second); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: got %v", test, err)
 		}
 	}
