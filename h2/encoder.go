@@ -83,7 +83,11 @@ func (e *encoder) begin(b []byte) []byte {
 	}
 	e.changed = false
 	if e.lowest < e.max {
-		b = appendInt(b, 0x20, 5, e.lowest)
+		// The table was smaller meanwhile, and has to be told so first. Some decoders
+		// take a second size only while their table is empty, golang.org/x/net's too:
+		// so empty it is.
+		e.entries, e.marks, e.size = e.entries[:0], e.marks[:0], 0
+		b = appendInt(b, 0x20, 5, 0)
 	}
 	return appendInt(b, 0x20, 5, e.max)
 }

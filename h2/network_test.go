@@ -107,10 +107,8 @@ func (c *memoryConn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// sent is how many bytes this end has written, received how many bytes the other
-// end has.
-func (c *memoryConn) sent() int64     { return c.out.total() }
-func (c *memoryConn) received() int64 { return c.in.total() }
+// sent is how many bytes this end has written.
+func (c *memoryConn) sent() int64 { return c.out.total() }
 
 // taken is how many of the bytes that this end wrote the other one has read.
 func (c *memoryConn) taken() int64 {

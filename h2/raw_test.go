@@ -49,6 +49,7 @@ type rawPeer struct {
 	mute  atomic.Bool // acknowledges nothing
 	block bytes.Buffer
 	hpack *hpack.Encoder
+	table *hpack.Decoder // of the reading goroutine
 
 	writing sync.Mutex
 	framer  *http2.Framer
@@ -78,6 +79,7 @@ func newRawPeer(t testing.TB, conn *memoryConn, deaf bool) *rawPeer {
 	p.framer = http2.NewFramer(conn, nil)
 	p.framer.AllowIllegalWrites = true
 	p.hpack = hpack.NewEncoder(&p.block)
+	p.table = hpack.NewDecoder(4096, nil)
 	if deaf {
 		close(p.ended)
 	} else {
@@ -111,7 +113,7 @@ func dial(t testing.TB, s *testServer, settings ...http2.Setting) *rawPeer {
 func (p *rawPeer) read() {
 	defer close(p.ended)
 	r := http2.NewFramer(nil, p.conn)
-	r.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	r.ReadMetaHeaders = p.table
 	r.MaxHeaderListSize = 16 << 20
 	r.SetMaxReadFrameSize(1<<24 - 1)
 	for {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -41,13 +42,17 @@ func TestServerDeafPeer(t *testing.T) {
 			p.post(id)
 			p.window(id, 0)
 		}},
-		{"requests", func(p *rawPeer, id uint32) { p.get(id) }},
+		{"requests", func(p *rawPeer, id uint32) {
+			p.get(id)
+			synctest.Wait() // for the handler to end: none is refused
+		}},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
+				var n atomic.Int64
 				s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
 					_, _ = io.Copy(io.Discard, r.Body)
-					w.Header().Set("X-Filler", filler+r.URL.Path)
+					w.Header().Set("X-Filler", strconv.FormatInt(n.Add(1), 10)+filler) // never the same
 					w.WriteHeader(http.StatusNoContent)
 				})
 				before := heap()

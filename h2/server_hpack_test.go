@@ -15,7 +15,6 @@ import (
 
 	"github.com/seed-b7c59c10/connect/h2"
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 )
 
 const (
@@ -345,32 +344,37 @@ func staticHead() []byte {
 }
 
 // TestServerHPACKOwnTable checks that a peer which grants a table of 4 GiB does
-// not get one, and that a table of 0 is respected.
+// not get one, and that a smaller one is respected: the peer's decoder has no
+// more.
 func TestServerHPACKOwnTable(t *testing.T) {
-	for _, size := range []uint32{1<<32 - 1, 0} {
+	for _, size := range []uint32{1<<32 - 1, 4096, 100, 0} {
 		bubble(t, func(t *testing.T) {
 			const calls = 2000
 			s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("X-Same", "the same each time")
 				w.Header().Set("X-Different", r.Header.Get("X-Different")+strings.Repeat("y", 1000))
 			})
-			p := dial(t, s, http2.Setting{ID: http2.SettingHeaderTableSize, Val: size})
+			p := dial(t, s)
+			p.wantWorks(1)
+			p.settings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: size})
+			p.wantSettingsAck()
+			synctest.Wait()
+			p.table.SetAllowedMaxDynamicTableSize(size)
+			if size <= 4096 {
+				p.table.SetMaxDynamicTableSize(size)
+			}
 			before := heap()
-			for id := uint32(1); id < 2*calls; id += 2 {
+			for id := uint32(3); id < 2*calls; id += 2 {
 				p.fragments(id, true, 16<<10, append(staticHead(), literal(false, "x-different", strconv.Itoa(int(id)))...))
-				if a := p.wantAnswer(id, "200"); size == 0 && !hasField(a.header, "x-different") {
-					t.Fatal("got no x-different, want it")
+				a := p.wantAnswer(id, "200")
+				if got := field(a.header, "x-same"); got != "the same each time" {
+					t.Fatalf("table of %d: got x-same %q on stream %d, want it as it was set", size, got, id)
+				}
+				if got := field(a.header, "x-different"); !strings.HasPrefix(got, strconv.Itoa(int(id))+"y") {
+					t.Fatalf("table of %d: got x-different %.10q on stream %d, want it as it was set", size, got, id)
 				}
 			}
 			wantAtMost(t, "bytes of heap more than before", heap()-before, 1<<20)
 		})
 	}
-}
-
-func hasField(fields []hpack.HeaderField, name string) bool {
-	for _, f := range fields {
-		if f.Name == name {
-			return true
-		}
-	}
-	return false
 }

@@ -183,6 +183,12 @@ var provocations = []provocation{
 		p.post(id)
 		p.raw(http2.FramePriority, 0, id, "\x00\x00\x00\x00")
 	}},
+	{"HEADERS that depends on itself", false, func(p *rawPeer, id uint32) {
+		p.write(func(w *http2.Framer) error {
+			return w.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndStream: true, EndHeaders: true,
+				BlockFragment: p.encode(requestHead("GET")...), Priority: http2.PriorityParam{StreamDep: id}})
+		})
+	}},
 	{"a name in capitals", false, func(p *rawPeer, id uint32) { p.get(id, "X-Capital", "yes") }},
 	{"no :path", false, func(p *rawPeer, id uint32) { p.headers(id, true, ":method", "GET", ":scheme", "http") }},
 	{"connection: close", false, func(p *rawPeer, id uint32) { p.get(id, "connection", "close") }},
@@ -311,6 +317,7 @@ func TestServerHandlerLimit(t *testing.T) {
 			id += 2
 		}
 		p.wantAlive()
+		synctest.Wait() // for all handlers to run
 		p.get(id)
 		p.wantReset(id, http2.ErrCodeRefusedStream)
 		id += 2

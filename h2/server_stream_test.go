@@ -35,12 +35,21 @@ func TestServerStreamNumbers(t *testing.T) {
 			p.get(9)
 		}},
 		{"DATA on an idle stream", func(p *rawPeer) { p.data(11, false, []byte("x")) }},
-		{"DATA on an even stream", func(p *rawPeer) { p.data(2, false, []byte("x")) }},
+		{"DATA on an even stream", func(p *rawPeer) {
+			p.wantWorks(9)
+			p.data(2, false, []byte("x"))
+		}},
 		{"DATA on stream 0", func(p *rawPeer) { p.data(0, false, []byte("x")) }},
 		{"RST_STREAM on an idle stream", func(p *rawPeer) { p.reset(11, http2.ErrCodeCancel) }},
-		{"RST_STREAM on an even stream", func(p *rawPeer) { p.reset(2, http2.ErrCodeCancel) }},
+		{"RST_STREAM on an even stream", func(p *rawPeer) {
+			p.wantWorks(9)
+			p.reset(2, http2.ErrCodeCancel)
+		}},
 		{"WINDOW_UPDATE on an idle stream", func(p *rawPeer) { p.window(11, 1) }},
-		{"WINDOW_UPDATE on an even stream", func(p *rawPeer) { p.window(2, 1) }},
+		{"WINDOW_UPDATE on an even stream", func(p *rawPeer) {
+			p.wantWorks(9)
+			p.window(2, 1)
+		}},
 		{"PRIORITY on stream 0", func(p *rawPeer) { p.priority(0, 1) }},
 		{"CONTINUATION on an idle stream", func(p *rawPeer) { p.raw(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 11, "") }},
 		{"SETTINGS on a stream", func(p *rawPeer) { p.raw(http2.FrameSettings, 0, 1, "") }},
@@ -244,6 +253,36 @@ func TestServerEarlyAnswer(t *testing.T) {
 		}
 		p.wantReset(1, http2.ErrCodeNo)
 		p.wantWorksWith(3, "413")
+	})
+}
+
+// TestServerLateFramesOfManyStreams answers as many requests early as there may
+// be, while their bodies are under way. What is late is ignored, on all of them.
+func TestServerLateFramesOfManyStreams(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		held := newGate(t)
+		p := dial(t, startServer(t, func(w http.ResponseWriter, _ *http.Request) {
+			held.wait()
+			w.WriteHeader(http.StatusForbidden)
+		}))
+		for id := uint32(1); id < 2*handlerLimit; id += 2 {
+			p.post(id)
+		}
+		p.wantAlive()
+		held.open()
+		for id := uint32(1); id < 2*handlerLimit; id += 2 {
+			p.wantAnswer(id, "403")
+			p.wantReset(id, http2.ErrCodeNo)
+		}
+		for id := uint32(1); id < 2*handlerLimit; id += 2 {
+			p.data(id, false, []byte("late"))
+			p.headers(id, true, "x-trailer", "late")
+		}
+		p.wantAlive()
+		if n := p.count(func(f *frame) bool { return f.StreamID > 0 }); n != 0 {
+			t.Errorf("got %d frames on streams that were reset, want none: %s", n, p.story())
+		}
 	})
 }
 

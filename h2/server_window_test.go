@@ -279,6 +279,20 @@ func TestServerWindowExceeded(t *testing.T) {
 	})
 }
 
+// TestServerWindowOverflow grants the connection more than 2^31-1 bytes: an error
+// of the connection [RFC 9113, section 6.9.1].
+func TestServerWindowOverflow(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		p := dial(t, startServer(t, untilGone))
+		p.get(1)
+		p.window(0, 1<<31-1-65_535)
+		p.wantAlive()
+		p.window(0, 1)
+		p.wantGoAway(http2.ErrCodeFlowControl)
+	})
+}
+
 // TestServerPaddingIsRead checks that padding counts, and is given back though no
 // handler reads it [RFC 9113, section 6.1].
 func TestServerPaddingIsRead(t *testing.T) {

@@ -136,23 +136,27 @@ func newFake(t testing.TB, config *h2.TransportConfig) (*fakeServer, *h2.Transpo
 // the settings.
 func (s *fakeServer) accept(settings ...http2.Setting) *rawPeer {
 	s.t.Helper()
-	p := s.silent()
-	p.settings(settings...)
-	return p
+	nc := s.silent()
+	if err := http2.NewFramer(nc, nil).WriteSettings(settings...); err != nil {
+		s.t.Fatal(err)
+	}
+	return newRawPeer(s.t, nc, false)
 }
 
-// silent is accept without a word.
-func (s *fakeServer) silent() *rawPeer {
+// silent takes the next connection and reads the client's preface, without a
+// word.
+func (s *fakeServer) silent() *memoryConn {
 	s.t.Helper()
 	nc, err := s.network.Accept()
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.t.Cleanup(func() { _ = nc.Close() })
 	preface := make([]byte, len(http2.ClientPreface))
 	if _, err := io.ReadFull(nc, preface); err != nil || string(preface) != http2.ClientPreface {
 		s.t.Fatalf("got preface %q and error %v, want HTTP/2's", preface, err)
 	}
-	return newRawPeer(s.t, nc.(*memoryConn), false)
+	return nc.(*memoryConn)
 }
 
 // request waits for the head of the next request.

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The HPACK encoder against golang.org/x/net's decoder.
+
+package h2
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// A peer decodes what an encoder under test writes.
+type hpackPeer struct {
+	t   *testing.T
+	enc *encoder
+	dec *hpack.Decoder
+}
+
+func newHpackPeer(t *testing.T, limit int) *hpackPeer {
+	return &hpackPeer{t, newEncoder(limit), hpack.NewDecoder(tableSizeDefault, nil)}
+}
+
+// send encodes a block of fields, decodes it and compares. It returns its length.
+func (p *hpackPeer) send(fields ...hpack.HeaderField) int {
+	p.t.Helper()
+	block := p.enc.begin(nil)
+	for _, f := range fields {
+		block = p.enc.append(block, f.Name, f.Value, f.Sensitive)
+	}
+	got, err := p.dec.DecodeFull(block)
+	if err != nil {
+		p.t.Fatalf("decoding %d bytes that begin with % x: %v", len(block), block[:min(len(block), 20)], err)
+	}
+	for i := range fields {
+		fields[i].Sensitive = false
+	}
+	if !slices.Equal(got, fields) {
+		p.t.Fatalf("got %d other fields than the %d that were sent", len(got), len(fields))
+	}
+	if p.enc.size > p.enc.max {
+		p.t.Fatalf("the table has %d bytes, want at most %d", p.enc.size, p.enc.max)
+	}
+	return len(block)
+}
+
+// field returns a field; passing ones are not to be remembered.
+func hfield(name, value string, passing bool) hpack.HeaderField {
+	return hpack.HeaderField{Name: name, Value: value, Sensitive: passing}
+}
+
+func TestEncoderRepeats(t *testing.T) {
+	p := newHpackPeer(t, tableSizeDefault)
+	call := func() int {
+		return p.send(
+			hfield(":method", "POST", false), hfield(":scheme", "http", false), hfield(":authority", "example.com:8080", false),
+			hfield(":path", "/package.v1.Service/Method", false), hfield("content-type", "application/grpc", false),
+			hfield("te", "trailers", false), hfield("grpc-timeout", "1S", true))
+	}
+	first, second := call(), call()
+	// Six fields of one byte each; the last has a name of the table's end, and a value.
+	if second > 6+1+len("grpc-timeout")+1+3 || second >= first {
+		t.Errorf("got %d bytes for the second call, %d for the first", second, first)
+	}
+	if n := len(p.enc.entries); n != 4 {
+		t.Errorf("got %d entries, want 4: what is passing, or in the static table, has no place", n)
+	}
+}
+
+// TestEncoderTables sends random fields through tables of all sizes, which change
+// on the way.
+func TestEncoderTables(t *testing.T) {
+	for seed := range uint64(50) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			p := newHpackPeer(t, random.IntN(6000))
+			names := []string{":status", ":path", "content-type", "x-a", "x-b", "cookie", strings.Repeat("n", 300)}
+			for range 300 {
+				if random.IntN(10) == 0 {
+					size := random.IntN(8000)
+					p.enc.resize(size)
+					p.dec.SetAllowedMaxDynamicTableSize(uint32(size))
+				}
+				var fields []hpack.HeaderField
+				for range random.IntN(6) {
+					value := strings.Repeat(string(rune('a'+random.IntN(26))), random.IntN(4)*random.IntN(400))
+					fields = append(fields, hfield(names[random.IntN(len(names))], value, random.IntN(5) == 0))
+				}
+				if len(fields) > 0 { // a change of size is told before a field
+					p.send(fields...)
+				}
+			}
+		})
+	}
+}
+
+// TestEncoderStatic makes sure that the names have the numbers of RFC 7541.
+func TestEncoderStatic(t *testing.T) {
+	for name := range staticNames {
+		newHpackPeer(t, tableSizeDefault).send(hfield(name, "some value", true))
+	}
+	for _, f := range []hpack.HeaderField{
+		{Name: ":method", Value: "GET"}, {Name: ":method", Value: "POST"}, {Name: ":path", Value: "/"},
+		{Name: ":scheme", Value: "http"}, {Name: ":scheme", Value: "https"},
+		{Name: ":status", Value: "200"}, {Name: ":status", Value: "204"}, {Name: ":status", Value: "206"},
+		{Name: ":status", Value: "304"}, {Name: ":status", Value: "400"}, {Name: ":status", Value: "404"}, {Name: ":status", Value: "500"},
+	} {
+		if n := newHpackPeer(t, tableSizeDefault).send(f); n != 1 {
+			t.Errorf("%v: got %d bytes, want 1", f, n)
+		}
+	}
+}
+
+func FuzzEncoder(f *testing.F) {
+	f.Add([]byte("\x02ab\x03abc\x00\xff"), 4096)
+	f.Add([]byte(strings.Repeat("\x01x\x40", 80)), 100)
+	f.Fuzz(func(t *testing.T, program []byte, limit int) {
+		if limit < 0 || limit > 1<<20 {
+			return
+		}
+		p := newHpackPeer(t, limit)
+		next := func() string {
+			if len(program) == 0 {
+				return ""
+			}
+			n := min(int(program[0]), len(program)-1)
+			s := string(program[1 : 1+n])
+			program = program[1+n:]
+			return s
+		}
+		for len(program) > 0 {
+			passing := program[0]&1 == 0
+			p.send(hfield("n"+next(), next(), passing))
+		}
+	})
+}
