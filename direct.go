@@ -28,8 +28,12 @@ func (c *config) transport() http.RoundTripper {
 
 // likeDo makes of what a transport returned what Do would have made of it.
 func (c *clientConn) likeDo(r *http.Request, transport http.RoundTripper, response *http.Response, err error) (*http.Response, error) {
-	if err == nil && response == nil {
+	switch {
+	case err != nil:
+	case response == nil:
 		err = fmt.Errorf("%T returned neither a response nor an error", transport)
+	case response.Body == nil && response.ContentLength > 0:
+		err = fmt.Errorf("%T returned a response of %d bytes without a body", transport, response.ContentLength)
 	}
 	if err != nil {
 		var record tls.RecordHeaderError

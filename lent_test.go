@@ -215,6 +215,11 @@ func TestLateTransports(t *testing.T) {
 			response.Body = nil
 			return response, r.Body.Close()
 		}, 0, true},
+		"promises a body that is not there": {func(r *http.Request) (*http.Response, error) {
+			response := answerOf(r)
+			response.Body, response.ContentLength = nil, 3
+			return response, r.Body.Close()
+		}, CodeUnavailable, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ended = make(chan struct{})
