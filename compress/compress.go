@@ -24,7 +24,7 @@
 //
 //	package   name      choose it for
 //	zstd      zstd      calls between services: gzip's ratio, and the fastest to decompress after snappy
-//	gzip      gzip      the same wire format as the built-in one, in less CPU time
+//	gzip      gzip      the same wire format as the built-in one, smaller in the same time
 //	br        br        browsers and text over slow links, where ratio matters most
 //	snappy    snappy    fast links and busy CPUs: cheap, with a modest ratio
 //	deflate   deflate   peers that know nothing else

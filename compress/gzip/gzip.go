@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gzip replaces the built-in gzip of clients and handlers with one that
-// needs less CPU time, and lets its level be set. The wire format (RFC 1952)
-// and the name stay the same, so either side may change alone.
+// Package gzip replaces the built-in gzip of clients and handlers, which is at
+// level 1, with one that compresses as level 6 does in about the same CPU time, and
+// lets its level be set. The wire format (RFC 1952) and the name stay the same, so
+// either side may change alone.
 package gzip
 
 import (

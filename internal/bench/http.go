@@ -51,7 +51,8 @@ type scratch struct {
 var scratches = sync.Pool{New: func() any { return newScratch() }}
 
 func newScratch() *scratch {
-	return &scratch{read: bufio.NewReader(nil), deflate: gzip.NewWriter(io.Discard), inflate: new(gzip.Reader)}
+	deflate, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // as ours is by default; the level exists
+	return &scratch{read: bufio.NewReader(nil), deflate: deflate, inflate: new(gzip.Reader)}
 }
 
 func openHTTP(transport string) func(*network, work, int) (contender, error) {

@@ -50,7 +50,7 @@ func openOurs(protocol, transport string, more ...connect.Option) func(*network,
 	}
 }
 
-// withKlauspost takes the faster gzip.
+// withKlauspost takes the other gzip, at its default level.
 var withKlauspost = gzip.With()
 
 // withoutGzip is for a server whose client asks for gzip where it is not measured.
