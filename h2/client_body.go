@@ -20,6 +20,11 @@ import (
 // no goroutine is needed for it.
 const bodyAtOnce = largeChunk
 
+// readGrace is how long a Read may go on that nobody needs any more, before the
+// body is closed meanwhile: most end by themselves, and not every body takes
+// Close during Read well.
+const readGrace = time.Millisecond
+
 // A bodySender sends a request's body. One that is short and in memory goes with
 // the head; any other, and the rest of one for which the peer's window has no
 // room, is sent by a goroutine of its own, because the response may come before
@@ -37,13 +42,16 @@ type bodySender struct {
 	next    int           // what of it goes next
 	expects bool          // the peer has to ask for the body first
 	asked   chan struct{} // has room for one: go on, or find that the stream is over
+	over    chan struct{} // closed when the goroutine has ended; nil if there is none
 	closed  atomic.Bool
+	probe   [1]byte // what a read beyond the end writes to
 
 	// Guarded by conn.mu, from the stream's opening on.
 	running  bool // a goroutine sends the body, or is about to
 	reading  bool // it is in Read
 	used     bool // the body was read or closed
 	declined bool // the peer has answered without asking for it
+	breaker  *time.Timer
 }
 
 func (b *bodySender) init(s *clientStream) {
@@ -72,11 +80,24 @@ func (b *bodySender) stop() {
 	if !b.running {
 		return
 	}
-	if b.reading {
-		go b.close() // the Read may be waiting
+	if b.reading && b.breaker == nil {
+		b.s.cc.t.breaking.Add(1)
+		b.breaker = time.AfterFunc(readGrace, b.breakOff)
 	}
 	if b.asked != nil {
 		signal(b.asked)
+	}
+}
+
+// breakOff closes the body if a Read still waits.
+func (b *bodySender) breakOff() {
+	defer b.s.cc.t.breaking.Done()
+	c := b.s.cc
+	c.mu.Lock()
+	waits := b.reading
+	c.mu.Unlock()
+	if waits {
+		b.close()
 	}
 }
 
@@ -153,8 +174,7 @@ func (b *bodySender) tooLong() error {
 
 // checkEnd makes sure that a body has ended where ContentLength says.
 func (b *bodySender) checkEnd() error {
-	var more [1]byte
-	n, err := b.body.Read(more[:])
+	n, err := b.body.Read(b.probe[:])
 	if n > 0 {
 		return b.tooLong()
 	}
@@ -208,7 +228,21 @@ func (b *bodySender) launch() {
 		if trace := b.s.trace; b.expects && trace != nil && trace.Wait100Continue != nil {
 			trace.Wait100Continue()
 		}
+		b.over = make(chan struct{})
 		go b.sendAll()
+	}
+}
+
+// settle waits for the goroutine that reads the body: before another attempt,
+// which may use the same reader.
+func (b *bodySender) settle() {
+	if b.over == nil {
+		return
+	}
+	select {
+	case <-b.over:
+	case <-b.s.ctx.Done():
+	case <-canceledOf(b.s.request):
 	}
 }
 
@@ -228,6 +262,9 @@ func (b *bodySender) sendWhole() {
 // ended takes the end of sending. With conn.mu held.
 func (b *bodySender) ended(err error) {
 	b.running = false
+	if b.breaker != nil && b.breaker.Stop() {
+		b.s.cc.t.breaking.Done()
+	}
 	if err != nil {
 		b.s.giveUpLocked(err)
 	}
@@ -275,6 +312,7 @@ func (b *bodySender) proceed(wanted bool) {
 
 // sendAll reads the body and sends it, piece by piece.
 func (b *bodySender) sendAll() {
+	defer close(b.over)
 	if b.expects {
 		b.awaitContinue()
 	}
@@ -313,12 +351,13 @@ func (b *bodySender) sendAll() {
 	if err == io.EOF {
 		err = nil
 	}
-	if b.used || !s.unprocessed {
-		b.used = true
-		defer b.close()
-	}
+	mine := b.used || !s.unprocessed // or else the next attempt's
+	b.used = mine
 	b.ended(err)
 	c.mu.Unlock()
+	if mine {
+		b.close()
+	}
 	b.wrote(err)
 }
 

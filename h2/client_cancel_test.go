@@ -58,6 +58,7 @@ func TestCancelDialing(t *testing.T) {
 
 		canceled := make(chan struct{})
 		r := get(t.Context())
+		//lint:ignore SA1019 it has to work as long as it exists
 		r.Cancel = canceled
 		done := begin(client, r)
 		settle()
@@ -197,6 +198,7 @@ func TestCancelChannel(t *testing.T) {
 		if _, own := client.Transport.(*h2.Transport); own { // net/http forgets Cancel when the head is there
 			canceled := make(chan struct{})
 			r := get(t.Context())
+			//lint:ignore SA1019 it has to work as long as it exists
 			r.Cancel = canceled
 			res, err := client.Transport.RoundTrip(r)
 			if err != nil {

@@ -209,7 +209,10 @@ func (d *diary) trace() *httptrace.ClientTrace {
 // TestTrace checks all hooks and their order, on a new connection and on one that
 // was idle.
 func TestTrace(t *testing.T) {
-	handler := func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(time.Second / 2) // or else the answer may be faster than the hooks
+		_, _ = io.Copy(w, r.Body)
+	}
 	behaves(t, handler, func(t *testing.T, client *http.Client) {
 		var d diary
 		head := []string{
@@ -222,7 +225,8 @@ func TestTrace(t *testing.T) {
 			call(client.Transport, r).want(t, 200, "body")
 			settle()
 			want := slices.Concat([]string{"GetConn server.test:80", conn}, head, rest)
-			if got := d.take(); !slices.Equal(got, want) {
+			got := d.take()
+			if !slices.Equal(got, want) {
 				t.Errorf("call %d:\ngot  %q\nwant %q", i, got, want)
 			}
 			time.Sleep(3 * time.Second)

@@ -211,14 +211,7 @@ func (s *clientStream) tooLarge() bool {
 func (s *clientStream) writeHead() {
 	c := s.cc
 	at := c.beginFields()
-	if s.trace != nil && s.trace.WroteHeaderField != nil {
-		s.fields(func(name, value string) {
-			c.field(name, value)
-			s.traced = append(s.traced, field{name, value})
-		})
-	} else {
-		s.fields(c.field)
-	}
+	s.fields(c.field)
 	s.sent = s.sender.body == nil && len(s.request.Trailer) == 0
 	c.endFields(at, s.id, s.sent)
 }

@@ -25,8 +25,6 @@ func (s *clientStream) headers(f *fieldSection, end bool) error {
 		}
 	}
 	switch {
-	case s.got:
-		return s.reject(ErrCodeStreamClosed, "HEADERS after the end of the stream")
 	case f.bad != nil:
 		return s.reject(ErrCodeProtocol, "malformed response: %w", f.bad)
 	case f.tooLarge():
@@ -57,8 +55,9 @@ func (s *clientStream) reject(code ErrCode, format string, args ...any) error {
 func (s *clientStream) takeHead(status int, f *fieldSection, end bool) error {
 	c := s.cc
 	bodiless := s.head.method == http.MethodHead || !bodyAllowed(status)
+	ending := io.EOF
 	if end && f.length > 0 && !bodiless {
-		return s.reject(ErrCodeProtocol, "no body, Content-Length says %d", f.length)
+		ending = io.ErrUnexpectedEOF // for the reader of the body, as net/http has it
 	}
 	s.trailing = true
 	res := &http.Response{
@@ -78,7 +77,7 @@ func (s *clientStream) takeHead(status int, f *fieldSection, end bool) error {
 	default:
 		s.declared = f.length
 	}
-	if end {
+	if end && ending == io.EOF {
 		if f.length < 0 && s.head.method != http.MethodHead {
 			res.ContentLength = 0
 		}
@@ -100,8 +99,8 @@ func (s *clientStream) takeHead(status int, f *fieldSection, end bool) error {
 	}
 	if end {
 		c.mu.Lock()
-		c.endOfBody(&s.stream)
-		c.flush()
+		c.endOfBody(&s.stream, ending)
+		c.answers = true
 		c.mu.Unlock()
 	}
 	c.wakeLater(&s.stream)
@@ -118,19 +117,19 @@ func (s *clientStream) inform(status int, f *fieldSection, end bool) error {
 	case s.informed > informationalMax && !listens:
 		return s.reject(ErrCodeEnhanceYourCalm, "more than %d responses with status 1xx", informationalMax)
 	}
-	if status == http.StatusContinue {
-		if s.trace != nil && s.trace.Got100Continue != nil {
-			s.trace.Got100Continue()
-		}
-		if s.sender.expects {
-			s.sender.proceed(true)
-		}
+	proceeds := status == http.StatusContinue
+	if proceeds && s.trace != nil && s.trace.Got100Continue != nil {
+		s.trace.Got100Continue()
 	}
 	if listens {
 		if err := s.trace.Got1xxResponse(status, map[string][]string(f.header())); err != nil {
 			s.giveUp(err)
 			s.cc.wakeLater(&s.stream)
+			return nil
 		}
+	}
+	if proceeds && s.sender.expects {
+		s.sender.proceed(true)
 	}
 	return nil
 }
@@ -149,7 +148,7 @@ func (s *clientStream) takeTrailers(f *fieldSection, end bool) error {
 	if len(f.fields) > 0 {
 		s.trailer = f.header()
 	}
-	c.endOfBody(&s.stream)
+	c.endOfBody(&s.stream, io.EOF)
 	c.flush()
 	c.wakeLater(&s.stream)
 	return nil

@@ -21,7 +21,6 @@ type clientStream struct {
 	request *http.Request
 	head    requestHead
 	trace   *httptrace.ClientTrace
-	traced  []field // what was written, if the trace wants to know
 	sender  bodySender
 	body    responseBody
 	gzip    bool // asked for by us, so to be inflated by us
@@ -55,6 +54,13 @@ func (e unprocessedError) Unwrap() error { return e.error }
 // errCanceled is for requests whose Cancel was closed.
 var errCanceled = errors.New("h2: request canceled")
 
+// canceledOf returns the older of the two ways to end a request. http.Client uses
+// it for its Timeout.
+func canceledOf(r *http.Request) <-chan struct{} {
+	//lint:ignore SA1019 what net/http promises holds for what is deprecated, too
+	return r.Cancel
+}
+
 // traceOf returns the trace of a request, nil without one.
 func traceOf(r *http.Request) *httptrace.ClientTrace {
 	return httptrace.ContextClientTrace(r.Context())
@@ -84,8 +90,8 @@ func (s *clientStream) send() error {
 		s.sender.close()
 		return err
 	}
-	if s.trace != nil && s.trace.GotConn != nil {
-		s.trace.GotConn(c.info())
+	if s.trace != nil {
+		s.traceSending()
 	}
 	closing := s.wantsClose()
 	c.mu.Lock()
@@ -171,12 +177,18 @@ func (s *clientStream) open() error {
 	return nil
 }
 
-// traceSent tells the trace what was written.
-func (s *clientStream) traceSent(all bool) {
-	for _, f := range s.traced {
-		s.trace.WroteHeaderField(f.name, []string{f.value})
+// traceSending tells the trace what is about to be written, and to whom.
+func (s *clientStream) traceSending() {
+	if s.trace.GotConn != nil {
+		s.trace.GotConn(s.cc.info())
 	}
-	s.traced = nil
+	if s.trace.WroteHeaderField != nil {
+		s.fields(func(name, value string) { s.trace.WroteHeaderField(name, []string{value}) })
+	}
+}
+
+// traceSent tells the trace what was written. The response may be faster.
+func (s *clientStream) traceSent(all bool) {
 	if s.trace.WroteHeaders != nil {
 		s.trace.WroteHeaders()
 	}
@@ -189,6 +201,7 @@ func (s *clientStream) traceSent(all bool) {
 func (s *clientStream) await() error {
 	var patience <-chan time.Time
 	wake := s.in.wake // made before the stream was opened
+	canceled := canceledOf(s.request)
 	for !s.answered.Load() {
 		if patience == nil {
 			if timer := s.limitHead(); timer != nil {
@@ -207,7 +220,7 @@ func (s *clientStream) await() error {
 			}
 		case <-s.ctx.Done():
 			err = context.Cause(s.ctx)
-		case <-s.request.Cancel:
+		case <-canceled:
 			err = errCanceled
 		case <-patience:
 			err = errHeaderTimeout
@@ -215,6 +228,7 @@ func (s *clientStream) await() error {
 		unprocessed, used := s.giveUp(err)
 		s.discard(errBodyClosed)
 		if unprocessed {
+			s.sender.settle()
 			err = unprocessedError{err, used}
 		}
 		return err
@@ -273,7 +287,7 @@ func (s *clientStream) finishHead() *http.Response {
 // or not.
 func (s *clientStream) watch() {
 	c := s.cc
-	canceled := s.request.Cancel
+	canceled := canceledOf(s.request)
 	c.mu.Lock()
 	if !s.released && canceled != nil {
 		s.gone = make(chan struct{})

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,12 +19,13 @@ import (
 )
 
 const (
-	readBuffer       = 32 << 10 // of the reading goroutine
-	bulkFrame        = 16 << 10 // DATA of this length is likely to be followed by more
-	bulkPeek         = 1 << 10  // read for the header of the next frame then
-	resetsRemembered = 128      // streams whose late frames are let pass
-	closeLinger      = time.Second
-	closeDrain       = 256 << 10
+	readBuffer  = 32 << 10 // of the reading goroutine
+	bulkFrame   = 16 << 10 // DATA of this length is likely to be followed by more
+	bulkPeek    = 1 << 10  // read for the header of the next frame then
+	resetsMin   = 128      // streams whose late frames are let pass, at least
+	resetsMax   = 4096
+	closeLinger = time.Second
+	closeDrain  = 256 << 10
 )
 
 // limits are what one end grants the other, and its patience.
@@ -78,8 +80,7 @@ type conn struct {
 	answers   bool         // frames were appended that nobody flushes
 	lastRead  atomic.Int64 // time.Now().UnixNano of the last bytes
 
-	unread       atomic.Int64 // bytes of all inboxes
-	streamWindow atomic.Int64 // receive window of a new stream
+	unread atomic.Int64 // bytes of all inboxes
 
 	mu      sync.Mutex
 	writer  writer
@@ -88,7 +89,7 @@ type conn struct {
 	streams map[uint32]*stream
 	waiting []*stream // their DATA waits for window or room
 	maxID   uint32    // highest stream of the peer (server) or of ours (client)
-	resets  [resetsRemembered]uint32
+	resets  []uint32  // streams that we reset, the last ones
 	nresets int
 
 	sendWindow     int64 // of the connection
@@ -121,7 +122,6 @@ func newConn(nc net.Conn, limits limits) *conn {
 		peerMaxStreams: 1<<32 - 1,
 		recvLeft:       windowStart,
 	}
-	c.streamWindow.Store(int64(limits.streamWindow))
 	c.fields.limit = limits.maxHeaderList
 	c.br = bufio.NewReaderSize(wire{c}, readBuffer)
 	c.enc = newEncoder(int(limits.encoderTable))
@@ -359,19 +359,18 @@ func (c *conn) abort(s *stream, code ErrCode, cause error) {
 // under way may be ignored. With mu held.
 func (c *conn) sayReset(id uint32, code ErrCode) {
 	c.writer.out = appendRSTStream(c.writer.out, id, code)
-	c.resets[c.nresets%resetsRemembered] = id
-	c.nresets++
+	if len(c.resets) < min(max(resetsMin, int(c.limits.maxStreams)), resetsMax) {
+		c.resets = append(c.resets, id)
+	} else {
+		c.resets[c.nresets%len(c.resets)] = id
+		c.nresets++
+	}
 }
 
 // recentlyReset reports whether late frames of a stream are to be let pass. With
 // mu held.
 func (c *conn) recentlyReset(id uint32) bool {
-	for _, r := range c.resets {
-		if r == id {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.resets, id)
 }
 
 // earn counts a frame of ours with n bytes. Peers give windows back for a few

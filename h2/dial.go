@@ -11,11 +11,23 @@ import (
 	"fmt"
 	"net"
 	"net/http/httptrace"
+	"reflect"
 )
 
 // alertNoProtocol is the TLS alert of a server that shares no protocol with us.
 // [RFC 7301, section 3.2]
-const alertNoProtocol tls.AlertError = 120
+const alertNoProtocol = 120
+
+// isAlert reports whether an error is a TLS alert from the peer. Package tls has
+// such alerts as numbers of a type that it does not export.
+func isAlert(err error, number uint64) bool {
+	remote, ok := errors.AsType[*net.OpError](err)
+	if !ok {
+		return false
+	}
+	v := reflect.ValueOf(remote.Err)
+	return v.Kind() == reflect.Uint8 && v.Uint() == number
+}
 
 // A dialTimedOut is a net.Error, and not a context's: the time was not the
 // caller's.
@@ -51,9 +63,8 @@ func (h *host) connect(ctx context.Context) (net.Conn, error) {
 	if trace != nil && trace.TLSHandshakeDone != nil {
 		trace.TLSHandshakeDone(state, err)
 	}
-	var alert tls.AlertError
 	switch {
-	case errors.As(err, &alert) && alert == alertNoProtocol:
+	case isAlert(err, alertNoProtocol):
 		err = fmt.Errorf("the server does not speak HTTP/2: %w", err)
 	case err == nil && state.NegotiatedProtocol != nextProtoTLS:
 		err = fmt.Errorf("the server does not speak HTTP/2: it negotiated %q", state.NegotiatedProtocol)

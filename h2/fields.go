@@ -71,10 +71,11 @@ func (f *fieldSection) add(field hpack.HeaderField) {
 		f.malformed("field name %q: want lower-case letters, digits and punctuation of RFC 9110", field.Name)
 		return
 	}
-	if !validValue(field.Value) || padded(field.Value) {
-		f.malformed("field %q: the value has control characters, or spaces around it", field.Name)
+	if !validValue(field.Value) {
+		f.malformed("field %q: the value has control characters", field.Name)
 		return
 	}
+	field.Value = trimmed(field.Value)
 	switch field.Name {
 	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
 		f.malformed("field %q: is of HTTP/1.1 connections only", field.Name) // section 8.2.2
@@ -230,10 +231,13 @@ func validValue(value string) bool {
 	return true
 }
 
-// padded reports whether a value begins or ends with white space.
-func padded(value string) bool {
-	n := len(value)
-	return n > 0 && (value[0] == ' ' || value[0] == '\t' || value[n-1] == ' ' || value[n-1] == '\t')
+// trimmed returns a value without the white space around it. HTTP/2 forbids it, in
+// vain: net/http sends it, and HTTP/1.1 does not count it. [RFC 9113, section 8.2.1]
+func trimmed(value string) string {
+	if n := len(value); n == 0 || value[0] > ' ' && value[n-1] > ' ' {
+		return value
+	}
+	return strings.Trim(value, " \t")
 }
 
 // ---- encoding ----
@@ -247,7 +251,7 @@ func (c *conn) beginFields() int {
 
 // field encodes one field. With mu held.
 func (c *conn) field(name, value string) {
-	c.writer.out = c.enc.append(c.writer.out, name, value, passing(name))
+	c.writer.out = c.enc.append(c.writer.out, name, trimmed(value), passing(name))
 }
 
 // passing reports whether the value of a field is different each time, so that

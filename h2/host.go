@@ -28,9 +28,10 @@ const (
 // A host is the pool of connections to one address. Its mutex may be taken with
 // that of a connection held, never the other way round.
 type host struct {
-	t       *Transport
-	secure  bool
-	address string // host:port
+	t        *Transport
+	secure   bool
+	address  string     // host:port
+	adopting sync.Mutex // one connection of an http.Transport at a time; taken before mu
 	// calm says that the peer has complained about our PINGs.
 	calm atomic.Bool
 

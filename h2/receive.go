@@ -210,7 +210,17 @@ func (c *conn) data(h frameHeader) error {
 	if extra := h.length - length; extra > 0 {
 		s.taken(extra)
 	}
-	if s.declared >= 0 && (s.received > s.declared || h.has(flagEndStream) && s.received != s.declared) {
+	end := h.has(flagEndStream)
+	switch {
+	case s.declared < 0 || s.received < s.declared && !end || s.received == s.declared:
+	case s.received < s.declared && c.limits.maxStreams == 0:
+		// The response is over, whatever we say: its reader gets what net/http gives.
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.endOfBody(s, io.ErrUnexpectedEOF)
+		c.wakeLater(s)
+		return nil
+	default:
 		return c.reject(s.id, ErrCodeProtocol, "body of %d bytes or more, Content-Length says %d", s.received, s.declared)
 	}
 	c.mu.Lock()
@@ -218,8 +228,8 @@ func (c *conn) data(h frameHeader) error {
 	if c.repay() {
 		c.answers = true
 	}
-	if h.has(flagEndStream) {
-		c.endOfBody(s)
+	if end {
+		c.endOfBody(s, io.EOF)
 	}
 	c.wakeLater(s)
 	return nil
@@ -254,10 +264,11 @@ func (c *conn) fill(s *stream, n int) error {
 	return nil
 }
 
-// endOfBody closes the peer's half. With mu held.
-func (c *conn) endOfBody(s *stream) {
+// endOfBody closes the peer's half. err is io.EOF if the body is whole. With mu
+// held.
+func (c *conn) endOfBody(s *stream, err error) {
 	s.got = true
-	s.in.end(io.EOF)
+	s.in.end(err)
 	s.user.finished()
 	c.closeIfDone(s)
 }

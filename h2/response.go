@@ -40,10 +40,11 @@ type response struct {
 	status   int   // 0: not decided
 	length   int64 // of Content-Length if declared
 	declared bool  // a length was declared
+	unsized  bool  // no length is to be told
 	dated    bool
 	typed    bool // a type or an encoding of the content was set
 	written  int64
-	began    bool     // the head was sent
+	began    bool     // the head was sent. Guarded by conn.mu
 	over     bool     // the handler has returned
 	trailers []string // announced keys
 }
@@ -82,11 +83,12 @@ func (w *response) inform(status int) {
 		return
 	}
 	c := w.s.sc
+	if status == http.StatusContinue {
+		w.s.expects.Store(false)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if status == http.StatusContinue {
-		w.s.expects = false
-	}
+	w.s.waitForRoom()
 	if w.s.over() {
 		return
 	}
@@ -94,7 +96,7 @@ func (w *response) inform(status int) {
 	c.field(":status", strconv.Itoa(status))
 	for key, values := range w.header {
 		name := lower(key)
-		if !sendable(name) {
+		if !sendable(name) || name == "content-length" { // [RFC 9110, section 8.6]
 			continue
 		}
 		for _, value := range values {
@@ -109,14 +111,14 @@ func (w *response) inform(status int) {
 
 // sendContinue answers "Expect: 100-continue", because the handler reads now.
 func (w *response) sendContinue() {
-	w.s.expects = false
-	if w.status != 0 {
+	if !w.s.expects.CompareAndSwap(true, false) {
 		return
 	}
 	c := w.s.sc
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if w.s.over() {
+	w.s.waitForRoom()
+	if w.began || w.s.over() {
 		return
 	}
 	at := c.beginFields()
@@ -139,7 +141,7 @@ func sendable(name string) bool {
 // later has no effect, trailers apart.
 func (w *response) decide(status int) {
 	w.status = status
-	w.s.expects = false
+	w.s.expects.Store(false)
 	w.parts = partsPool.Get().(*responseParts)
 	for key, values := range w.header {
 		if key == "Trailer" {
@@ -210,19 +212,16 @@ func write[T []byte | string](w *response, p T) (int, error) {
 	if !bodyAllowed(w.status) {
 		return 0, http.ErrBodyNotAllowed
 	}
-	w.written += int64(len(p))
-	if w.declared && w.written > w.length {
+	if w.declared && w.written+int64(len(p)) > w.length {
 		return 0, http.ErrContentLength
 	}
-	if w.s.isHEAD() {
-		return len(p), nil
+	w.written += int64(len(p))
+	if w.s.isHEAD() && w.began {
+		return len(p), nil // there is nothing more to find out about the body
 	}
 	if len(w.parts.body)+len(p) <= bodyGathered {
 		w.parts.body = append(w.parts.body, p...)
 		return len(p), nil
-	}
-	if err := w.push(nil, false); err != nil {
-		return 0, err
 	}
 	if err := w.push([]byte(p), false); err != nil {
 		return 0, err
@@ -256,12 +255,13 @@ func (w *response) push(more []byte, flush bool) error {
 	c := w.s.sc
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	w.s.waitForRoom()
 	if !w.began && w.sendHead(more, false) {
 		c.flush()
 		return nil
 	}
 	for _, p := range [][]byte{w.parts.body, more} {
-		if len(p) == 0 {
+		if len(p) == 0 || w.s.isHEAD() {
 			continue
 		}
 		if _, err := w.s.send(context.Background(), p, false); err != nil {
@@ -297,13 +297,13 @@ func (w *response) sendHead(more []byte, final bool) (ended bool) {
 		}
 		c.field("content-type", http.DetectContentType(first))
 	}
-	if !w.declared && final && bodyAllowed(w.status) && (!empty || !w.s.isHEAD()) {
+	if !w.declared && !w.unsized && final && bodyAllowed(w.status) && (!empty || !w.s.isHEAD()) {
 		c.field("content-length", strconv.Itoa(len(body)))
 	}
 	if !w.dated {
 		c.field("date", dateNow())
 	}
-	ended = empty && final
+	ended = final && (empty || w.s.isHEAD())
 	c.endFields(at, w.s.id, ended)
 	if ended {
 		w.s.sent = true
@@ -321,7 +321,12 @@ func (w *response) finish() {
 	w.over = true
 	s, c := w.s, w.s.sc
 	trailer := w.collectTrailers()
+	if s.isHEAD() && len(trailer) > 0 {
+		// The answer is over with its head, which is that of a GET.
+		w.unsized, trailer = true, nil
+	}
 	c.mu.Lock()
+	s.waitForRoom()
 	switch {
 	case s.over():
 	case w.declared && w.written < w.length && bodyAllowed(w.status) && !s.isHEAD():
@@ -346,8 +351,12 @@ func (w *response) sendRest(trailer []field) {
 		return
 	}
 	end := len(trailer) == 0
-	if len(w.parts.body) > 0 || end {
-		if _, err := s.send(context.Background(), w.parts.body, end); err != nil {
+	body := w.parts.body
+	if s.isHEAD() {
+		body = nil
+	}
+	if len(body) > 0 || end {
+		if _, err := s.send(context.Background(), body, end); err != nil {
 			return
 		}
 	}

@@ -54,6 +54,7 @@ const (
 	streamWindowStart   = 256 << 10
 	streamWindowMax     = 4 << 20
 	connWindowDefault   = 8 << 20
+	defaultPingTimeout  = 15 * time.Second
 	goAwayPatience      = time.Second // for the PING between the two GOAWAYs of a graceful end
 )
 
@@ -220,15 +221,15 @@ type serverConn struct {
 	handler  http.Handler
 	ctx      context.Context
 	template *http.Request // what all requests have in common
-	secure   bool
 	workers  workers
 
 	stateMu sync.Mutex     // held while ConnState runs; taken before mu
 	told    http.ConnState // what ConnState was told last
 
-	firstTimer *time.Timer
-	idleTimer  *time.Timer
-	idleFor    time.Duration
+	firstTimer  *time.Timer
+	idleTimer   *time.Timer
+	idleFor     time.Duration
+	healthTimer *time.Timer // nil without HTTP2Config.SendPingTimeout
 
 	// Guarded by conn.mu.
 	handlers  int // streams whose handler has not returned, reset or not
@@ -270,7 +271,7 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 	c.template = &http.Request{Proto: "HTTP/2.0", ProtoMajor: 2, RemoteAddr: nc.RemoteAddr().String()}
 	if t, ok := nc.(*tls.Conn); ok {
 		state := t.ConnectionState()
-		c.template.TLS, c.secure = &state, true
+		c.template.TLS = &state
 	}
 	return c
 }
@@ -289,8 +290,7 @@ func (c *serverConn) run(greeted, down bool) {
 		err = c.readFrames()
 	}
 	c.finish(err)
-	c.firstTimer.Stop()
-	c.idleTimer.Stop()
+	c.stopTimers()
 	c.workers.end()
 }
 
@@ -358,106 +358,6 @@ func (c *serverConn) tellState() {
 	}
 }
 
-// ---- timers ----
-
-func (c *serverConn) startTimers() {
-	_ = c.nc.SetReadDeadline(time.Time{})
-	c.idleSince = time.Now()
-	first := c.engine.config.FirstRequestTimeout
-	if first > 0 {
-		if accepted, ok := c.ctx.Value(acceptedKey{}).(time.Time); ok {
-			first -= time.Since(accepted)
-		}
-		c.firstTimer = time.AfterFunc(max(first, 0), func() {
-			c.stopServing(ErrCodeNo, "no request within the time for the first")
-		})
-	} else {
-		c.firstTimer = time.AfterFunc(time.Hour, func() {})
-		c.firstTimer.Stop()
-	}
-	c.idleTimer = time.AfterFunc(c.idleFor, c.checkIdle)
-	if c.idleFor <= 0 {
-		c.idleTimer.Stop()
-	}
-}
-
-// checkIdle ends the connection if it had no stream for so long. Otherwise it
-// looks again when that can be: streams come and go without touching the timer.
-func (c *serverConn) checkIdle() {
-	c.mu.Lock()
-	idle := time.Since(c.idleSince)
-	busy := c.handlers > 0
-	c.mu.Unlock()
-	switch {
-	case busy:
-		c.idleTimer.Reset(c.idleFor)
-	case idle < c.idleFor:
-		c.idleTimer.Reset(c.idleFor - idle)
-	default:
-		c.stopServing(ErrCodeNo, "idle")
-	}
-}
-
-// stopServing says GOAWAY and closes the connection.
-func (c *serverConn) stopServing(code ErrCode, reason string) {
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	c.draining, c.last = true, c.maxID
-	c.sayGoAway(code, reason)
-	c.flush()
-	c.hangUp()
-	c.mu.Unlock()
-}
-
-// ---- graceful end ----
-
-// drain ends the connection so that no request is lost: the first GOAWAY asks the
-// peer to stop, a PING finds out when it has heard of it, and the second says
-// which streams were accepted. [RFC 9113, section 6.8]
-func (c *serverConn) drain() {
-	c.mu.Lock()
-	if c.draining || c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	c.draining = true
-	c.writer.out = appendGoAway(c.writer.out, streamIDMax, ErrCodeNo, "")
-	heard := c.ping()
-	c.flush()
-	c.mu.Unlock()
-
-	patience := time.NewTimer(goAwayPatience)
-	defer patience.Stop()
-	select {
-	case <-heard:
-	case <-patience.C:
-	}
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return
-	}
-	c.last = c.maxID
-	c.sayGoAway(ErrCodeNo, "")
-	c.flush()
-	if c.drained() {
-		c.hangUp()
-	}
-	c.mu.Unlock()
-}
-
-// baseDone cancels all requests: the context that the server gave us is over.
-func (c *serverConn) baseDone() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range c.streams {
-		s.user.(*serverStream).ctx.cancel(context.Cause(c.ctx))
-	}
-}
-
 // ---- side ----
 
 func (c *serverConn) settled() {}
@@ -501,6 +401,7 @@ func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 	}
 	switch {
 	case f.bad != nil:
+		c.sayBadRequest(id)
 		return false, c.rejectLocked(id, ErrCodeProtocol, f.bad)
 	case c.handlers >= int(c.limits.maxStreams):
 		return false, c.rejectLocked(id, ErrCodeRefusedStream, errors.New("too many streams"))
@@ -510,6 +411,15 @@ func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 	c.writer.crowd++
 	c.starts = append(c.starts, r)
 	return c.handlers == 1, nil
+}
+
+// sayBadRequest answers a malformed request before it is reset: some clients,
+// net/http's too, repeat a request for ever that is only reset.
+// [RFC 9113, section 8.1.1] With conn.mu held.
+func (c *serverConn) sayBadRequest(id uint32) {
+	at := c.beginFields()
+	c.field(":status", "400")
+	c.endFields(at, id, true)
 }
 
 // returned counts a handler that has returned. With conn.mu held.

@@ -34,10 +34,6 @@ func TestServerMalformedRequests(t *testing.T) {
 		{"value with NUL", get("x-name", "a\x00b")},
 		{"value with CR", get("x-name", "a\rb")},
 		{"value with LF", get("x-name", "a\nb")},
-		{"value that begins with a space", get("x-name", " a")},
-		{"value that begins with a tab", get("x-name", "\ta")},
-		{"value that ends with a space", get("x-name", "a ")},
-		{"value that ends with a tab", get("x-name", "a\t")},
 		{"path with LF", []string{":method", "GET", ":scheme", "http", ":path", "/\n", ":authority", "server.test"}},
 		// Section 8.2.2: fields of HTTP/1.1 connections.
 		{"connection", get("connection", "keep-alive")},
@@ -224,6 +220,10 @@ func TestServerRequest(t *testing.T) {
 			seen{method: "GET", host: "server.test", uri: "/", header: http.Header{"X-Name": {"one", "", "two, three"}, "Te": {"trailers"}}}},
 		{"values of any byte", append(requestHead("GET"), "x-name", "a\tb \u00e4\xff\x7e"), nil, nil,
 			seen{method: "GET", host: "server.test", uri: "/", header: http.Header{"X-Name": {"a\tb \u00e4\xff\x7e"}}}},
+		// Section 8.2.1 has them malformed; net/http's peers send them, so they are
+		// taken off instead.
+		{"spaces around values", append(requestHead("GET"), "x-name", " a", "x-name", "\tb \t", "x-name", " \t", "x-name", "c d "), nil, nil,
+			seen{method: "GET", host: "server.test", uri: "/", header: http.Header{"X-Name": {"a", "b", "", "c d"}}}},
 		{"length", append(requestHead("POST"), "content-length", "8"), []string{"one ", "", "more"}, nil,
 			seen{method: "POST", host: "server.test", uri: "/", header: http.Header{"Content-Length": {"8"}}, length: 8, body: "one more"}},
 		{"trailers", append(requestHead("POST"), "trailer", "x-one, x-three"), []string{"body"}, []string{"x-one", "1", "x-two", "2", "x-one", "3"},

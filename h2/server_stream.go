@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,7 +29,7 @@ type serverStream struct {
 	url     url.URL
 
 	trailer   http.Header // received; the reading goroutine hands it over with the end
-	expects   bool        // 100-continue was asked for and not answered
+	expects   atomic.Bool // 100-continue was asked for and not answered
 	oversized bool        // the header was too large: answered without the handler
 	timer     *time.Timer // of the write deadline
 }
@@ -106,7 +107,10 @@ func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serve
 		s.declareTrailers()
 	}
 	if expect := r.Header["Expect"]; len(expect) > 0 && !end {
-		s.expects = strings.EqualFold(expect[0], "100-continue")
+		if strings.EqualFold(expect[0], "100-continue") {
+			s.expects.Store(true)
+			delete(r.Header, "Expect") // it is ours to answer, and for nobody behind us
+		}
 	}
 	return s
 }
@@ -175,7 +179,7 @@ func (s *serverStream) trailers(f *fieldSection, end bool) error {
 		return c.rejectLocked(s.id, ErrCodeProtocol, errors.New("body is shorter than Content-Length says"))
 	}
 	s.trailer = f.header()
-	c.endOfBody(&s.stream)
+	c.endOfBody(&s.stream, io.EOF)
 	c.wakeLater(&s.stream)
 	return nil
 }
@@ -271,7 +275,7 @@ func (s *serverStream) setWriteDeadline(t time.Time) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if s.timer == timer {
-			c.abort(&s.stream, ErrCodeCancel, errWriteDeadline)
+			c.abort(&s.stream, ErrCodeInternal, errWriteDeadline)
 			c.flush()
 		}
 	})
@@ -286,7 +290,7 @@ type requestBody serverStream
 // Read reads from the body. After its end, the request's trailers are there.
 func (b *requestBody) Read(p []byte) (int, error) {
 	s := (*serverStream)(b)
-	if s.expects {
+	if s.expects.Load() {
 		s.w.sendContinue()
 	}
 	n, err := s.read(context.Background(), p) // the stream's end wakes it

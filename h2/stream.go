@@ -25,6 +25,7 @@ type stream struct {
 	received int64
 
 	credit atomic.Int64 // bytes read and not given back to the peer
+	window atomic.Int64 // how much the peer may send before it is given back; see growWindow
 
 	// Guarded by conn.mu.
 	sendWindow int64
@@ -49,7 +50,8 @@ func (c *conn) open(s *stream, id uint32, user streamUser) {
 	s.conn, s.id, s.user = c, id, user
 	s.declared = -1
 	s.sendWindow = c.peerWindow
-	s.recvLeft = int(c.streamWindow.Load())
+	s.recvLeft = c.limits.streamWindow
+	s.window.Store(int64(c.limits.streamWindow))
 	c.streams[id] = s
 }
 
@@ -158,13 +160,7 @@ func (s *stream) wait(ctx context.Context) error {
 	if s.err != nil || c.err != nil || s.sendable(1) > 0 && !c.writer.full() {
 		return nil // flushing gave the lock away
 	}
-	if s.room == nil {
-		s.room = make(chan struct{}, 1)
-	}
-	if !s.waits {
-		s.waits = true
-		c.waiting = append(c.waiting, s)
-	}
+	s.enqueue()
 	c.mu.Unlock()
 	var err error
 	select {
@@ -177,6 +173,30 @@ func (s *stream) wait(ctx context.Context) error {
 		c.waitNoMore(s)
 	}
 	return err
+}
+
+// waitForRoom waits while too much lies unsent, before what no window bounds is
+// added. It waits no longer than the stream lives. With conn.mu held, which it gives
+// away meanwhile.
+func (s *stream) waitForRoom() {
+	c := s.conn
+	for c.writer.full() && s.err == nil && c.err == nil {
+		s.enqueue()
+		c.mu.Unlock()
+		<-s.room
+		c.mu.Lock()
+	}
+}
+
+// enqueue makes the stream one of those that wait. With conn.mu held.
+func (s *stream) enqueue() {
+	if s.room == nil {
+		s.room = make(chan struct{}, 1)
+	}
+	if !s.waits {
+		s.waits = true
+		s.conn.waiting = append(s.conn.waiting, s)
+	}
 }
 
 // waitNoMore takes a stream out of those that wait. With mu held.
@@ -223,17 +243,17 @@ func (s *stream) discard(err error) {
 func (s *stream) taken(n int) {
 	c := s.conn
 	credit := s.credit.Add(int64(n))
-	if credit < c.streamWindow.Load()/2 && c.unread.Load()+int64(n) <= int64(c.limits.connWindow) {
+	if credit < s.window.Load()/2 && c.unread.Load()+int64(n) <= int64(c.limits.connWindow) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.repay()
-	if credit = s.credit.Load(); credit >= c.streamWindow.Load()/2 && !s.got && s.err == nil && c.err == nil {
-		c.growWindow(s, credit)
+	if credit = s.credit.Load(); credit >= s.window.Load()/2 && !s.got && s.err == nil && c.err == nil {
 		s.credit.Add(-credit)
-		s.recvLeft += int(credit)
-		c.writer.out = appendWindowUpdate(c.writer.out, s.id, int(credit))
+		more := int(credit) + s.growWindow(credit)
+		s.recvLeft += more
+		c.writer.out = appendWindowUpdate(c.writer.out, s.id, more)
 	}
 	c.flush()
 }
@@ -252,26 +272,20 @@ func (c *conn) repay() bool {
 	return false
 }
 
-// growWindow doubles the receive window of all streams if this one was read so
-// fast that the window, and not the reader, was what limited it: half of a window
-// in less than a round trip. With mu held.
-func (c *conn) growWindow(s *stream, credit int64) {
+// growWindow doubles the stream's receive window if it is read so fast that the
+// window, and not the reader, is what limits it: all of it in less than two round
+// trips. Other streams keep theirs: those that nobody reads must not be able to
+// hold more. It returns by how much. With conn.mu held.
+func (s *stream) growWindow(credit int64) int {
+	c := s.conn
 	now := time.Now()
 	before := s.returned
 	s.returned = now
-	window := c.streamWindow.Load()
-	if before.IsZero() || c.rtt == 0 || c.acks > 0 || window >= int64(c.limits.maxStreamWindow) {
-		return
-	}
-	// All of the window in less than two round trips.
-	if int64(now.Sub(before))*window > int64(2*c.rtt)*credit {
-		return
+	window := s.window.Load()
+	if before.IsZero() || c.rtt == 0 || int64(now.Sub(before))*window > int64(2*c.rtt)*credit {
+		return 0
 	}
 	grown := min(2*window, int64(c.limits.maxStreamWindow))
-	c.streamWindow.Store(grown)
-	for _, s := range c.streams {
-		s.recvLeft += int(grown - window)
-	}
-	c.writer.out = appendSettings(c.writer.out, setting{settingInitialWindowSize, uint32(grown)})
-	c.asked, c.acks = now, 1
+	s.window.Store(grown)
+	return int(grown - window)
 }

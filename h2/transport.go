@@ -79,6 +79,8 @@ type Transport struct {
 	conns   map[*clientConn]struct{}
 	closed  bool
 	empty   chan struct{} // closed when closed is set and there are no conns
+
+	breaking sync.WaitGroup // bodies of requests that are about to be closed during a Read
 }
 
 // NewTransport returns a transport that manages its own connections. A nil config
@@ -205,7 +207,7 @@ func (t *Transport) place(r *http.Request, asked func(*httptrace.ClientTrace, *h
 		if asked != nil {
 			asked(traceOf(r), h)
 		}
-		c, err := h.get(ctx, r.Cancel)
+		c, err := h.get(ctx, canceledOf(r))
 		if err != errHostGone {
 			return c, err
 		}
@@ -246,7 +248,7 @@ func backOff(r *http.Request, attempt int) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-r.Cancel:
+	case <-canceledOf(r):
 		return errCanceled
 	}
 }
@@ -359,6 +361,7 @@ func (t *Transport) Close() error {
 		c.mu.Unlock()
 	}
 	<-t.empty
+	t.breaking.Wait()
 	return nil
 }
 

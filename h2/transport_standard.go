@@ -103,8 +103,8 @@ func (f failing) RoundTripErr() error { return f.err }
 // noConnError tells net/http to dial a connection and try again.
 type noConnError struct{}
 
-func (noConnError) Error() string                  { return "h2: no connection with room for the request" }
-func (noConnError) IsHTTP2NoCachedConnError() bool { return true }
+func (noConnError) Error() string             { return "h2: no connection with room for the request" }
+func (noConnError) IsHTTP2NoCachedConnError() {}
 
 var errNoConn error = noConnError{}
 
@@ -121,15 +121,22 @@ func (t *Transport) adopt(scheme, authority string, nc net.Conn) http.RoundTripp
 			_ = nc.Close()
 			return failing{errTransportClosed}
 		}
-		if h.hasRoom() {
-			go nc.Close() // may wait for the network
-			return adopted{t}
-		}
-		if err := h.add(nc); err != errHostGone {
+		if err := h.adopt(nc); err != errHostGone {
 			if err != nil {
 				return failing{err}
 			}
 			return adopted{t}
 		}
 	}
+}
+
+// adopt adds a connection to the pool, or closes it if the pool has room.
+func (h *host) adopt(nc net.Conn) error {
+	h.adopting.Lock()
+	defer h.adopting.Unlock()
+	if h.hasRoom() {
+		go nc.Close() // may wait for the network
+		return nil
+	}
+	return h.add(nc)
 }

@@ -297,6 +297,7 @@ func (b *watchedBody) Close() error {
 // read any more.
 func (b *watchedBody) wantClosed(t testing.TB) {
 	t.Helper()
+	time.Sleep(10 * time.Millisecond) // a Read that waits is given a moment
 	settle()
 	b.mu.Lock()
 	defer b.mu.Unlock()

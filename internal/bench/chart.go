@@ -30,7 +30,7 @@ const (
 // in the tables only.
 var charted = []string{
 	"ours/connect/http1", "ours+klauspost/connect/http1", "connect-go/connect/http1", "twirp/twirp/http1", "net/http/bytes/http1",
-	"ours/grpc/h2c", "connect-go/grpc/h2c", "grpc-go/grpc/h2c", "drpc/drpc/tcp", "net/http/bytes/h2c",
+	"ours/grpc/engine", "ours/grpc/h2c", "connect-go/grpc/h2c", "grpc-go/grpc/h2c", "drpc/drpc/tcp", "net/http/bytes/h2c",
 }
 
 // chartCallers is how many callers the chart is about, if they were measured.

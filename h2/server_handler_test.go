@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Handlers that misbehave or linger, and trailers, as the peer sees them.
+
+package h2_test
+
+import (
+	"bytes"
+	"io"
+	"log"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-b7c59c10/connect/h2"
+	"golang.org/x/net/http2"
+)
+
+// TestServerPanics checks that a panic ends one stream, and is logged unless it is
+// http.ErrAbortHandler.
+func TestServerPanics(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		value any
+		late  bool // the answer has begun
+	}{{http.ErrAbortHandler, false}, {http.ErrAbortHandler, true}, {"the reason", false}, {"the reason", true}} {
+		bubble(t, func(t *testing.T) {
+			var logged bytes.Buffer
+			s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("X-Neighbour") != "" {
+					answerOK(w, r)
+					return
+				}
+				if c.late {
+					_, _ = io.WriteString(w, "the beginning")
+					_ = http.NewResponseController(w).Flush()
+				}
+				panic(c.value)
+			}, func(s *http.Server, _ *h2.ServerConfig) { s.ErrorLog = log.New(&logged, "", 0) })
+			p := dial(t, s)
+			p.post(1, "x-neighbour", "yes")
+			p.get(3)
+			if c.late {
+				p.await("HEADERS", func(f *frame) bool { return f.StreamID == 3 && f.Type == http2.FrameHeaders })
+				p.await("DATA", func(f *frame) bool { return f.StreamID == 3 && f.Type == http2.FrameData && !f.ended() })
+			}
+			p.wantReset(3, http2.ErrCodeInternal)
+			p.data(1, true, []byte("body"))
+			p.wantAnswer(1, "200")
+			if n := p.count(func(f *frame) bool { return f.StreamID == 3 }); n != 0 {
+				t.Errorf("got %d more frames of the stream, want none: %s", n, p.story())
+			}
+			synctest.Wait()
+			if quiet := c.value == http.ErrAbortHandler; quiet != (logged.Len() == 0) || !quiet && !strings.Contains(logged.String(), "the reason") {
+				t.Errorf("panic with %v: got log %.200q", c.value, logged.String())
+			}
+		})
+	}
+}
+
+// TestServerHeldThings uses what a handler was given after the handler has
+// returned: nothing happens, whatever has become of the stream.
+func TestServerHeldThings(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		type things struct {
+			w http.ResponseWriter
+			r *http.Request
+		}
+		held := make(chan things, 1)
+		p := dial(t, startServer(t, func(w http.ResponseWriter, r *http.Request) { held <- things{w, r} }))
+		p.post(1)
+		p.data(1, false, []byte("body"))
+		p.wantAnswer(1, "200")
+		got := receive(t, "what a handler was given", held)
+		synctest.Wait()
+		if n, err := got.r.Body.Read(make([]byte, 10)); n != 0 || err == nil {
+			t.Errorf("got %d bytes and %v from the body, want an error", n, err)
+		}
+		got.w.Header().Set("X-Late", "late")
+		got.w.WriteHeader(http.StatusTeapot)
+		_, _ = io.WriteString(got.w, "late")
+		rc := http.NewResponseController(got.w)
+		_ = rc.Flush()
+		_ = rc.SetReadDeadline(time.Now())
+		_ = rc.SetWriteDeadline(time.Now())
+		_ = got.r.Body.Close()
+		p.wantReset(1, http2.ErrCodeNo)
+		p.wantAlive()
+		if n := p.count(func(f *frame) bool { return f.StreamID == 1 }); n != 0 {
+			t.Errorf("got %d more frames of the stream, want none: %s", n, p.story())
+		}
+	})
+}
+
+// TestServerTrailers sends trailers in both ways that net/http has.
+func TestServerTrailers(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "body"} {
+		bubble(t, func(t *testing.T) {
+			p := dial(t, startServer(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Trailer", "X-Declared, X-Unset")
+				w.Header().Set("X-Header", "header")
+				_, _ = io.WriteString(w, body)
+				w.Header().Set("X-Declared", "one")
+				w.Header().Set("X-Header", "changed")
+				w.Header().Set(http.TrailerPrefix+"X-Late", "two")
+			}))
+			p.get(1)
+			a := p.wantAnswer(1, "200")
+			if got := field(a.header, "x-header"); body != "" && got != "header" {
+				t.Errorf("got header %q, want it as it was when the body began", got)
+			}
+			for name, want := range map[string]string{"x-declared": "one", "x-late": "two", "x-unset": "", "x-header": ""} {
+				if got := field(a.trailer, name); got != want {
+					t.Errorf("body %q: got trailer %q of %q, want %q", body, got, name, want)
+				}
+			}
+			if string(a.body) != body {
+				t.Errorf("got body %q, want %q", a.body, body)
+			}
+		})
+	}
+}

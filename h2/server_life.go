@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// How long a server's connection lives: its timers, and its graceful end.
+
+package h2
+
+import (
+	"context"
+	"time"
+)
+
+func (c *serverConn) startTimers() {
+	_ = c.nc.SetReadDeadline(time.Time{})
+	c.mu.Lock() // which the timers' functions take
+	defer c.mu.Unlock()
+	c.idleSince = time.Now()
+	first := c.engine.config.FirstRequestTimeout
+	if first > 0 {
+		if accepted, ok := c.ctx.Value(acceptedKey{}).(time.Time); ok {
+			first -= time.Since(accepted)
+		}
+		c.firstTimer = time.AfterFunc(max(first, 0), func() {
+			c.stopServing(ErrCodeNo, "no request within the time for the first")
+		})
+	} else {
+		c.firstTimer = time.AfterFunc(time.Hour, func() {})
+		c.firstTimer.Stop()
+	}
+	c.idleTimer = time.AfterFunc(c.idleFor, c.checkIdle)
+	if c.idleFor <= 0 {
+		c.idleTimer.Stop()
+	}
+	if standard := c.server.HTTP2; standard != nil && standard.SendPingTimeout > 0 {
+		c.healthTimer = time.AfterFunc(standard.SendPingTimeout, c.checkHealth)
+	}
+}
+
+func (c *serverConn) stopTimers() {
+	c.firstTimer.Stop()
+	c.idleTimer.Stop()
+	if c.healthTimer != nil {
+		c.healthTimer.Stop()
+	}
+}
+
+// checkHealth asks a client that was silent for SendPingTimeout whether it is
+// there, and gives the connection up if it does not say so within PingTimeout.
+func (c *serverConn) checkHealth() {
+	wait, patience := c.server.HTTP2.SendPingTimeout, c.server.HTTP2.PingTimeout
+	if patience <= 0 {
+		patience = defaultPingTimeout
+	}
+	if silent := time.Since(time.Unix(0, c.lastRead.Load())); silent >= wait {
+		c.mu.Lock()
+		answered := c.ping()
+		c.flush()
+		c.mu.Unlock()
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case <-answered:
+		case <-timer.C:
+			c.mu.Lock()
+			c.fail(errSilent)
+			c.mu.Unlock()
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.healthTimer.Reset(max(wait-time.Since(time.Unix(0, c.lastRead.Load())), time.Millisecond))
+	}
+}
+
+// checkIdle ends the connection if it had no stream for so long. Otherwise it
+// looks again when that can be: streams come and go without touching the timer.
+func (c *serverConn) checkIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	idle := time.Since(c.idleSince)
+	switch {
+	case c.err != nil:
+	case c.handlers > 0:
+		c.idleTimer.Reset(c.idleFor)
+	case idle < c.idleFor:
+		c.idleTimer.Reset(c.idleFor - idle)
+	default:
+		c.stopServingLocked(ErrCodeNo, "idle")
+	}
+}
+
+// stopServing says GOAWAY and closes the connection.
+func (c *serverConn) stopServing(code ErrCode, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopServingLocked(code, reason)
+}
+
+func (c *serverConn) stopServingLocked(code ErrCode, reason string) {
+	if c.err != nil {
+		return
+	}
+	c.draining, c.last = true, c.maxID
+	c.sayGoAway(code, reason)
+	c.flush()
+	c.hangUp()
+}
+
+// ---- graceful end ----
+
+// drain ends the connection so that no request is lost: the first GOAWAY asks the
+// peer to stop, a PING finds out when it has heard of it, and the second says
+// which streams were accepted. [RFC 9113, section 6.8]
+func (c *serverConn) drain() {
+	c.mu.Lock()
+	if c.draining || c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.draining = true
+	c.writer.out = appendGoAway(c.writer.out, streamIDMax, ErrCodeNo, "")
+	heard := c.ping()
+	c.flush()
+	c.mu.Unlock()
+
+	patience := time.NewTimer(goAwayPatience)
+	defer patience.Stop()
+	select {
+	case <-heard:
+	case <-patience.C:
+	}
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.last = c.maxID
+	c.sayGoAway(ErrCodeNo, "")
+	c.flush()
+	if c.drained() {
+		c.hangUp()
+	}
+	c.mu.Unlock()
+}
+
+// baseDone cancels all requests: the context that the server gave us is over.
+func (c *serverConn) baseDone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.streams {
+		s.user.(*serverStream).ctx.cancel(context.Cause(c.ctx))
+	}
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Pure functions of the client, and the tables that it keeps.
+
+package h2
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestASCIIHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"example.com":      "example.com",
+		"example.com:8080": "example.com:8080",
+		"[::1]:80":         "[::1]:80",
+		"bücher.example":   "xn--bcher-kva.example",
+		"ドメイン.テスト:99":      "xn--eckwd4c7c.xn--zckzah:99",
+		"a b":              "",
+		"a/b":              "",
+		"user@host":        "",
+		"a\r\nb":           "",
+	} {
+		if got, err := asciiHost(host); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q and error %v, want %q", host, got, err, want)
+		}
+	}
+}
+
+func TestWithPort(t *testing.T) {
+	for authority, want := range map[string]string{
+		"a": "a:443", "a:1": "a:1", "a:": "a:443", "[::1]": "[::1]:443", "[::1]:8": "[::1]:8",
+	} {
+		if got := withPort("https", authority); got != want {
+			t.Errorf("%q: got %q, want %q", authority, got, want)
+		}
+	}
+}
+
+func TestHeadOf(t *testing.T) {
+	for _, c := range []struct {
+		method, url, host string
+		want              string // authority and path; empty: an error
+	}{
+		{"GET", "http://a", "", "a /"},
+		{"", "http://a/b/c", "", "a /b/c"},
+		{"GET", "http://a/b?c=d", "e", "e /b?c=d"},
+		{"GET", "http://a//b", "", "a //b"},
+		{"GET", "http://a/%2f%zz", "", ""},
+		{"GET", "http://a/ü", "", "a /%C3%BC"},
+		{"OPTIONS", "http://a/*", "", "a /*"},
+		{"CONNECT", "http://a:1", "b:2", "b:2 "},
+	} {
+		u, err := url.Parse(c.url)
+		got := ""
+		if err == nil {
+			var head requestHead
+			head, err = headOf(&http.Request{Method: c.method, URL: u, Host: c.host})
+			got = head.authority + " " + head.path
+		}
+		if c.want == "" && err == nil || c.want != "" && (err != nil || got != c.want) {
+			t.Errorf("%s %s: got %q and error %v, want %q", c.method, c.url, got, err, c.want)
+		}
+	}
+	for opaque, want := range map[string]string{"//a/b": "/b", "/c": "/c", "*": "*", "d": "", "/x y": ""} {
+		head, err := headOf(&http.Request{URL: &url.URL{Scheme: "http", Host: "a", Opaque: opaque}})
+		if (err == nil) != (want != "") || err == nil && head.path != want {
+			t.Errorf("opaque %q: got %q and error %v, want %q", opaque, head.path, err, want)
+		}
+	}
+	if head, err := headOf(&http.Request{URL: &url.URL{Scheme: "http", Host: "a", Path: "*"}}); err != nil || head.path != "*" {
+		t.Errorf("got %q and error %v, want an asterisk", head.path, err)
+	}
+}
+
+// TestInMemory knows the bodies that are read without waiting.
+func TestInMemory(t *testing.T) {
+	type own struct{ *bytes.Reader }
+	for name, c := range map[string]struct {
+		body io.Reader
+		want bool
+	}{
+		"bytes.Reader":     {io.NopCloser(bytes.NewReader(nil)), true},
+		"bytes.Buffer":     {io.NopCloser(new(bytes.Buffer)), true},
+		"strings.Reader":   {io.NopCloser(strings.NewReader("")), true},
+		"twice":            {io.NopCloser(io.NopCloser(strings.NewReader(""))), true},
+		"limited":          {io.NopCloser(io.LimitReader(strings.NewReader(""), 1)), false},
+		"file":             {os.Stdin, false},
+		"file, not closed": {io.NopCloser(os.Stdin), false},
+		"embedded":         {own{bytes.NewReader(nil)}, false}, // may have methods of its own
+		"nothing":          {io.NopCloser(nil), false},
+	} {
+		if got := inMemory(c.body); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// TestHostsForgotten looks thousands of hosts up that cannot be reached: the table
+// stays small.
+func TestHostsForgotten(t *testing.T) {
+	transport := NewTransport(&TransportConfig{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") },
+	})
+	for i := range 5000 {
+		r, _ := http.NewRequest("GET", fmt.Sprintf("http://host%d.test", i), nil)
+		if _, err := transport.RoundTrip(r); err == nil {
+			t.Fatal("got a response from nobody")
+		}
+	}
+	if n, m := len(transport.hosts), len(transport.spelled); n > hostsKept || m > hostsKept {
+		t.Errorf("got %d and %d hosts that are kept, want at most %d", n, m, hostsKept)
+	}
+	if err := transport.Close(); err != nil {
+		t.Error(err)
+	}
+}
