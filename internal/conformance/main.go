@@ -5,6 +5,7 @@
 //
 //	go run . -mode both                # everything
 //	go run . -mode server -run 'PATTERN' -trace
+//	go run . -engine                   # the cases of HTTP/2, on package h2
 //	go run . -generate                 # the code in conformancev1, from the suite's schemas
 //	go test -v .                       # everything, with a floor for the number of cases
 //
@@ -24,6 +25,7 @@ import (
 func main() {
 	var arguments []string
 	mode := flag.String("mode", "both", "what to test: `server`, client or both")
+	engine := flag.Bool("engine", false, "run the program under test on package h2: only the cases of HTTP/2")
 	race := flag.Bool("race", false, "build the program under test with the race detector")
 	pass := func(name string) func(string) error {
 		return func(value string) error {
@@ -60,7 +62,7 @@ func main() {
 	}
 	failed := false
 	for _, mode := range modes {
-		totals, err := runSuite(ctx, suite{mode: mode, race: *race, arguments: arguments, out: os.Stdout})
+		totals, err := runSuite(ctx, suite{mode: mode, engine: *engine, race: *race, arguments: arguments, out: os.Stdout})
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s: %v\n", mode, err)
 			failed = true

@@ -21,6 +21,7 @@ import (
 // suite is one run of the suite.
 type suite struct {
 	mode      string    // "client" or "server": what is under test
+	engine    bool      // run it on package h2: only the cases of HTTP/2
 	race      bool      // build the program under test with the race detector
 	arguments []string  // more arguments for the suite
 	out       io.Writer // receives the suite's output as it comes
@@ -50,9 +51,18 @@ func runSuite(ctx context.Context, s suite) (totals, error) {
 		return totals{}, fmt.Errorf("building the %s: %w", s.mode, err)
 	}
 
-	arguments := []string{"tool", "connectconformance", "--mode", s.mode, "--conf", "config.yaml", "-v"}
+	config := "config.yaml"
+	under := []string{program}
+	if s.engine {
+		config = filepath.Join(dir, config)
+		if err := writeEngineConfig(config); err != nil {
+			return totals{}, err
+		}
+		under = append(under, "-engine")
+	}
+	arguments := []string{"tool", "connectconformance", "--mode", s.mode, "--conf", config, "-v"}
 	arguments = append(arguments, s.arguments...)
-	arguments = append(arguments, "--", program)
+	arguments = append(append(arguments, "--"), under...)
 	var said bytes.Buffer
 	run := exec.CommandContext(ctx, "go", arguments...)
 	run.Env = append(os.Environ(), "GORACE=halt_on_error=1") // a race fails the cases in flight
@@ -63,6 +73,22 @@ func runSuite(ctx context.Context, s suite) (totals, error) {
 	result, err := judge(said.Bytes(), ended)
 	result.took = time.Since(begin).Round(time.Second)
 	return result, err
+}
+
+var otherVersions = regexp.MustCompile(`(?m)^ +- HTTP_VERSION_[13]\n`)
+
+// writeEngineConfig writes config.yaml without the versions of HTTP that the
+// engine does not speak.
+func writeEngineConfig(path string) error {
+	config, err := os.ReadFile("config.yaml")
+	if err != nil {
+		return err
+	}
+	narrow := otherVersions.ReplaceAll(config, nil)
+	if !bytes.Contains(narrow, []byte("HTTP_VERSION_2")) || bytes.Contains(narrow, []byte("HTTP_VERSION_1")) {
+		return errors.New("config.yaml: expected a list with HTTP_VERSION_1 and HTTP_VERSION_2")
+	}
+	return os.WriteFile(path, narrow, 0o600)
 }
 
 // judge reads the totals in what the suite has written and weighs them with how

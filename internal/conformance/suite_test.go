@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file is the suite as tests: TestServer and TestClient, which pass only
-// if every case passes and there are as many as there should be.
+// This file is the suite as tests, which pass only if every case passes and
+// there are as many as there should be.
 
 package main
 
@@ -15,16 +15,29 @@ import (
 // What the suite of connectrpc.com/conformance v1.0.6 makes of config.yaml. A
 // smaller number means that the configuration has become narrower.
 const (
-	serverCases = 12490
-	clientCases = 15145
+	serverCases       = 12490
+	clientCases       = 15145
+	engineServerCases = 6704
+	engineClientCases = 8176
 )
 
-func TestServer(t *testing.T) { test(t, "server", serverCases) }
+func TestServer(t *testing.T) { test(t, suite{mode: "server"}, serverCases) }
 
-func TestClient(t *testing.T) { test(t, "client", clientCases) }
+func TestClient(t *testing.T) { test(t, suite{mode: "client"}, clientCases) }
 
-func test(t *testing.T, mode string, floor int) {
-	totals, err := runSuite(t.Context(), suite{mode: mode, race: underRace(), out: t.Output()})
+// TestServerOnEngine and TestClientOnEngine are the cases of HTTP/2 once more, with
+// package h2 in the place of net/http's.
+func TestServerOnEngine(t *testing.T) {
+	test(t, suite{mode: "server", engine: true}, engineServerCases)
+}
+
+func TestClientOnEngine(t *testing.T) {
+	test(t, suite{mode: "client", engine: true}, engineClientCases)
+}
+
+func test(t *testing.T, s suite, floor int) {
+	s.race, s.out = underRace(), t.Output()
+	totals, err := runSuite(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}

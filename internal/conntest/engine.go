@@ -24,6 +24,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/seed-b7c59c10/connect/h2"
 )
 
 // An engine is one HTTP implementation and version: a column of the matrix.
@@ -36,68 +38,125 @@ type engine struct {
 	// memory says that the engine also runs on a memoryNetwork, and therefore
 	// inside a synctest bubble.
 	memory bool
-	start  func(http.Handler, network) (*server, error)
+	// part says that the full matrix has the engine in a third of its cells: both of
+	// its halves are there in full in other rows.
+	part  bool
+	start func(http.Handler, network) (*server, error)
 }
 
 // engines is the HTTP column. A new engine needs a row here and nothing else.
+// Names with "engine" stand for package h2 of this module, on both sides or on the
+// one that is named, with net/http on the other.
 var engines = []engine{
 	{name: "h1", proto: "HTTP/1.1", memory: true, start: startH1},
 	{name: "h2", proto: "HTTP/2.0", duplex: true, memory: true, start: startH2},
 	{name: "h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startH2C},
 	{name: "h3", proto: "HTTP/3.0", duplex: true, start: startH3},
+	{name: "engine-h2", proto: "HTTP/2.0", duplex: true, memory: true, start: startEngineH2},
+	{name: "engine-h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startEngineH2C},
+	{name: "engine-server-h2c", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineServer},
+	{name: "engine-client-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineClient},
 }
 
 // A server is an engine that listens, with the transport that reaches it.
 type server struct {
 	url       string
 	transport http.RoundTripper
-	// closeIdle drops the transport's unused connections.
-	closeIdle func()
 	// close ends the listener, all connections and the transport.
 	close func()
 }
 
 func startH1(handler http.Handler, network network) (*server, error) {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return startStd(handler, network, protocols, false)
+	return tcp{http1: true}.start(handler, network)
 }
 
 func startH2(handler http.Handler, network network) (*server, error) {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP2(true)
-	return startStd(handler, network, protocols, true)
+	return tcp{encrypted: true}.start(handler, network)
 }
 
 func startH2C(handler http.Handler, network network) (*server, error) {
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	return startStd(handler, network, protocols, false)
+	return tcp{}.start(handler, network)
 }
 
-// startStd runs net/http on both sides.
-func startStd(handler http.Handler, network network, protocols *http.Protocols, encrypted bool) (*server, error) {
+func startEngineH2(handler http.Handler, network network) (*server, error) {
+	return tcp{encrypted: true, engineServer: true, engineClient: newTransport}.start(handler, network)
+}
+
+func startEngineH2C(handler http.Handler, network network) (*server, error) {
+	return tcp{engineServer: true, engineClient: newTransport}.start(handler, network)
+}
+
+func startEngineServer(handler http.Handler, network network) (*server, error) {
+	return tcp{engineServer: true}.start(handler, network)
+}
+
+func startEngineClient(handler http.Handler, network network) (*server, error) {
+	return tcp{encrypted: true, engineClient: configureTransport}.start(handler, network)
+}
+
+// tcp is what the engines on TCP differ in. The zero value is net/http on both
+// sides with HTTP/2 in cleartext.
+type tcp struct {
+	http1        bool
+	encrypted    bool
+	engineServer bool
+	engineClient func(*http.Transport) (http.RoundTripper, func(), error)
+}
+
+// newTransport replaces an http.Transport by one of the engine's own.
+func newTransport(standard *http.Transport) (http.RoundTripper, func(), error) {
+	transport := h2.NewTransport(&h2.TransportConfig{
+		DialContext:     standard.DialContext,
+		TLSClientConfig: standard.TLSClientConfig,
+	})
+	return transport, func() { _ = transport.Close() }, nil
+}
+
+// configureTransport puts the engine below an http.Transport.
+func configureTransport(standard *http.Transport) (http.RoundTripper, func(), error) {
+	return standard, standard.CloseIdleConnections, h2.ConfigureTransport(standard, nil)
+}
+
+func (x tcp) start(handler http.Handler, network network) (*server, error) {
 	listener, err := network.listen()
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(x.http1)
+	protocols.SetHTTP2(!x.http1 && x.encrypted)
+	protocols.SetUnencryptedHTTP2(!x.http1 && !x.encrypted)
 	host := &http.Server{
 		Handler:   handler,
 		Protocols: protocols,
 		// Panics of handlers are part of the tests.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-	transport := &http.Transport{
+	standard := &http.Transport{
 		Protocols:           protocols,
 		DialContext:         network.dial,
 		MaxIdleConnsPerHost: 100,
 	}
 	scheme := "http"
-	var serving sync.WaitGroup
-	if encrypted {
+	if x.encrypted {
 		scheme = "https"
 		host.TLSConfig = serverTLS()
-		transport.TLSClientConfig = clientTLS()
+		standard.TLSClientConfig = clientTLS()
+	}
+	if x.engineServer {
+		err = h2.ConfigureServer(host, nil)
+	}
+	var transport http.RoundTripper = standard
+	closeTransport := standard.CloseIdleConnections
+	if x.engineClient != nil && err == nil {
+		transport, closeTransport, err = x.engineClient(standard)
+	}
+	if err != nil {
+		_ = listener.Close()
+		return nil, fmt.Errorf("configuring the engine: %w", err)
+	}
+	var serving sync.WaitGroup
+	if x.encrypted {
 		serving.Go(func() { _ = host.ServeTLS(listener, "", "") })
 	} else {
 		serving.Go(func() { _ = host.Serve(listener) })
@@ -105,11 +164,10 @@ func startStd(handler http.Handler, network network, protocols *http.Protocols, 
 	return &server{
 		url:       scheme + "://" + listener.Addr().String(),
 		transport: transport,
-		closeIdle: transport.CloseIdleConnections,
 		close: func() {
 			_ = host.Close()
 			serving.Wait()
-			transport.CloseIdleConnections()
+			closeTransport()
 		},
 	}, nil
 }
@@ -132,7 +190,6 @@ func startH3(handler http.Handler, _ network) (*server, error) {
 	return &server{
 		url:       "https://" + socket.LocalAddr().String(),
 		transport: transport,
-		closeIdle: transport.CloseIdleConnections,
 		close: func() {
 			_ = transport.Close()
 			_ = host.Close()

@@ -6,7 +6,7 @@ require (
 	github.com/quic-go/quic-go v0.65.0
 	github.com/seed-b7c59c10/connect v0.0.0
 	github.com/seed-b7c59c10/connect/compress v0.0.0
-	golang.org/x/net v0.56.0
+	golang.org/x/net v0.60.0
 	google.golang.org/protobuf v1.36.12
 )
 
@@ -14,9 +14,9 @@ require (
 	github.com/andybalholm/brotli v1.2.8 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/quic-go/qpack v0.6.0 // indirect
-	golang.org/x/crypto v0.54.0 // indirect
-	golang.org/x/sys v0.47.0 // indirect
-	golang.org/x/text v0.40.0 // indirect
+	golang.org/x/crypto v0.57.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
 )
 
 replace (

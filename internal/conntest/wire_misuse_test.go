@@ -273,16 +273,15 @@ func TestItem89_ClientCertificates(t *testing.T) {
 		server.EnableHTTP2 = true
 		server.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
 		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		configureEngine(t, server.Config)
 		server.StartTLS()
 		t.Cleanup(server.Close)
 		call := func(certificates ...tls.Certificate) wireOutcome {
 			roots := x509.NewCertPool()
 			roots.AddCert(server.Certificate())
-			transport := &http.Transport{
-				ForceAttemptHTTP2: true,
-				TLSClientConfig:   &tls.Config{RootCAs: roots, Certificates: certificates},
-			}
-			t.Cleanup(transport.CloseIdleConnections)
+			transport := engineTransport(t, false, &http.Transport{
+				TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certificates},
+			})
 			ctx, cancel := context.WithTimeout(t.Context(), wirePatience)
 			defer cancel()
 			return wireInvoke(ctx, kind, &http.Client{Transport: transport}, server.URL+wireProcedure, dialect.client, "hi")

@@ -145,6 +145,7 @@ func wireServer(t *testing.T, handler http.Handler) *httptest.Server {
 	server.Config.Protocols.SetHTTP1(true)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	configureEngine(t, server.Config)
 	server.Start()
 	t.Cleanup(server.Close)
 	return server
@@ -153,13 +154,8 @@ func wireServer(t *testing.T, handler http.Handler) *httptest.Server {
 // wireTransport is a client for one HTTP version that never adds or hides an encoding.
 func wireTransport(t *testing.T, http1 bool) *http.Client {
 	t.Helper()
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(http1)
-	protocols.SetUnencryptedHTTP2(!http1)
-	transport := &http.Transport{DisableCompression: true, Protocols: protocols}
-	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{
-		Transport:     transport,
+		Transport:     engineTransport(t, http1, &http.Transport{DisableCompression: true}),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

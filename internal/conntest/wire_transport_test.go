@@ -2,6 +2,8 @@
 
 // This file tests items 80 to 83 of the checklist: what transports do to calls.
 
+//lint:file-ignore SA1019 programs still use the transport of x/net, whose errors are not net/http's
+
 package conntest
 
 import (
@@ -44,7 +46,7 @@ var wireResets = map[http2.ErrCode]connect.Code{
 
 func TestItem80_ResetStreams(t *testing.T) {
 	clients := map[string]func(*testing.T) *http.Client{
-		"net/http": func(t *testing.T) *http.Client { return wireTransport(t, false) },
+		"net/http": func(t *testing.T) *http.Client { return wireTransport(t, false) }, // or the engine
 		"x/net": func(t *testing.T) *http.Client {
 			transport := &http2.Transport{
 				AllowHTTP: true,
@@ -144,9 +146,7 @@ func TestItem81_NoResponse(t *testing.T) {
 				wireEach(t, wireKinds, func(t *testing.T, dialect wireDialect, kind connect.StreamType) {
 					client := wireTransport(t, http1)
 					if strings.HasPrefix(base, "https") {
-						transport := &http.Transport{ForceAttemptHTTP2: !http1}
-						t.Cleanup(transport.CloseIdleConnections)
-						client = &http.Client{Transport: transport}
+						client = &http.Client{Transport: engineTransport(t, http1, new(http.Transport))}
 					}
 					ctx, cancel := context.WithTimeout(t.Context(), wirePatience)
 					defer cancel()

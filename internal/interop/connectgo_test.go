@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file runs all cases between this library and connect-go: protocol × codec × HTTP version, both ways.
+// This file runs all cases between this library and connect-go: protocol × codec × HTTP version, both ways. Where this library runs
+// on the engine, connect-go runs on net/http.
 
 package interop_test
 
@@ -29,17 +30,22 @@ var (
 func TestConnectGo(t *testing.T) {
 	for _, pair := range []struct {
 		name    string
+		ours    bool // the server is
 		handler http.Handler
 		dial    func(client *http.Client, url, protocol, codec string) clients
 	}{
-		{"server=ours", ours.NewHandler(connect.WithCompressMinBytes(minCompress)), peerClients},
-		{"server=connect-go", peer.NewHandler(peerconnect.WithCompressMinBytes(minCompress)), ourClients},
+		{"server=ours", true, ours.NewHandler(connect.WithCompressMinBytes(minCompress)), peerClients},
+		{"server=connect-go", false, peer.NewHandler(peerconnect.WithCompressMinBytes(minCompress)), ourClients},
 	} {
 		t.Run(pair.name, func(t *testing.T) {
-			for _, x := range []transport{http1, h2c, h2tls} {
+			for _, x := range []transport{http1, h2c, h2tls, engineH2C, engineTLS} {
 				t.Run(string(x), func(t *testing.T) {
-					url := serve(t, x, pair.handler)
-					client := httpClient(t, x)
+					server, dialled := x, x.foreign()
+					if !pair.ours {
+						server, dialled = x.foreign(), x
+					}
+					url := serve(t, server, pair.handler)
+					client := httpClient(t, dialled)
 					for _, protocol := range protocols {
 						for _, codec := range codecs {
 							t.Run(protocol+"/"+codec, func(t *testing.T) {

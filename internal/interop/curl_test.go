@@ -31,9 +31,15 @@ func TestCurl(t *testing.T) {
 	}{
 		{http1, "--http1.1", "1.1"},
 		{h2c, "--http2-prior-knowledge", "2"},
+		{h2tls, "--http2", "2"},
+		{engineH2C, "--http2-prior-knowledge", "2"},
+		{engineTLS, "--http2", "2"},
 	} {
 		t.Run(string(tc.x), func(t *testing.T) {
 			c := curl{program: program, flag: tc.flag, version: tc.version, url: serve(t, tc.x, ours.NewHandler())}
+			if tc.x.secure() {
+				c.authority = authorityFile(t)
+			}
 			t.Run("unary", c.unary)
 			t.Run("unary_proto", c.unaryProto)
 			t.Run("get", c.get)
@@ -69,6 +75,8 @@ type curl struct {
 	flag    string // selects the version of HTTP
 	version string // the version that must have been spoken
 	url     string
+	// authority is the file of the certificate to trust, for TLS.
+	authority string
 }
 
 // reply is what curl says of a response.
@@ -85,6 +93,9 @@ func (c curl) do(t *testing.T, input []byte, args ...string) reply {
 	defer cancel()
 	args = append([]string{"--silent", "--show-error", "--noproxy", "*", c.flag,
 		"--write-out", `%{stderr}{"status":%{http_code},"version":"%{http_version}","header":%{header_json}}`}, args...)
+	if c.authority != "" {
+		args = append(args, "--cacert", c.authority)
+	}
 	command := exec.CommandContext(ctx, c.program, args...)
 	command.Stdin = bytes.NewReader(input)
 	var stdout, stderr bytes.Buffer

@@ -19,7 +19,7 @@ import (
 
 func TestGRPCGo(t *testing.T) {
 	t.Run("server=ours", func(t *testing.T) {
-		for _, x := range []transport{h2c, h2tls} {
+		for _, x := range []transport{h2c, h2tls, engineH2C, engineTLS} {
 			t.Run(string(x), func(t *testing.T) {
 				conn := dialGRPC(t, x, hostPort(t, serve(t, x, ours.NewHandler())))
 				runCases(t, standardCases, true, clients{
@@ -31,13 +31,9 @@ func TestGRPCGo(t *testing.T) {
 		}
 	})
 	t.Run("server=grpc-go", func(t *testing.T) {
-		for _, x := range []transport{h2c, h2tls} {
+		for _, x := range []transport{h2c, h2tls, engineH2C, engineTLS} {
 			t.Run(string(x), func(t *testing.T) {
-				scheme := "http://"
-				if x == h2tls {
-					scheme = "https://"
-				}
-				address := scheme + serveGRPC(t, x)
+				address := x.scheme() + "://" + serveGRPC(t, x)
 				client := httpClient(t, x)
 				none := connect.WithAcceptCompression("gzip", nil, nil)
 				runCases(t, standardCases, true, clients{
@@ -71,7 +67,7 @@ func TestGRPCGoPublished(t *testing.T) {
 		{"status_code_and_message", published.DoStatusCodeAndMessage},
 		{"special_status_message", published.DoSpecialStatusMessage},
 	}
-	for _, x := range []transport{h2c, h2tls} {
+	for _, x := range []transport{h2c, h2tls, engineH2C, engineTLS} {
 		t.Run(string(x), func(t *testing.T) {
 			conn := dialGRPC(t, x, hostPort(t, serve(t, x, ours.NewHandler())))
 			run := func(name string, f func(context.Context)) {

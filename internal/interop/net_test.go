@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file starts servers and dials them: HTTP/1.1 and HTTP/2 in cleartext, HTTP/2 over TLS.
+// This file starts servers and dials them: HTTP/1.1 and HTTP/2 in cleartext, HTTP/2 over TLS, the latter two also on this
+// module's engine.
 
 package interop_test
 
@@ -8,12 +9,16 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
+	"github.com/seed-b7c59c10/connect/h2"
 	"github.com/seed-b7c59c10/connect/internal/interop"
 	"github.com/seed-b7c59c10/connect/internal/interop/grpcgo"
 	"google.golang.org/grpc"
@@ -28,17 +33,41 @@ const (
 	http1 transport = "http1" // HTTP/1.1 in cleartext
 	h2c   transport = "h2c"   // HTTP/2 in cleartext, by prior knowledge
 	h2tls transport = "tls"   // HTTP/2 over TLS, by ALPN
+
+	engineH2C transport = "engine-h2c" // like h2c, with package h2 on our side
+	engineTLS transport = "engine-tls" // like h2tls, with package h2 on our side
 )
 
 func (x transport) protocols() *http.Protocols {
 	p := new(http.Protocols)
 	p.SetHTTP1(x == http1)
-	p.SetHTTP2(x == h2tls)
-	p.SetUnencryptedHTTP2(x == h2c)
+	p.SetHTTP2(x.secure())
+	p.SetUnencryptedHTTP2(x == h2c || x == engineH2C)
 	return p
 }
 
-func (x transport) bidi() bool { return x != http1 }
+func (x transport) bidi() bool   { return x != http1 }
+func (x transport) secure() bool { return x == h2tls || x == engineTLS }
+func (x transport) engine() bool { return x == engineH2C || x == engineTLS }
+
+// scheme is that of a server's URL.
+func (x transport) scheme() string {
+	if x.secure() {
+		return "https"
+	}
+	return "http"
+}
+
+// foreign is the transport of the other side when ours is x: the same without the engine.
+func (x transport) foreign() transport {
+	switch x {
+	case engineH2C:
+		return h2c
+	case engineTLS:
+		return h2tls
+	}
+	return x
+}
 
 // certificate is a key for 127.0.0.1 and the pool that trusts it: those of net/http/httptest.
 var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
@@ -55,15 +84,19 @@ func serve(t *testing.T, x transport, handler http.Handler) (url string) {
 	t.Helper()
 	server := &http.Server{Handler: handler, Protocols: x.protocols()}
 	listener := listen(t)
-	url = "http://" + listener.Addr().String()
-	if x == h2tls {
+	url = x.scheme() + "://" + listener.Addr().String()
+	if x.secure() {
 		key, _ := certificate()
 		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{key}}
-		url = "https://" + listener.Addr().String()
+	}
+	if x.engine() {
+		if err := h2.ConfigureServer(server, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	done := make(chan error, 1)
 	go func() {
-		if x == h2tls {
+		if x.secure() {
 			done <- server.ServeTLS(listener, "", "")
 		} else {
 			done <- server.Serve(listener)
@@ -85,7 +118,7 @@ func serve(t *testing.T, x transport, handler http.Handler) (url string) {
 func serveGRPC(t *testing.T, x transport) (address string) {
 	t.Helper()
 	var options []grpc.ServerOption
-	if x == h2tls {
+	if x.secure() {
 		key, _ := certificate()
 		options = append(options, grpc.Creds(credentials.NewServerTLSFromCert(&key)))
 	}
@@ -125,6 +158,15 @@ func listen(t *testing.T) net.Listener {
 func httpClient(t *testing.T, x transport) *http.Client {
 	t.Helper()
 	_, pool := certificate()
+	if x.engine() {
+		next := h2.NewTransport(&h2.TransportConfig{TLSClientConfig: &tls.Config{RootCAs: pool}})
+		t.Cleanup(func() {
+			if err := next.Close(); err != nil {
+				t.Errorf("closing the engine's transport: %v", err)
+			}
+		})
+		return &http.Client{Transport: interop.WatchTransport(next)}
+	}
 	next := &http.Transport{Protocols: x.protocols(), TLSClientConfig: &tls.Config{RootCAs: pool}}
 	t.Cleanup(next.CloseIdleConnections)
 	return &http.Client{Transport: interop.WatchTransport(next)}
@@ -134,7 +176,7 @@ func httpClient(t *testing.T, x transport) *http.Client {
 func dialGRPC(t *testing.T, x transport, address string) *grpc.ClientConn {
 	t.Helper()
 	creds := insecure.NewCredentials()
-	if x == h2tls {
+	if x.secure() {
 		_, pool := certificate()
 		creds = credentials.NewClientTLSFromCert(pool, "")
 	}
@@ -148,4 +190,31 @@ func dialGRPC(t *testing.T, x transport, address string) *grpc.ClientConn {
 		}
 	})
 	return conn
+}
+
+// authorityFile writes the certificate that clients have to trust, in PEM, and returns the file's name.
+func authorityFile(t *testing.T) string {
+	t.Helper()
+	key, _ := certificate()
+	return writePEM(t, "CERTIFICATE", key.Certificate[0])
+}
+
+// keyFile writes the key that belongs to it.
+func keyFile(t *testing.T) string {
+	t.Helper()
+	key, _ := certificate()
+	der, err := x509.MarshalPKCS8PrivateKey(key.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writePEM(t, "PRIVATE KEY", der)
+}
+
+func writePEM(t *testing.T, kind string, der []byte) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file.pem")
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

@@ -22,23 +22,24 @@ import (
 
 func main() {
 	parallel := flag.Int("parallel", 8, "number of calls at a time")
+	engine := flag.Bool("engine", false, "speak HTTP/2 with package h2")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *parallel, os.Stdin, os.Stdout); err != nil {
+	if err := run(ctx, *parallel, *engine, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance client:", err)
 		os.Exit(1)
 	}
 }
 
 // run makes every call that the suite asks for, then returns.
-func run(ctx context.Context, parallel int, in io.Reader, out io.Writer) error {
+func run(ctx context.Context, parallel int, engine bool, in io.Reader, out io.Writer) error {
 	var (
 		calls   sync.WaitGroup
 		slots   = make(chan struct{}, parallel)
 		writing sync.Mutex
 		failed  error // of the pipe, guarded by writing
-		dials   = newTransports()
+		dials   = newTransports(engine)
 	)
 	defer dials.close()
 	for ctx.Err() == nil {

@@ -19,11 +19,13 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/seed-b7c59c10/connect/h2"
 	"github.com/seed-b7c59c10/connect/internal/conformance/conformancev1"
 )
 
 // transports keeps the HTTP clients by what tells them apart.
 type transports struct {
+	engine  bool
 	mu      sync.Mutex
 	clients map[target]*http.Client
 }
@@ -34,8 +36,8 @@ type target struct {
 	serverCert, ownCert, ownKey string
 }
 
-func newTransports() *transports {
-	return &transports{clients: make(map[target]*http.Client)}
+func newTransports(engine bool) *transports {
+	return &transports{engine: engine, clients: make(map[target]*http.Client)}
 }
 
 // client returns the HTTP client for a call and the URL to call.
@@ -56,7 +58,7 @@ func (t *transports) client(asked *conformancev1.ClientCompatRequest) (*http.Cli
 	if client, ok := t.clients[to]; ok {
 		return client, url, nil
 	}
-	transport, err := dial(to)
+	transport, err := dial(to, t.engine)
 	if err != nil {
 		return nil, "", err
 	}
@@ -75,13 +77,15 @@ func (t *transports) close() {
 }
 
 // dial speaks exactly one version of HTTP.
-func dial(to target) (http.RoundTripper, error) {
+func dial(to target, engine bool) (http.RoundTripper, error) {
 	security, err := to.security()
 	if err != nil {
 		return nil, err
 	}
 	var protocols http.Protocols
 	switch {
+	case to.version == conformancev1.HTTPVersion_HTTP_VERSION_2 && engine:
+		return h2.NewTransport(&h2.TransportConfig{TLSClientConfig: security}), nil
 	case to.version == conformancev1.HTTPVersion_HTTP_VERSION_1:
 		protocols.SetHTTP1(true)
 	case to.version == conformancev1.HTTPVersion_HTTP_VERSION_2 && security != nil:

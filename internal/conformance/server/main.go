@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -21,6 +22,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/h2"
 	"github.com/seed-b7c59c10/connect/internal/conformance/conformancev1"
 	"github.com/seed-b7c59c10/connect/internal/conformance/conformancev1/conformancev1connect"
 	"github.com/seed-b7c59c10/connect/internal/conformance/wire"
@@ -29,16 +31,18 @@ import (
 const host = "127.0.0.1"
 
 func main() {
+	engine := flag.Bool("engine", false, "serve HTTP/2 with package h2")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Stdin, os.Stdout); err != nil {
+	if err := run(ctx, *engine, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance server:", err)
 		os.Exit(1)
 	}
 }
 
 // run serves what the suite asks for until the context ends.
-func run(ctx context.Context, in io.Reader, out io.Writer) error {
+func run(ctx context.Context, engine bool, in io.Reader, out io.Writer) error {
 	asked := &conformancev1.ServerCompatRequest{}
 	if err := wire.Read(in, asked); err != nil {
 		return err
@@ -51,7 +55,7 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := listen(asked.GetHttpVersion(), handler, security)
+	s, err := listen(asked.GetHttpVersion(), handler, security, engine)
 	if err != nil {
 		return err
 	}
@@ -122,7 +126,7 @@ type listening struct {
 
 // listen offers one version of HTTP, so that a client cannot fall back to
 // another.
-func listen(version conformancev1.HTTPVersion, handler http.Handler, security *tls.Config) (listening, error) {
+func listen(version conformancev1.HTTPVersion, handler http.Handler, security *tls.Config, engine bool) (listening, error) {
 	var protocols http.Protocols
 	switch {
 	case version == conformancev1.HTTPVersion_HTTP_VERSION_1:
@@ -136,11 +140,16 @@ func listen(version conformancev1.HTTPVersion, handler http.Handler, security *t
 	default:
 		return listening{}, fmt.Errorf("no server for %v with TLS: %v", version, security != nil)
 	}
+	server := &http.Server{Handler: handler, TLSConfig: security, Protocols: &protocols}
+	if engine {
+		if err := h2.ConfigureServer(server, nil); err != nil {
+			return listening{}, err
+		}
+	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return listening{}, err
 	}
-	server := &http.Server{Handler: handler, TLSConfig: security, Protocols: &protocols}
 	return listening{
 		port: listener.Addr().(*net.TCPAddr).Port,
 		serve: func() error {
