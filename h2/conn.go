@@ -96,12 +96,11 @@ type conn struct {
 	peerWindow     int64 // of a new stream
 	peerFrame      int   // the largest that the peer takes
 	peerMaxStreams uint32
-	peerHeaderList uint32 // size of a field section that the peer accepts; 0: any
-	recvLeft       int    // what the peer may still send
-	owed           int    // what it sent and was not given back
-	asked          time.Time
-	rtt            time.Duration // the shortest time that SETTINGS took to be acknowledged
-	acks           int           // SETTINGS not acknowledged yet
+	peerHeaderList uint32        // size of a field section that the peer accepts; 0: any
+	recvLeft       int           // what the peer may still send
+	owed           int           // what it sent and was not given back
+	asked          time.Time     // when our settings were sent, until they are acknowledged
+	rtt            time.Duration // how long that took; 0: not known
 	pings          map[[8]byte]chan struct{}
 	pingCount      uint64
 	// How many frames of the peer our own make legitimate.
@@ -125,7 +124,8 @@ func newConn(nc net.Conn, limits limits) *conn {
 	c.fields.limit = limits.maxHeaderList
 	c.br = bufio.NewReaderSize(wire{c}, readBuffer)
 	c.enc = newEncoder(int(limits.encoderTable))
-	c.dec = hpack.NewDecoder(limits.decoderTable, c.fields.add)
+	// Until the peer has acknowledged our settings, its table may have the usual size.
+	c.dec = hpack.NewDecoder(max(limits.decoderTable, tableSizeDefault), c.fields.add)
 	c.dec.SetMaxStringLength(limits.maxHeaderList)
 	c.lastRead.Store(time.Now().UnixNano())
 	return c
@@ -150,7 +150,7 @@ func (c *conn) greet(preface string) {
 		settings = append(settings, setting{settingHeaderTableSize, c.limits.decoderTable})
 	}
 	out = appendSettings(out, settings...)
-	c.asked, c.acks = time.Now(), 1
+	c.asked = time.Now()
 	if more := c.limits.connWindow - windowStart; more > 0 {
 		out = appendWindowUpdate(out, 0, more)
 		c.recvLeft += more

@@ -69,11 +69,10 @@ func (c *conn) settings(h frameHeader) error {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.acks > 0 {
-			c.acks--
-			if rtt := time.Since(c.asked); c.rtt == 0 || rtt < c.rtt {
-				c.rtt = max(rtt, time.Microsecond)
-			}
+		if !c.asked.IsZero() {
+			c.rtt = max(time.Since(c.asked), time.Microsecond)
+			c.asked = time.Time{}
+			c.dec.SetAllowedMaxDynamicTableSize(c.limits.decoderTable)
 		}
 		return nil
 	}

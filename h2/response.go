@@ -17,8 +17,10 @@ import (
 	"time"
 )
 
-// bodyGathered is how much of a body waits for the handler's return or a flush.
-const bodyGathered = 4 << 10
+const (
+	bodyGathered = 16 << 10 // of a body that waits for the handler's return or a flush
+	bodyStart    = 2 << 10  // the memory that is taken for it at first
+)
 
 // A field is a name in lower case and a value.
 type field struct{ name, value string }
@@ -29,7 +31,7 @@ type responseParts struct {
 	body   []byte
 }
 
-var partsPool = sync.Pool{New: func() any { return &responseParts{body: make([]byte, 0, bodyGathered)} }}
+var partsPool = sync.Pool{New: func() any { return &responseParts{body: make([]byte, 0, bodyStart)} }}
 
 // A response implements [http.ResponseWriter] and what http.ResponseController
 // looks for. Like net/http's, it is for one goroutine at a time.
@@ -337,7 +339,7 @@ func (w *response) finish() {
 	parts := w.parts
 	w.parts = nil
 	s.close()
-	if cap(parts.body) <= bodyGathered {
+	if cap(parts.body) <= 2*bodyGathered {
 		clear(parts.fields)
 		parts.fields, parts.body = parts.fields[:0], parts.body[:0]
 		partsPool.Put(parts)

@@ -378,3 +378,20 @@ func TestServerHPACKOwnTable(t *testing.T) {
 		})
 	}
 }
+
+// TestServerSmallTable sends fields from a table of the usual size to a server that
+// wants a smaller one: until the client has heard of it, both have the usual one.
+func TestServerSmallTable(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		s := startServer(t, echoField, func(server *http.Server, _ *h2.ServerConfig) {
+			server.HTTP2 = &http.HTTP2Config{MaxDecoderHeaderTableSize: 100}
+		})
+		p := dial(t, s)
+		value := strings.Repeat("v", 1000)
+		for id := uint32(1); id < 7; id += 2 {
+			p.get(id, "x-long", value)
+			p.wantAnswer(id, "200")
+		}
+	})
+}
