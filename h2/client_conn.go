@@ -23,6 +23,7 @@ type clientConn struct {
 
 	active  atomic.Int32 // calls that have a place
 	max     atomic.Int32 // places
+	known   atomic.Bool  // the peer has said how many
 	retired atomic.Bool  // takes no more calls
 
 	// Guarded by conn.mu.
@@ -52,7 +53,10 @@ func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 	l.burst, l.rate = defaultBurst, defaultRate
 	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now()}
 	c.side = c
-	c.max.Store(streamsAtFirst)
+	c.max.Store(placesAtFirst)
+	if t.standard != nil {
+		c.max.Store(placesWithin)
+	}
 	if secure, ok := nc.(*tls.Conn); ok {
 		state := secure.ConnectionState()
 		c.tls = &state
@@ -252,6 +256,7 @@ var errSilent = errors.New("http2: the peer does not answer: connection given up
 // settled takes the peer's limit on streams. With mu held.
 func (c *clientConn) settled() {
 	c.max.Store(int32(min(c.peerMaxStreams, 1<<30)))
+	c.known.Store(true)
 	if !c.proved {
 		c.proved = true
 		c.host.proved()

@@ -208,8 +208,9 @@ func (h *host) mayDial(needed bool) bool {
 	case h.failed != nil && time.Now().Before(h.retryAt):
 		return false
 	}
-	// Where one connection may carry no call at all, another may not either.
-	return !slices.ContainsFunc(h.conns, func(c *clientConn) bool { return c.max.Load() == 0 })
+	// One that is new has more places in a moment. Where one may carry no call at
+	// all, another may not either.
+	return !slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.known.Load() || c.max.Load() == 0 })
 }
 
 // dial opens a connection in the background: calls that wait for it may come and

@@ -54,10 +54,15 @@ const (
 	defaultKeepAlive = 5 * time.Second
 	defaultIdleConn  = 90 * time.Second
 	defaultContinue  = time.Second // to wait for "100 Continue"
-	streamsAtFirst   = 100         // before the peer's SETTINGS say how many it takes
-	crowded          = 100         // calls on one connection from which on another helps
-	attemptsMax      = 6
-	hostsKept        = 1000 // beyond, hosts without connections are forgotten
+	// Places on a connection before the peer's SETTINGS say how many it takes: one,
+	// so that the first call does not wait for them. Node's server ends connections
+	// that begin with more streams than it takes. Within an http.Transport, which
+	// would open a connection for each of the others, as many as net/http.
+	placesAtFirst = 1
+	placesWithin  = 100
+	crowded       = 100 // calls on one connection from which on another helps
+	attemptsMax   = 6
+	hostsKept     = 1000 // beyond, hosts without connections are forgotten
 )
 
 // A Transport is an [http.RoundTripper] that speaks HTTP/2 only: over TLS to https

@@ -85,6 +85,7 @@ const routes = {
 };
 server.on('stream', (stream, headers) => {
   stream.on('error', () => {}); // of streams that were reset
+  if (stream.destroyed) return; // one too many, begun before the client knew the limit
   const route = routes[headers[':path']];
   if (route === undefined) {
     stream.respond({':status': 404}, {endStream: true});
