@@ -49,12 +49,16 @@ func signal(c chan struct{}) {
 }
 
 // write passes a message on and does not keep it. It returns io.EOF if the
-// transport has closed the body.
+// transport has closed the body before it took all of the message.
 func (p *pipe) write(message []byte) error {
 	large := len(message) > pipeBuffered
 	written := false
 	for {
 		p.mu.Lock()
+		if written && len(p.direct) == 0 {
+			p.mu.Unlock()
+			return nil // whatever has happened since
+		}
 		err := p.ctx.Err()
 		if err == nil && p.readClosed {
 			err = io.EOF
@@ -67,9 +71,6 @@ func (p *pipe) write(message []byte) error {
 		case p.ended && !written:
 			p.mu.Unlock()
 			return errEnded
-		case written && len(p.direct) == 0:
-			p.mu.Unlock()
-			return nil
 		case written:
 		case large && p.waiting() == 0:
 			p.direct, written = message, true

@@ -280,6 +280,39 @@ func TestPipeClosed(t *testing.T) {
 	})
 }
 
+// TestPipeClosedAfterAll: a large message that was taken to its last byte is
+// written, even if the transport closes the body before its writer looks again.
+func TestPipeClosedAfterAll(t *testing.T) {
+	for name, missing := range map[string]int{"all": 0, "all but a byte": 1} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, p *pipe, _ context.CancelFunc) {
+				msg := make([]byte, pipeBuffered+1)
+				write := begin(func() error { return p.write(msg) })
+				if !write.waits() {
+					t.Fatalf("got %v without a reader", write.err)
+				}
+				p.mu.Lock() // so that the writer does not wake in between
+				n, err := p.take(make([]byte, len(msg)-missing))
+				p.readClosed = true
+				p.mu.Unlock()
+				if n != len(msg)-missing || err != nil {
+					t.Fatalf("got %d bytes, %v", n, err)
+				}
+				var want error
+				if missing > 0 {
+					want = io.EOF
+				}
+				if err := p.Close(); err != nil { // which wakes the writer
+					t.Fatal(err)
+				}
+				if err := write.result(); err != want {
+					t.Errorf("got %v, want %v", err, want)
+				}
+			})
+		})
+	}
+}
+
 // TestPipeContext: the context's end wakes both sides with its error. A request
 // that was given up never looks complete.
 func TestPipeContext(t *testing.T) {
