@@ -84,6 +84,25 @@ func (c *conn) payload(h frameHeader, want int) ([]byte, error) {
 	return b, midFrame(err)
 }
 
+// unpad reads the length of the padding, if the frame has any. It returns the
+// length of what is left before the padding. [RFC 9113, section 6.1]
+func (c *conn) unpad(h frameHeader) (length, padding int, err error) {
+	if !h.has(flagPadded) {
+		return h.length, 0, nil
+	}
+	if h.length == 0 {
+		return 0, 0, violated(ErrCodeFrameSize, "padded frame of type %d without a length of its padding", h.kind)
+	}
+	b, err := c.br.ReadByte()
+	if err != nil {
+		return 0, 0, midFrame(err)
+	}
+	if padding = int(b); padding >= h.length {
+		return 0, 0, violated(ErrCodeProtocol, "frame of type %d is shorter than its padding", h.kind)
+	}
+	return h.length - 1 - padding, padding, nil
+}
+
 // midFrame is for errors where a frame has begun.
 func midFrame(err error) error {
 	if err == io.EOF {
@@ -153,19 +172,9 @@ func (c *conn) data(h frameHeader) error {
 	if h.stream == 0 {
 		return violated(ErrCodeProtocol, "DATA without a stream")
 	}
-	length, padding := h.length, 0
-	if h.has(flagPadded) {
-		if length == 0 {
-			return violated(ErrCodeFrameSize, "padded DATA without a length of the padding")
-		}
-		b, err := c.br.ReadByte()
-		if err != nil {
-			return midFrame(err)
-		}
-		if padding = int(b); padding >= length {
-			return violated(ErrCodeProtocol, "DATA is shorter than its padding")
-		}
-		length -= padding + 1
+	length, padding, err := c.unpad(h)
+	if err != nil {
+		return err
 	}
 	if length == 0 && !h.has(flagEndStream) && !c.allow(&c.buckets.empty) {
 		return c.flooded("DATA frames without data")
@@ -300,17 +309,9 @@ func (c *conn) headers(h frameHeader) error {
 	if h.stream%2 == 0 {
 		return violated(ErrCodeProtocol, "HEADERS on stream %d, want an odd number", h.stream)
 	}
-	length, padding := h.length, 0
-	if h.has(flagPadded) {
-		if length == 0 {
-			return violated(ErrCodeFrameSize, "padded HEADERS without a length of the padding")
-		}
-		b, err := c.br.ReadByte()
-		if err != nil {
-			return midFrame(err)
-		}
-		padding = int(b)
-		length -= 1 + padding
+	length, padding, err := c.unpad(h)
+	if err != nil {
+		return err
 	}
 	dependsOn := uint32(0)
 	if h.has(flagPriority) {
@@ -325,7 +326,7 @@ func (c *conn) headers(h frameHeader) error {
 		}
 	}
 	if length < 0 {
-		return violated(ErrCodeProtocol, "HEADERS is shorter than its padding and priority")
+		return violated(ErrCodeProtocol, "HEADERS is shorter than its priority")
 	}
 	if length > c.blockMax() {
 		return violated(ErrCodeEnhanceYourCalm, "header block of more than %d bytes", c.blockMax())

@@ -258,9 +258,8 @@ func (w *response) push(more []byte, flush bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.s.waitForRoom()
-	if !w.began && w.sendHead(more, false) {
-		c.flush()
-		return nil
+	if !w.began {
+		w.sendHead(more, false)
 	}
 	for _, p := range [][]byte{w.parts.body, more} {
 		if len(p) == 0 || w.s.isHEAD() {

@@ -33,7 +33,6 @@ type writer struct {
 	sending bool          // somebody is writing, and will write what out has by then
 	crowd   int           // callers and handlers under way, who may add to out
 	quiet   []func()      // to be called when nobody writes
-	writes  int           // calls of Write, for tests
 }
 
 // A tryWriter writes what a socket takes without waiting.
@@ -114,7 +113,11 @@ func (c *conn) pass(data []byte) {
 	}
 	w.recycle(out)
 	c.roomMade()
-	c.written()
+	if len(w.out) == 0 || c.err != nil {
+		c.written()
+		return
+	}
+	w.sending = false // flush goes on with what has gathered meanwhile
 	c.flush()
 }
 
@@ -142,7 +145,6 @@ func (c *conn) afterWriting(f func()) {
 func (w *writer) swap() []byte {
 	out := w.out
 	w.out, w.spare = w.spare[:0], nil
-	w.writes++
 	return out
 }
 
