@@ -1,6 +1,6 @@
 # The commands of this repository. They need Go and nothing else, except that
-# internal/interop needs curl, and leaves out what Node and nghttp2 are for if they
-# are not installed.
+# internal/interop needs curl, and leaves out what Node, nghttp2 and Chromium are for
+# if they are not installed.
 
 # Every module whose tests `make test` runs, the root first.
 MODULES := . compress dropin internal/compat internal/gentest internal/protogen \
