@@ -35,16 +35,18 @@ const readGrace = time.Millisecond
 // that was not touched when the peer refused the request is left to the next
 // attempt.
 type bodySender struct {
-	s       *clientStream
-	body    io.ReadCloser // nil: none
-	length  int64         // negative: unknown
-	whole   *chunk        // a short body, as long as it is not sent
-	next    int           // what of it goes next
-	expects bool          // the peer has to ask for the body first
-	asked   chan struct{} // has room for one: go on, or find that the stream is over
-	over    chan struct{} // closed when the goroutine has ended; nil if there is none
-	closed  atomic.Bool
-	probe   [1]byte // what a read beyond the end writes to
+	s        *clientStream
+	body     io.ReadCloser // nil: none
+	length   int64         // negative: unknown
+	whole    *chunk        // a short body, as long as it is not sent
+	next     int           // what of it goes next
+	bytes    []byte        // the body of a direct call, until the head is sent
+	trailers bool          // follow the body
+	expects  bool          // the peer has to ask for the body first
+	asked    chan struct{} // has room for one: go on, or find that the stream is over
+	over     chan struct{} // closed when the goroutine has ended; nil if there is none
+	closed   atomic.Bool
+	probe    [1]byte // what a read beyond the end writes to
 
 	// Guarded by conn.mu, from the stream's opening on.
 	running  bool // a goroutine sends the body, or is about to
@@ -57,6 +59,7 @@ type bodySender struct {
 func (b *bodySender) init(s *clientStream) {
 	b.s = s
 	r := s.request
+	b.trailers = len(r.Trailer) > 0
 	if r.Body == nil || r.Body == http.NoBody {
 		return
 	}
@@ -67,6 +70,9 @@ func (b *bodySender) init(s *clientStream) {
 	expect := r.Header["Expect"]
 	b.expects = len(expect) > 0 && strings.EqualFold(expect[0], "100-continue") && b.patience() > 0
 }
+
+// nothing reports whether there is no body, and nothing after it.
+func (b *bodySender) nothing() bool { return b.body == nil && len(b.bytes) == 0 && !b.trailers }
 
 // close closes the body, once. It is user code: without locks.
 func (b *bodySender) close() {
@@ -106,7 +112,7 @@ func (b *bodySender) breakOff() {
 // prepare reads a short body that lies in memory. Any other may keep us waiting.
 func (b *bodySender) prepare() error {
 	if b.body == nil || b.expects || b.length <= 0 || b.length > bodyAtOnce ||
-		len(b.s.request.Trailer) > 0 || !inMemory(b.body) {
+		b.trailers || !inMemory(b.body) {
 		return nil
 	}
 	b.used = true
@@ -190,8 +196,16 @@ func (b *bodySender) checkEnd() error {
 // appended; the caller flushes.
 func (b *bodySender) begin() {
 	switch {
+	case len(b.bytes) > 0:
+		n, err := b.s.appendData(b.bytes, true)
+		if rest := b.bytes[n:]; err == nil && len(rest) > 0 {
+			b.whole = newChunk(len(rest)) // as the caller may use its memory again
+			b.whole.data = append(b.whole.data, rest...)
+			b.running = true
+		}
+		b.bytes = nil
 	case b.body == nil:
-		if len(b.s.request.Trailer) > 0 {
+		if b.trailers {
 			b.endWithTrailers()
 		}
 	case b.whole == nil:
@@ -221,9 +235,9 @@ func (b *bodySender) drop() {
 // head was traced, as the trace wants it.
 func (b *bodySender) launch() {
 	switch {
-	case b.body == nil || b.used && b.whole == nil:
 	case b.whole != nil:
 		go b.sendWhole()
+	case b.body == nil || b.used:
 	default:
 		if trace := b.s.trace; b.expects && trace != nil && trace.Wait100Continue != nil {
 			trace.Wait100Continue()
@@ -375,13 +389,12 @@ func (b *bodySender) mayRead() bool {
 // sendPiece sends a piece of the body, and what ends the request after the last.
 // With conn.mu held.
 func (b *bodySender) sendPiece(p []byte, last bool) error {
-	trailers := len(b.s.request.Trailer) > 0
-	if len(p) > 0 || last && !trailers {
-		if _, err := b.s.stream.send(b.s.ctx, p, last && !trailers); err != nil {
+	if len(p) > 0 || last && !b.trailers {
+		if _, err := b.s.stream.send(b.s.ctx, p, last && !b.trailers); err != nil {
 			return err
 		}
 	}
-	if last && trailers {
+	if last && b.trailers {
 		b.endWithTrailers()
 	}
 	return nil

@@ -16,13 +16,13 @@ import (
 
 // check looks for what net/http's own transport looks for.
 func check(r *http.Request) error {
-	switch {
-	case r.URL == nil:
+	if r.URL == nil {
 		return errors.New("h2: request without a URL")
-	case r.URL.Scheme != "http" && r.URL.Scheme != "https":
-		return fmt.Errorf("h2: unsupported URL scheme %q, want \"http\" or \"https\"", r.URL.Scheme)
-	case r.URL.Host == "":
-		return errors.New("h2: request without a host in its URL")
+	}
+	if err := checkURL(r.URL); err != nil {
+		return err
+	}
+	switch {
 	case r.Header == nil:
 		return errors.New("h2: request with a nil Header")
 	case r.Method != "" && !validMethod(r.Method):
@@ -30,13 +30,8 @@ func check(r *http.Request) error {
 	}
 	for _, fields := range []http.Header{r.Header, r.Trailer} {
 		for key, values := range fields {
-			if !validName(lower(key)) {
-				return fmt.Errorf("h2: invalid field name %q", key)
-			}
-			for _, value := range values {
-				if !validValue(value) { // which may be a secret
-					return fmt.Errorf("h2: the value of field %q has control characters", key)
-				}
+			if err := checkField(key, lower(key), values); err != nil {
+				return err
 			}
 		}
 	}
@@ -44,6 +39,28 @@ func check(r *http.Request) error {
 		switch lower(key) {
 		case "content-length", "trailer", "transfer-encoding":
 			return fmt.Errorf("h2: field %q may not be a trailer", key)
+		}
+	}
+	return nil
+}
+
+func checkURL(u *url.URL) error {
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("h2: unsupported URL scheme %q, want \"http\" or \"https\"", u.Scheme)
+	case u.Host == "":
+		return errors.New("h2: request without a host in its URL")
+	}
+	return nil
+}
+
+func checkField(key, name string, values []string) error {
+	if !validName(name) {
+		return fmt.Errorf("h2: invalid field name %q", key)
+	}
+	for _, value := range values {
+		if !validValue(value) { // which may be a secret
+			return fmt.Errorf("h2: the value of field %q has control characters", key)
 		}
 	}
 	return nil
@@ -83,19 +100,17 @@ type requestHead struct {
 	method, authority, scheme, path string // no scheme and path with CONNECT
 }
 
-func headOf(r *http.Request) (head requestHead, err error) {
-	head.method = r.Method
-	if head.method == "" {
+func headOf(method, host string, u *url.URL) (head requestHead, err error) {
+	head.method = method
+	if method == "" {
 		head.method = http.MethodGet
 	}
-	host := r.Host
 	if host == "" {
-		host = r.URL.Host
+		host = u.Host
 	}
 	if head.authority, err = asciiHost(host); err != nil || head.method == http.MethodConnect {
 		return head, err
 	}
-	u := r.URL
 	head.scheme, head.path = u.Scheme, u.Path
 	if u.RawPath == "" && u.RawQuery == "" && !u.ForceQuery && u.Opaque == "" && plainPath(u.Path) {
 		return head, nil
@@ -114,13 +129,25 @@ func notInPath(c rune) bool { return c <= ' ' || c == 0x7f }
 
 // fields yields the request's fields in the order of the wire.
 func (s *clientStream) fields(yield func(name, value string)) {
-	r := s.request
 	yield(":method", s.head.method)
 	yield(":authority", s.head.authority)
 	if s.head.path != "" {
 		yield(":scheme", s.head.scheme)
 		yield(":path", s.head.path)
 	}
+	if s.request == nil {
+		s.direct.fields(yield)
+	} else {
+		s.requestFields(yield)
+	}
+	if n := s.sender.length; n > 0 || n == 0 && sendsZero(s.head.method) {
+		yield("content-length", strconv.FormatInt(n, 10))
+	}
+}
+
+// requestFields yields what is in the headers of an http.Request.
+func (s *clientStream) requestFields(yield func(name, value string)) {
+	r := s.request
 	agent := false
 	for key, values := range r.Header {
 		name := lower(key)
@@ -156,9 +183,6 @@ func (s *clientStream) fields(yield func(name, value string)) {
 		}
 		yield("trailer", strings.Join(names, ","))
 	}
-	if n := s.sender.length; n > 0 || n == 0 && sendsZero(s.head.method) {
-		yield("content-length", strconv.FormatInt(n, 10))
-	}
 	if s.gzip {
 		yield("accept-encoding", "gzip")
 	}
@@ -179,6 +203,9 @@ func (s *clientStream) wantsGzip() bool {
 // wantsClose reports whether the connection is to end after the request.
 func (s *clientStream) wantsClose() bool {
 	r := s.request
+	if r == nil {
+		return false
+	}
 	if r.Close {
 		return true
 	}
@@ -212,6 +239,6 @@ func (s *clientStream) writeHead() {
 	c := s.cc
 	at := c.beginFields()
 	s.fields(c.field)
-	s.sent = s.sender.body == nil && len(s.request.Trailer) == 0
+	s.sent = s.sender.nothing()
 	c.endFields(at, s.id, s.sent)
 }

@@ -60,6 +60,33 @@ func (s *clientStream) takeHead(status int, f *fieldSection, end bool) error {
 		ending = io.ErrUnexpectedEOF // for the reader of the body, as net/http has it
 	}
 	s.trailing = true
+	switch {
+	case bodiless:
+		s.declared = 0 // what the field says is of another response [RFC 9110, section 8.6]
+	default:
+		s.declared = f.length
+	}
+	if s.request == nil {
+		s.reply.takeHead(status, f, end && ending == io.EOF)
+	} else {
+		s.makeResponse(status, f, end, ending)
+	}
+	s.answered.Store(true)
+	if s.sender.expects {
+		s.sender.proceed(status < 300)
+	}
+	if end {
+		c.mu.Lock()
+		c.endOfBody(&s.stream, ending)
+		c.answers = true
+		c.mu.Unlock()
+	}
+	c.wakeLater(&s.stream)
+	return nil
+}
+
+// makeResponse makes the response. ending is what end means for its body.
+func (s *clientStream) makeResponse(status int, f *fieldSection, end bool, ending error) {
 	res := &http.Response{
 		Status:        statusLine(status),
 		StatusCode:    status,
@@ -71,12 +98,6 @@ func (s *clientStream) takeHead(status int, f *fieldSection, end bool) error {
 		Request:       s.request,
 	}
 	s.response = res
-	switch {
-	case bodiless:
-		s.declared = 0 // what the field says is of another response [RFC 9110, section 8.6]
-	default:
-		s.declared = f.length
-	}
 	if end && ending == io.EOF {
 		if f.length < 0 && s.head.method != http.MethodHead {
 			res.ContentLength = 0
@@ -93,18 +114,6 @@ func (s *clientStream) takeHead(status int, f *fieldSection, end bool) error {
 		res.Uncompressed = true
 		res.Body = &inflater{body: &s.body}
 	}
-	s.answered.Store(true)
-	if s.sender.expects {
-		s.sender.proceed(status < 300)
-	}
-	if end {
-		c.mu.Lock()
-		c.endOfBody(&s.stream, ending)
-		c.answers = true
-		c.mu.Unlock()
-	}
-	c.wakeLater(&s.stream)
-	return nil
 }
 
 // inform takes a 1xx response. [RFC 9110, section 15.2]
@@ -145,7 +154,11 @@ func (s *clientStream) takeTrailers(f *fieldSection, end bool) error {
 	c := s.cc
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(f.fields) > 0 {
+	switch {
+	case len(f.fields) == 0:
+	case s.request == nil:
+		s.reply.trailer = f.pairs()
+	default:
 		s.trailer = f.header()
 	}
 	c.endOfBody(&s.stream, io.EOF)
@@ -200,9 +213,11 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		s.giveUpLocked(err)
 		return n, err
 	}
-	if s.trailer != nil && s.response.Trailer == nil {
+	switch {
+	case s.trailer == nil: // as with a direct call
+	case s.response.Trailer == nil:
 		s.response.Trailer = s.trailer
-	} else {
+	default:
 		for key, values := range s.trailer {
 			s.response.Trailer[key] = values
 		}

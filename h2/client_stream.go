@@ -18,7 +18,8 @@ type clientStream struct {
 	stream
 	cc      *clientConn
 	ctx     context.Context
-	request *http.Request
+	request *http.Request // nil for a direct call
+	direct  directRequest
 	head    requestHead
 	trace   *httptrace.ClientTrace
 	sender  bodySender
@@ -30,7 +31,8 @@ type clientStream struct {
 	informed int  // 1xx responses
 
 	// Written by the reading goroutine before answered is set.
-	response *http.Response
+	response *http.Response // nil for a direct call
+	reply    directReply
 	answered atomic.Bool
 
 	// Guarded by conn.mu.
@@ -55,29 +57,38 @@ func (e unprocessedError) Unwrap() error { return e.error }
 var errCanceled = errors.New("h2: request canceled")
 
 // canceledOf returns the older of the two ways to end a request. http.Client uses
-// it for its Timeout.
+// it for its Timeout. Direct calls have no request.
 func canceledOf(r *http.Request) <-chan struct{} {
+	if r == nil {
+		return nil
+	}
 	//lint:ignore SA1019 what net/http promises holds for what is deprecated, too
 	return r.Cancel
 }
 
-// traceOf returns the trace of a request, nil without one.
-func traceOf(r *http.Request) *httptrace.ClientTrace {
-	return httptrace.ContextClientTrace(r.Context())
-}
-
 // roundTrip sends a request on this connection, on which a place is reserved.
 func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
-	s := &clientStream{cc: c, ctx: r.Context(), request: r, trace: traceOf(r)}
-	s.body.s = s
+	ctx := r.Context()
+	s := &clientStream{cc: c, ctx: ctx, request: r, trace: httptrace.ContextClientTrace(ctx)}
 	s.sender.init(s)
-	if err := s.send(); err != nil {
+	if err := s.roundTrip(); err != nil {
 		return nil, err
+	}
+	s.response.TLS = c.tls
+	return s.response, nil
+}
+
+// roundTrip sends the request and waits for the head of the response.
+func (s *clientStream) roundTrip() error {
+	s.body.s = s
+	if err := s.send(); err != nil {
+		return err
 	}
 	if err := s.await(); err != nil {
-		return nil, err
+		return err
 	}
-	return s.finishHead(), nil
+	s.watch()
+	return nil
 }
 
 // send opens the stream and writes the head, and as much of the body as goes
@@ -127,10 +138,14 @@ func (s *clientStream) prepare() (err error) {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
-	if s.head, err = headOf(s.request); err != nil {
+	if s.request == nil {
+		s.head, err = headOf(http.MethodPost, "", s.direct.url)
+	} else if s.head, err = headOf(s.request.Method, s.request.Host, s.request.URL); err == nil {
+		s.gzip = s.wantsGzip()
+	}
+	if err != nil {
 		return err
 	}
-	s.gzip = s.wantsGzip()
 	s.in.wake = make(chan struct{}, 1) // nobody else knows the stream yet
 	return s.sender.prepare()
 }
@@ -274,14 +289,6 @@ func (headerTimeout) Timeout() bool   { return true }
 func (headerTimeout) Temporary() bool { return true }
 
 var errHeaderTimeout error = headerTimeout{}
-
-// finishHead completes the response for its user.
-func (s *clientStream) finishHead() *http.Response {
-	res := s.response
-	res.TLS = s.cc.tls
-	s.watch()
-	return res
-}
 
 // watch lets the end of ctx find the stream from now on, whether the body is read
 // or not.

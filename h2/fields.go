@@ -25,13 +25,13 @@ type fieldSection struct {
 	method, scheme, authority, path, status string
 	pseudo                                  uint8 // which of them were there
 
-	fields  []hpack.HeaderField // the others, names in lower case
-	length  int64               // of Content-Length; negative: absent
-	size    int                 // as SETTINGS_MAX_HEADER_LIST_SIZE counts
-	trailer bool                // a trailer section: no pseudo-fields, no framing fields
-	url     *url.URL            // the parsed path, if it is more than a path
-	bad     error               // the first reason why it is malformed
-	canon   map[string]string   // canonical names beside the common ones
+	fields  [][2]string       // the others: names in lower case, and values
+	length  int64             // of Content-Length; negative: absent
+	size    int               // as SETTINGS_MAX_HEADER_LIST_SIZE counts
+	trailer bool              // a trailer section: no pseudo-fields, no framing fields
+	url     *url.URL          // the parsed path, if it is more than a path
+	bad     error             // the first reason why it is malformed
+	canon   map[string]string // canonical names beside the common ones
 }
 
 // The bits of fieldSection.pseudo.
@@ -99,7 +99,7 @@ func (f *fieldSection) add(field hpack.HeaderField) {
 		}
 		f.length = int64(n)
 	}
-	f.fields = append(f.fields, field)
+	f.fields = append(f.fields, [2]string{field.Name, field.Value})
 }
 
 // addPseudo takes a field whose name begins with a colon. They come before all
@@ -134,22 +134,30 @@ func (f *fieldSection) addPseudo(field hpack.HeaderField) {
 	}
 }
 
-// header returns the regular fields as a header of its own. All first values
-// share one array.
-func (f *fieldSection) header() http.Header {
-	h := make(http.Header, len(f.fields))
-	values := make([]string, len(f.fields))
-	for _, field := range f.fields {
-		key := f.canonical(field.Name)
+// header returns the regular fields as a header of its own.
+func (f *fieldSection) header() http.Header { return headerOf(f.fields, f.canonical) }
+
+// pairs returns the regular fields as a slice of its own.
+func (f *fieldSection) pairs() [][2]string {
+	return append(make([][2]string, 0, len(f.fields)), f.fields...)
+}
+
+// headerOf returns fields as a header, with the names as canonical spells them. All
+// first values share one array.
+func headerOf(fields [][2]string, canonical func(string) string) http.Header {
+	h := make(http.Header, len(fields))
+	values := make([]string, len(fields))
+	for _, field := range fields {
+		key, value := canonical(field[0]), field[1]
 		old := h[key]
 		switch {
 		case old == nil:
-			values[0] = field.Value
+			values[0] = value
 			h[key], values = values[:1:1], values[1:]
 		case key == "Cookie":
-			old[0] += "; " + field.Value // section 8.2.3
+			old[0] += "; " + value // section 8.2.3
 		default:
-			h[key] = append(old, field.Value)
+			h[key] = append(old, value)
 		}
 	}
 	return h
@@ -171,6 +179,14 @@ func (f *fieldSection) canonical(name string) string {
 		f.canon[name] = key
 	}
 	return key
+}
+
+// canonicalKey is canonical for other goroutines than the reading one.
+func canonicalKey(name string) string {
+	if key, ok := canonicalNames[name]; ok {
+		return key
+	}
+	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
 // lower returns a header's key as HTTP/2 has it.

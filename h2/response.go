@@ -27,8 +27,9 @@ type field struct{ name, value string }
 
 // responseParts is what a response gathers until it is sent.
 type responseParts struct {
-	fields []field
-	body   []byte
+	fields   []field
+	body     []byte
+	trailers []field // of direct calls
 }
 
 var partsPool = sync.Pool{New: func() any { return &responseParts{body: make([]byte, 0, bodyStart)} }}
@@ -144,7 +145,7 @@ func sendable(name string) bool {
 func (w *response) decide(status int) {
 	w.status = status
 	w.s.expects.Store(false)
-	w.parts = partsPool.Get().(*responseParts)
+	w.takeParts()
 	for key, values := range w.header {
 		if key == "Trailer" {
 			w.announce(values)
@@ -154,26 +155,8 @@ func (w *response) decide(status int) {
 		if strings.HasPrefix(key, http.TrailerPrefix) || slices.Contains(w.trailers, key) {
 			continue
 		}
-		switch key {
-		case "Content-Length":
-			if len(values) > 0 {
-				n, err := strconv.ParseUint(values[0], 10, 63)
-				if err != nil {
-					continue
-				}
-				w.length, w.declared = int64(n), true
-			}
-		case "Content-Type", "Content-Encoding":
-			w.typed = true
-		case "Date":
-			w.dated = true
-		case "Connection":
-			if len(values) > 0 && strings.EqualFold(values[0], "close") {
-				go w.s.sc.drain()
-			}
-		}
 		name := lower(key)
-		if !sendable(name) {
+		if !w.heed(name, values) || !sendable(name) {
 			continue
 		}
 		for _, value := range values {
@@ -181,6 +164,37 @@ func (w *response) decide(status int) {
 				w.parts.fields = append(w.parts.fields, field{name, value})
 			}
 		}
+	}
+}
+
+// heed takes from a field what it says of the response as a whole. It reports false
+// if the field is not to be sent.
+func (w *response) heed(name string, values []string) bool {
+	switch name {
+	case "content-length":
+		if len(values) == 0 {
+			return false
+		}
+		n, err := strconv.ParseUint(values[0], 10, 63)
+		if err != nil {
+			return false
+		}
+		w.length, w.declared = int64(n), true
+	case "content-type", "content-encoding":
+		w.typed = true
+	case "date":
+		w.dated = true
+	case "connection":
+		if len(values) > 0 && strings.EqualFold(values[0], "close") {
+			go w.s.sc.drain()
+		}
+	}
+	return true
+}
+
+func (w *response) takeParts() {
+	if w.parts == nil {
+		w.parts = partsPool.Get().(*responseParts)
 	}
 }
 
@@ -340,7 +354,8 @@ func (w *response) finish() {
 	s.close()
 	if cap(parts.body) <= 2*bodyGathered {
 		clear(parts.fields)
-		parts.fields, parts.body = parts.fields[:0], parts.body[:0]
+		clear(parts.trailers)
+		parts.fields, parts.trailers, parts.body = parts.fields[:0], parts.trailers[:0], parts.body[:0]
 		partsPool.Put(parts)
 	}
 }
@@ -386,6 +401,7 @@ func (w *response) collectTrailers() []field {
 			parts.addTrailer(http.CanonicalHeaderKey(name), values)
 		}
 	}
+	parts.fields = append(parts.fields, parts.trailers...)
 	trailer := parts.fields[start:]
 	parts.fields = parts.fields[:start]
 	return trailer

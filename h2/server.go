@@ -221,6 +221,7 @@ type serverConn struct {
 	handler  http.Handler
 	ctx      context.Context
 	template *http.Request // what all requests have in common
+	direct   bool          // the handler may take direct calls
 	workers  workers
 
 	stateMu sync.Mutex     // held while ConnState runs; taken before mu
@@ -268,6 +269,7 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 	} else if server.ReadTimeout != 0 {
 		c.idleFor = server.ReadTimeout
 	}
+	c.direct = takesDirect(server)
 	c.template = &http.Request{Proto: "HTTP/2.0", ProtoMajor: 2, RemoteAddr: nc.RemoteAddr().String()}
 	if t, ok := nc.(*tls.Conn); ok {
 		state := t.ConnectionState()

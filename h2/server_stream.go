@@ -28,9 +28,11 @@ type serverStream struct {
 	w       response
 	url     url.URL
 
+	pairs     [][2]string // the fields of a request that has not been made: see direct.go
 	trailer   http.Header // received; the reading goroutine hands it over with the end
 	expects   atomic.Bool // 100-continue was asked for and not answered
 	oversized bool        // the header was too large: answered without the handler
+	bodiless  bool        // the header ended the request
 	timer     *time.Timer // of the write deadline
 }
 
@@ -82,50 +84,55 @@ func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serve
 	s.ctx.Context = c.ctx
 	s.w.s = s
 	s.oversized = f.tooLarge()
+	s.bodiless = end
 	if end {
 		s.got = true
 		s.in.end(io.EOF)
 	}
-	if s.oversized {
-		return s
-	}
-	r := c.template.WithContext(&s.ctx)
-	s.request = r
-	r.Method = f.method
-	r.Host = f.authority
-	r.Header = f.header()
-	if r.Host == "" {
-		r.Host = r.Header.Get("Host")
-	}
-	delete(r.Header, "Host")
-	s.setURL(f)
-	if end {
-		r.Body = http.NoBody
-	} else {
-		r.ContentLength = f.length
-		r.Body = (*requestBody)(s)
-		s.declareTrailers()
-	}
-	if expect := r.Header["Expect"]; len(expect) > 0 && !end {
-		if strings.EqualFold(expect[0], "100-continue") {
-			s.expects.Store(true)
-			delete(r.Header, "Expect") // it is ours to answer, and for nobody behind us
-		}
+	switch {
+	case s.oversized:
+	case c.direct && f.mayBeDirect():
+		s.pairs = f.pairs()
+		s.url.Host, s.url.Path = f.authority, f.path
+	default:
+		s.makeRequest(f.method, f.authority, f.path, f.url, f.header())
 	}
 	return s
 }
 
-// setURL sets the request's URL, which needed no parsing if it is a plain path.
-func (s *serverStream) setURL(f *fieldSection) {
-	r := s.request
-	r.URL, r.RequestURI = &s.url, f.path
+// makeRequest makes the request. u is the parsed path, nil if it is a plain one.
+func (s *serverStream) makeRequest(method, authority, path string, u *url.URL, header http.Header) {
+	r := s.sc.template.WithContext(&s.ctx)
+	s.request = r
+	r.Method = method
+	r.Host = authority
+	r.Header = header
+	if r.Host == "" {
+		r.Host = r.Header.Get("Host")
+	}
+	delete(r.Header, "Host")
+	r.URL, r.RequestURI = &s.url, path
 	switch {
-	case f.method == http.MethodConnect:
-		s.url.Host, r.RequestURI = f.authority, f.authority
-	case f.url != nil:
-		r.URL = f.url
+	case method == http.MethodConnect:
+		s.url = url.URL{Host: authority}
+		r.RequestURI = authority
+	case u != nil:
+		r.URL = u
 	default:
-		s.url.Path = f.path
+		s.url = url.URL{Path: path}
+	}
+	if s.bodiless {
+		r.Body = http.NoBody
+	} else {
+		r.ContentLength = s.declared
+		r.Body = (*requestBody)(s)
+		s.declareTrailers()
+	}
+	if expect := r.Header["Expect"]; len(expect) > 0 && !s.bodiless {
+		if strings.EqualFold(expect[0], "100-continue") {
+			s.expects.Store(true)
+			delete(r.Header, "Expect") // it is ours to answer, and for nobody behind us
+		}
 	}
 }
 
@@ -215,7 +222,9 @@ func (s *serverStream) run() {
 		http.Error(&s.w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge)
 	} else {
 		s.limitTime()
-		c.handler.ServeHTTP(&s.w, s.request)
+		if !s.serveDirect() {
+			c.handler.ServeHTTP(&s.w, s.request)
+		}
 	}
 	returned = true
 	s.w.finish()
@@ -294,7 +303,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		s.w.sendContinue()
 	}
 	n, err := s.read(context.Background(), p) // the stream's end wakes it
-	if err == io.EOF && s.trailer != nil {
+	if err == io.EOF && s.trailer != nil && s.request != nil {
 		for key, values := range s.trailer {
 			if _, announced := s.request.Trailer[key]; announced {
 				s.request.Trailer[key] = slices.Clone(values)

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -165,7 +166,7 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 	}
 	original := r
 	for attempt := 1; ; attempt++ {
-		c, err := t.place(r, asked)
+		c, err := t.place(r.Context(), r.URL, canceledOf(r), asked)
 		if err != nil {
 			if err != errNoConn || r != original {
 				closeBody(r)
@@ -189,7 +190,7 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 		if attempt == attemptsMax {
 			err = failed.error
 		} else {
-			err = backOff(r, attempt)
+			err = backOff(r.Context(), canceledOf(r), attempt)
 		}
 		if err != nil {
 			closeBody(r)
@@ -198,21 +199,20 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 	}
 }
 
-// place returns a connection on which a place is reserved for the request.
-func (t *Transport) place(r *http.Request, asked func(*httptrace.ClientTrace, *host)) (*clientConn, error) {
-	ctx := r.Context()
+// place returns a connection on which a place is reserved for a request to u.
+func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struct{}, asked func(*httptrace.ClientTrace, *host)) (*clientConn, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	for {
-		h, err := t.host(r)
+		h, err := t.host(u)
 		if err != nil {
 			return nil, err
 		}
 		if asked != nil {
-			asked(traceOf(r), h)
+			asked(httptrace.ContextClientTrace(ctx), h)
 		}
-		c, err := h.get(ctx, canceledOf(r))
+		c, err := h.get(ctx, canceled)
 		if err != errHostGone {
 			return c, err
 		}
@@ -238,8 +238,7 @@ func replay(r *http.Request, failed unprocessedError) (*http.Request, error) {
 
 // backOff waits before another attempt: not at all before the second, as the
 // peer has said that it did nothing.
-func backOff(r *http.Request, attempt int) error {
-	ctx := r.Context()
+func backOff(ctx context.Context, canceled <-chan struct{}, attempt int) error {
 	if attempt == 1 {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -253,7 +252,7 @@ func backOff(r *http.Request, attempt int) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-canceledOf(r):
+	case <-canceled:
 		return errCanceled
 	}
 }
@@ -266,8 +265,8 @@ func closeBody(r *http.Request) {
 
 // ---- hosts ----
 
-// host returns the host that a request goes to.
-func (t *Transport) host(r *http.Request) (*host, error) {
+// host returns the host that a request to u goes to.
+func (t *Transport) host(u *url.URL) (*host, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -275,15 +274,15 @@ func (t *Transport) host(r *http.Request) (*host, error) {
 	}
 	// The common key is found without building a string.
 	var buf [128]byte
-	key := append(append(append(buf[:0], r.URL.Scheme...), "://"...), r.URL.Host...)
+	key := append(append(append(buf[:0], u.Scheme...), "://"...), u.Host...)
 	if h := t.spelled[string(key)]; h != nil {
 		return h, nil
 	}
-	authority, err := asciiHost(r.URL.Host)
+	authority, err := asciiHost(u.Host)
 	if err != nil {
 		return nil, err
 	}
-	h := t.hostLocked(r.URL.Scheme, withPort(r.URL.Scheme, authority))
+	h := t.hostLocked(u.Scheme, withPort(u.Scheme, authority))
 	if len(t.spelled) < hostsKept {
 		t.spelled[string(key)] = h
 	}

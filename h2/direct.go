@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The direct path: calls between this package and a library above it that know of
+// each other, without the types of net/http in between. Neither imports the other:
+// they ask for methods whose signatures have only types of the language and of the
+// standard library.
+
+package h2
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+)
+
+// ---- server ----
+
+// A directHandler is an [http.Handler] that can do without an [http.Request].
+//
+// ServeDirect serves a POST to a path, which needs no decoding and has no query,
+// as ServeHTTP would serve it, or reports false and does nothing. A type may have
+// ServeDirect because it embeds a handler, and a ServeHTTP of its own that shall
+// not be passed over: so self is the handler as it was found, and one that is
+// not self reports false.
+//
+// w has the methods of a [response] that begin with Direct.
+type directHandler interface {
+	http.Handler
+	ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool
+}
+
+// takesDirect reports whether a server's handler may be, or lead to, one that takes
+// direct calls.
+func takesDirect(server *http.Server) bool {
+	switch server.Handler.(type) {
+	case nil, *http.ServeMux, directHandler:
+		return true
+	}
+	return false
+}
+
+// mayBeDirect reports whether a request needs nothing that only an [http.Request]
+// can tell. checkRequest has found nothing wrong with it.
+func (f *fieldSection) mayBeDirect() bool {
+	if f.method != http.MethodPost || f.url != nil || f.authority == "" {
+		return false
+	}
+	for i := range f.fields {
+		switch f.fields[i][0] {
+		case "expect", "host", "trailer":
+			return false
+		}
+	}
+	return true
+}
+
+// serveDirect serves a request whose [http.Request] was not made, with a handler
+// that needs none. If there is no such handler it makes the request, and reports
+// false.
+func (s *serverStream) serveDirect() bool {
+	if s.pairs == nil {
+		return false
+	}
+	found := s.sc.server.Handler
+	if found == nil {
+		found = http.DefaultServeMux
+	}
+	if mux, ok := found.(*http.ServeMux); ok {
+		found = lookUp(mux, s.url.Host, s.url.Path)
+	}
+	if h, ok := found.(directHandler); ok && h.ServeDirect(found, s.url.Path, &s.w) {
+		return true
+	}
+	s.makeRequest(http.MethodPost, s.url.Host, s.url.Path, nil, headerOf(s.pairs, canonicalKey))
+	return false
+}
+
+// A question is an [http.Request] that is only good for asking an [http.ServeMux].
+type question struct {
+	request http.Request
+	url     url.URL
+}
+
+var questions = sync.Pool{New: func() any {
+	q := &question{request: http.Request{Method: http.MethodPost, Proto: "HTTP/2.0", ProtoMajor: 2}}
+	q.request.URL = &q.url
+	return q
+}}
+
+// lookUp returns the handler that mux has for a POST. It asks anew for each request:
+// patterns may be added at any time.
+func lookUp(mux *http.ServeMux, host, path string) http.Handler {
+	q := questions.Get().(*question)
+	q.request.Host, q.request.RequestURI, q.url.Path = host, path, path
+	h, _ := mux.Handler(&q.request)
+	questions.Put(q)
+	return h
+}
+
+// DirectRequest returns what a request has. The fields' names are in lower case;
+// those that HTTP/2 keeps apart are not among them. They must not be written. The
+// length of the body is negative if it is not known.
+func (w *response) DirectRequest() (ctx context.Context, fields [][2]string, body io.Reader, length int64, host, remoteAddr string) {
+	s := w.s
+	if length = s.declared; s.bodiless {
+		length = 0
+	}
+	return &s.ctx, s.pairs, (*requestBody)(s), length, s.url.Host, s.sc.template.RemoteAddr
+}
+
+// DirectField adds a field to the head of the response, beside those in Header. It
+// has no effect once the head is decided.
+func (w *response) DirectField(name, value string) {
+	if w.over || w.status != 0 {
+		return
+	}
+	name = lower(name)
+	values := [1]string{value}
+	if !w.heed(name, values[:]) || !sendable(name) || !validValue(value) {
+		return
+	}
+	w.takeParts()
+	w.parts.fields = append(w.parts.fields, field{name, value})
+}
+
+// DirectTrailer adds a trailer, which need not have been announced.
+func (w *response) DirectTrailer(name, value string) {
+	name = lower(name)
+	if w.over || !sendable(name) || name == "content-length" || name == "trailer" || !validValue(value) {
+		return
+	}
+	w.takeParts()
+	w.parts.trailers = append(w.parts.trailers, field{name, value})
+}
+
+// ---- client ----
+
+// A directRequest is a POST whose body is in memory.
+type directRequest struct {
+	url         *url.URL
+	shared, own [][2]string
+}
+
+func (r *directRequest) fields(yield func(name, value string)) {
+	for _, fields := range [2][][2]string{r.shared, r.own} {
+		for i := range fields {
+			yield(fields[i][0], fields[i][1])
+		}
+	}
+}
+
+// check is what check is for an [http.Request].
+func (r *directRequest) check() error {
+	if err := checkURL(r.url); err != nil {
+		return err
+	}
+	for _, fields := range [2][][2]string{r.shared, r.own} {
+		for i := range fields {
+			if err := checkField(fields[i][0], fields[i][0], fields[i][1:]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// A directReply is the response to a direct call. The reading goroutine writes the
+// head before the stream's answered is set, and the trailer with conn.mu held.
+type directReply struct {
+	status  int
+	length  int64
+	fields  [][2]string
+	trailer [][2]string
+}
+
+func (r *directReply) takeHead(status int, f *fieldSection, bodiless bool) {
+	r.status, r.length, r.fields = status, f.length, f.pairs()
+	if bodiless && r.length < 0 {
+		r.length = 0
+	}
+}
+
+// RoundTripDirect is RoundTrip for a POST whose body is in memory, and of at most 64
+// KiB, without the types of net/http. The fields' names are in lower case, and none
+// of them is host, content-length, or one that HTTP/2 does not have. The fields,
+// shared among calls or the call's own, are not written; neither they nor body are
+// used once it has returned.
+//
+// A type may have this method because it embeds a Transport, and a RoundTrip of its
+// own that shall not be passed over: so self is the transport as the caller found
+// it, and if that is not t, the result is nil without an error.
+//
+// The result has the methods of a [responseBody]: beside those of an
+// [io.ReadCloser], DirectHead and DirectTrailer.
+func (t *Transport) RoundTripDirect(ctx context.Context, self http.RoundTripper, u *url.URL, shared, own [][2]string, body []byte) (io.ReadCloser, error) {
+	if self != http.RoundTripper(t) || t.standard != nil || len(body) > bodyAtOnce {
+		return nil, nil
+	}
+	request := directRequest{url: u, shared: shared, own: own}
+	if err := request.check(); err != nil {
+		return nil, err
+	}
+	trace := httptrace.ContextClientTrace(ctx)
+	for attempt := 1; ; attempt++ {
+		c, err := t.place(ctx, u, nil, traceGetConn)
+		if err != nil {
+			return nil, err
+		}
+		s := &clientStream{cc: c, ctx: ctx, direct: request, trace: trace}
+		s.sender.s, s.sender.bytes, s.sender.length = s, body, int64(len(body))
+		err = s.roundTrip()
+		s.direct = directRequest{}
+		if err == nil {
+			return &s.body, nil
+		}
+		failed, ok := err.(unprocessedError)
+		if !ok {
+			return nil, err
+		}
+		if attempt == attemptsMax {
+			return nil, failed.error
+		}
+		if err := backOff(ctx, nil, attempt); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// DirectHead returns the head of the response. The length is that of the body,
+// negative if it is not known.
+func (b *responseBody) DirectHead() (status int, fields [][2]string, length int64) {
+	r := &b.s.reply
+	return r.status, r.fields, r.length
+}
+
+// DirectTrailer returns the trailers once Read has returned io.EOF.
+func (b *responseBody) DirectTrailer() [][2]string {
+	c := b.s.cc
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return b.s.reply.trailer
+}
