@@ -40,7 +40,7 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 		if err != nil {
 			return nil, err
 		}
-		both.response = Response[Res]{Msg: &both.msg, header: conn.response.Header, trailer: conn.trailer}
+		both.response = Response[Res]{Msg: &both.msg, header: conn.reply.fields, trailer: conn.trailer}
 		return &both.response, nil
 	}
 	client.stream = func(ctx context.Context, spec Spec) StreamingClientConn {
@@ -88,7 +88,7 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any) (*c
 	}
 	state := request.state()
 	conn := newUnaryConn(ctx, c, c.spec)
-	conn.header = state.header
+	conn.header = state.made()
 	defer conn.release()
 	info, _ := ctx.Value(callInfoKey{}).(*clientInfo)
 	if info != nil {
@@ -106,7 +106,8 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any) (*c
 		return nil, err
 	}
 	if info != nil {
-		conn.ResponseTrailer() // made now, so that the response and the call information share it
+		conn.ResponseHeader() // made now, so that the response and the call information share them
+		conn.ResponseTrailer()
 	}
 	return conn, nil
 }
@@ -120,7 +121,7 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	}
 	conn := c.newStream(ctx, StreamTypeServer)
 	request.call.spec, request.call.peer = conn.Spec(), conn.Peer()
-	addHeader(conn.RequestHeader(), request.call.header)
+	addHeader(conn.RequestHeader(), request.call.made())
 	err := conn.Send(request.Msg)
 	if err == nil || isEOF(err) {
 		request.call.method = http.MethodPost

@@ -57,10 +57,15 @@ type clientConn struct {
 	reader  lentReader
 	lending bool // it is the buffer
 
+	own [2][2]string // room for fields of a direct call
+
 	// What the exchange found.
-	ready    chan struct{} // nil where nobody waits
-	response *http.Response
-	failed   error // instead of a response
+	ready    chan struct{}  // nil where nobody waits
+	failed   error          // instead of a response
+	reply    wireHead       // of the response
+	incoming io.ReadCloser  // its body, nil without a response
+	response *http.Response // nil for a direct call
+	direct   directResponse // nil for any other
 
 	mu       sync.Mutex
 	answered bool
@@ -69,8 +74,8 @@ type clientConn struct {
 	// The receiving half.
 	receiving sync.Mutex
 	in        unpacker
-	trailer   http.Header // of the response, nil until someone asks for it
-	received  error       // what ended the half
+	trailer   fields // of the response
+	received  error  // what ended the half
 }
 
 // newUnaryConn returns a conn for one unary call.
@@ -173,6 +178,9 @@ func (c *clientConn) sendOnly(msg any) error {
 		return err
 	}
 	c.sent = true
+	if c.exchangeDirect(b, compressed) {
+		return c.sentOnly()
+	}
 	r := c.newRequest()
 	if compressed && !c.framed {
 		r.Header[c.encoding] = c.config.send.value
@@ -188,10 +196,16 @@ func (c *clientConn) sendOnly(msg any) error {
 		b.free()
 	}
 	c.exchange(r)
+	return c.sentOnly()
+}
+
+// sentOnly is the end of sendOnly: what went wrong, other than by the caller's will,
+// is for Receive to tell.
+func (c *clientConn) sentOnly() error {
 	if err := c.parent.Err(); err != nil {
 		return fault(c.parent, err, CodeCanceled)
 	}
-	return nil // what went wrong otherwise is for Receive to tell
+	return nil
 }
 
 // exchange is roundTrip, but no longer than the context.
@@ -229,10 +243,15 @@ func (c *clientConn) setBody(r *http.Request, b *buffer) {
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 }
 
+// mayGet reports whether the request may be a GET.
+func (c *clientConn) mayGet() bool {
+	return c.config.get && !c.framed && c.spec.IdempotencyLevel == IdempotencyNoSideEffects
+}
+
 // makeGet turns a request into a GET if it may be one. It reports whether it
 // did.
 func (c *clientConn) makeGet(r *http.Request, msg any) (bool, error) {
-	if !c.config.get || c.framed || c.spec.IdempotencyLevel != IdempotencyNoSideEffects {
+	if !c.mayGet() {
 		return false, nil
 	}
 	codec, ok := c.config.codec.(stableCodec)
@@ -308,10 +327,19 @@ func (c *clientConn) newRequest() *http.Request {
 			h[key] = values
 		}
 	}
-	if deadline, ok := c.ctx.Deadline(); ok {
-		c.writeHead(h, head{timeout: time.Until(deadline), timed: true})
+	if timeout := c.timeLeft(); timeout != "" {
+		h[c.timeout] = []string{timeout}
 	}
 	return r
+}
+
+// timeLeft returns the timeout to tell the server, "" for none.
+func (c *clientConn) timeLeft() string {
+	deadline, ok := c.ctx.Deadline()
+	if !ok {
+		return ""
+	}
+	return c.formatTTL(time.Until(deadline))
 }
 
 // isUserAgent reports whether a header is what applications may say of
@@ -328,39 +356,55 @@ func (c *clientConn) roundTrip(r *http.Request) {
 	} else {
 		response, err = c.config.http.Do(r)
 	}
+	c.take(response, err)
+}
+
+// take takes what a transport returned.
+func (c *clientConn) take(response *http.Response, err error) {
 	if c.lending {
 		c.lent.giveBack()
 	}
 	switch {
 	case err != nil:
-		err = fault(c.ctx, notEnd(err), CodeUnavailable)
 	case response == nil:
 		err = errorf(CodeInternal, "%T returned neither a response nor an error", c.config.http)
 	default:
-		c.response = response
-		err = c.readHead(response)
+		c.response, c.incoming, c.reply = response, response.Body, responseHead(response)
+		if c.incoming == nil {
+			c.incoming = http.NoBody
+		}
+		err = c.readHead(response.ContentLength)
+	}
+	c.settle(err)
+}
+
+// settle ends the exchange: a response has been taken, or failed.
+func (c *clientConn) settle(err error) {
+	if err != nil {
+		err = fault(c.ctx, notEnd(err), CodeUnavailable)
 	}
 	c.failed = err
 	c.mu.Lock()
 	c.answered = true
 	released := c.released
 	c.mu.Unlock()
-	if c.response != nil && (released || err != nil) {
-		_ = c.response.Body.Close()
+	if c.incoming != nil && (released || err != nil) {
+		_ = c.incoming.Close()
 	}
 	if c.ready != nil {
 		close(c.ready)
 	}
 }
 
-// readHead reads everything before the messages of a response.
-func (c *clientConn) readHead(response *http.Response) error {
-	hd, err := c.openResponse(response, c.config.codec.Name())
+// readHead reads everything before the messages of a response, whose body is likely
+// to have length bytes.
+func (c *clientConn) readHead(length int64) error {
+	hd, err := c.openResponse(&c.reply, c.config.codec.Name())
 	if err != nil {
 		return err
 	}
-	if c.spec.StreamType == StreamTypeBidi && response.ProtoMajor == 1 {
-		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, response.ProtoMinor)
+	if r := c.response; r != nil && c.spec.StreamType == StreamTypeBidi && r.ProtoMajor == 1 {
+		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, r.ProtoMinor)
 	}
 	encoding := ""
 	if len(hd.encoding) > 0 {
@@ -371,9 +415,9 @@ func (c *clientConn) readHead(response *http.Response) error {
 		return errorf(CodeInternal, "unknown compression %q: accepted encodings are %v", encoding, &c.config.compressions)
 	}
 	c.in.compression = compression
-	c.in.frames.src = response.Body
-	if n := response.ContentLength; n > 0 {
-		c.in.hint = int(min(n, hintMax))
+	c.in.frames.src = c.incoming
+	if length > 0 {
+		c.in.hint = int(min(length, hintMax))
 	}
 	return nil
 }
@@ -445,7 +489,7 @@ func (c *clientConn) receive(msg any) error {
 	if expired(c.parent) {
 		return fault(c.parent, context.DeadlineExceeded, CodeDeadlineExceeded)
 	}
-	if err == nil && !p.end && (c.framed || c.response.StatusCode == http.StatusOK) {
+	if err == nil && !p.end && (c.framed || c.reply.status == http.StatusOK) {
 		return c.in.unmarshal(p.data, msg)
 	}
 	return c.receiveEnd(p, err)
@@ -454,14 +498,18 @@ func (c *clientConn) receive(msg any) error {
 // receiveEnd reads the end of the call from wherever its dialect put it. The
 // piece is the end frame, or the body of an unframed error.
 func (c *clientConn) receiveEnd(p piece, err error) error {
+	if c.succeededDirect(p, err) {
+		return c.ended(c.trailers())
+	}
 	w := wireEnd{
-		status:  c.response.StatusCode,
-		header:  c.response.Header,
-		trailer: c.response.Trailer,
+		status:  c.reply.status,
 		body:    p.data,
 		hasBody: p.end || !c.framed,
 		empty:   c.in.count == 0,
 		get:     c.method == http.MethodGet,
+	}
+	if !p.end { // otherwise all is in the end frame
+		w.header, w.trailer = c.responseHeader(), c.trailers().made()
 	}
 	if err == errSecondMessage {
 		return errorf(CodeUnimplemented, "%s returns one message: the response has more", c.spec.Procedure)
@@ -484,22 +532,35 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	if e.err != nil {
 		return c.serverError(e)
 	}
-	c.addTrailer(e.trailer)
+	return c.ended(&fields{header: e.trailer})
+}
+
+// ended ends a call that has succeeded.
+func (c *clientConn) ended(trailer *fields) error {
+	c.addTrailer(trailer)
 	if c.in.single && c.in.count == 0 {
 		return errorf(CodeUnimplemented, "%s returns one message: the response has none", c.spec.Procedure)
 	}
 	return io.EOF
 }
 
+// trailers returns what followed the body, once it was read to its end.
+func (c *clientConn) trailers() *fields {
+	if c.direct != nil {
+		return &fields{pairs: c.direct.DirectTrailer()}
+	}
+	return &fields{header: c.response.Trailer}
+}
+
 // serverError returns the error that ended the call, with all metadata of the
 // response. Once the caller gave up, its own reason is the error: what the server
 // says then may be a consequence of it.
 func (c *clientConn) serverError(e end) error {
-	c.addTrailer(e.trailer)
+	c.addTrailer(&fields{header: e.trailer})
 	meta := e.err.Meta()
-	addHeader(meta, c.response.Header)
+	addHeader(meta, c.responseHeader())
 	if !e.inHeader {
-		addHeader(meta, c.trailer)
+		addHeader(meta, c.trailer.made())
 	}
 	if gaveUp := c.parent.Err(); gaveUp != nil && e.err.wire {
 		e.err = &Error{code: CodeOf(fault(c.parent, gaveUp, CodeCanceled)), cause: e.err, meta: meta}
@@ -507,30 +568,32 @@ func (c *clientConn) serverError(e end) error {
 	return e.err
 }
 
-func (c *clientConn) addTrailer(trailer http.Header) {
-	if c.trailer == nil {
-		c.trailer = trailer
+func (c *clientConn) addTrailer(trailer *fields) {
+	if c.trailer.header == nil {
+		c.trailer = *trailer
 	} else {
-		addHeader(c.trailer, trailer)
+		addHeader(c.trailer.header, trailer.made())
 	}
 }
 
 func (c *clientConn) ResponseHeader() http.Header {
 	_ = c.wait()
+	return c.responseHeader()
+}
+
+// responseHeader is ResponseHeader without waiting.
+func (c *clientConn) responseHeader() http.Header {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.answered || c.response == nil {
+	if !c.answered || c.incoming == nil {
 		return make(http.Header)
 	}
-	return c.response.Header
+	return c.reply.all()
 }
 
 func (c *clientConn) ResponseTrailer() http.Header {
 	_ = c.wait()
-	if c.trailer == nil {
-		c.trailer = make(http.Header)
-	}
-	return c.trailer
+	return c.trailer.all()
 }
 
 // CloseResponse ends the call. If the request is complete it first waits for the
@@ -562,8 +625,8 @@ func (c *clientConn) release() {
 	if !first {
 		return
 	}
-	if answered && c.response != nil {
-		_ = c.response.Body.Close()
+	if answered && c.incoming != nil {
+		_ = c.incoming.Close()
 	}
 	if c.pipe != nil {
 		_ = c.pipe.Close() // so that Send finds the call ended

@@ -52,6 +52,7 @@ type config struct {
 	streams     *dialect    // of its streaming calls
 	header      http.Header // of every unary request, never written
 	streamHead  http.Header // of every streaming request, never written
+	pairs       [][2]string // header, for direct calls
 }
 
 func newConfig(procedure string) *config {
@@ -113,6 +114,7 @@ func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (
 		c.dialect, c.streams = dialectUnary, dialectStream
 	}
 	c.header, c.streamHead = c.requestHeader(c.dialect), c.requestHeader(c.streams)
+	c.pairs = pairsOf(c.header)
 	return c, nil
 }
 

@@ -179,7 +179,20 @@ type callState struct {
 	spec   Spec
 	peer   Peer
 	header http.Header // nil until someone asks for it
-	method string      // HTTP method, "" until the request is sent
+	source headerSource
+	method string // HTTP method, "" until the request is sent
+}
+
+// headerSource is where the headers of a handler's request come from, once they
+// are asked for.
+type headerSource interface{ RequestHeader() http.Header }
+
+// made returns the request's headers, nil if there are none yet.
+func (s *callState) made() http.Header {
+	if s.header == nil && s.source != nil {
+		s.header = s.source.RequestHeader()
+	}
+	return s.header
 }
 
 // Request is a request message with its metadata.
@@ -213,9 +226,10 @@ func (r *Request[_]) Peer() Peer { return r.call.peer }
 // when it is sent and are not visible here. Keys that begin with "Connect-" and
 // "Grpc-" are the protocols': read, but do not write them.
 func (r *Request[_]) Header() http.Header {
-	if r.call.header == nil {
-		r.call.header = make(http.Header)
+	if h := r.call.made(); h != nil {
+		return h
 	}
+	r.call.header = make(http.Header)
 	return r.call.header
 }
 
@@ -245,8 +259,8 @@ type Response[T any] struct {
 	// Msg is the message. A nil Msg is sent as an empty message.
 	Msg *T
 
-	header  http.Header // nil until someone asks for it
-	trailer http.Header // nil until someone asks for it
+	header  fields
+	trailer fields
 }
 
 // NewResponse returns a response that carries message.
@@ -260,10 +274,7 @@ func (r *Response[_]) Any() any { return r.Msg }
 // Header returns the response's headers, never nil. Keys that begin with
 // "Connect-" and "Grpc-" are the protocols': read, but do not write them.
 func (r *Response[_]) Header() http.Header {
-	if r.header == nil {
-		r.header = make(http.Header)
-	}
-	return r.header
+	return r.header.all()
 }
 
 // Trailer returns the response's trailers, never nil. They travel after the
@@ -272,13 +283,12 @@ func (r *Response[_]) Header() http.Header {
 // Keys that begin with "Connect-" and "Grpc-" are the protocols': read, but do
 // not write them.
 func (r *Response[_]) Trailer() http.Header {
-	if r.trailer == nil {
-		r.trailer = make(http.Header)
-	}
-	return r.trailer
+	return r.trailer.all()
 }
 
-func (r *Response[_]) metadata() (header, trailer http.Header) { return r.header, r.trailer }
+func (r *Response[_]) metadata() (header, trailer http.Header) {
+	return r.header.made(), r.trailer.made()
+}
 
 // AnyResponse is what all [Response] types have in common, for interceptors.
 // Only this package implements it.

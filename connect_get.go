@@ -28,8 +28,8 @@ const (
 type connectGet struct{ connectUnary }
 
 // readRequest takes from the query what a POST has in its headers and body.
-func (connectGet) readRequest(r *http.Request, hd head) (head, error) {
-	query := r.URL.Query()
+func (connectGet) readRequest(w *wireHead, hd head) (head, error) {
+	query := w.url.Query()
 	if err := checkVersion(query.Get(queryVersion), queryVersionOne); err != nil {
 		return hd, err
 	}

@@ -43,7 +43,7 @@ func TestGetURLs(t *testing.T) {
 			t.Errorf("got %v, want it to begin with %v", u, before)
 		}
 		read := mustURL(t, u.String()) // as it travels
-		hd, err := dialectGet.openRequest(&http.Request{Method: http.MethodGet, URL: read, Header: http.Header{}})
+		hd, err := dialectGet.openRequest(headOf(&http.Request{Method: http.MethodGet, URL: read, Header: http.Header{}}))
 		if err != nil {
 			t.Fatalf("%v: %v", u, err)
 		}
@@ -113,7 +113,7 @@ func TestGetQueries(t *testing.T) {
 		{"compression=&message=a", "a", "", 0},
 		{"message=a&message=b", "a", "", 0},
 	} {
-		hd, err := dialectGet.openRequest(&http.Request{Method: http.MethodGet, URL: &url.URL{RawQuery: c.query}, Header: http.Header{}})
+		hd, err := dialectGet.openRequest(headOf(&http.Request{Method: http.MethodGet, URL: &url.URL{RawQuery: c.query}, Header: http.Header{}}))
 		switch {
 		case c.code != 0 && (err == nil || CodeOf(err) != c.code):
 			t.Errorf("%s: got %v, want %v", c.query, err, c.code)
@@ -137,7 +137,7 @@ func FuzzGetQuery(f *testing.F) {
 	gzip := newGzip()
 	f.Fuzz(func(t *testing.T, query string) {
 		r := &http.Request{Method: http.MethodGet, URL: &url.URL{Scheme: "http", Host: "h", Path: "/a.B/C", RawQuery: query}, Header: http.Header{}}
-		hd, err := dialectGet.openRequest(r)
+		hd, err := dialectGet.openRequest(headOf(r))
 		if err != nil {
 			if CodeOf(err) != CodeInvalidArgument {
 				t.Errorf("%q: got %v, want %v", query, err, CodeInvalidArgument)
@@ -157,7 +157,7 @@ func FuzzGetQuery(f *testing.F) {
 		for _, u := range []*url.URL{
 			getURL(base, "json", false, hd.message, nil), getURL(base, "proto", true, hd.message, nil), getURL(base, "json", false, hd.message, gzip),
 		} {
-			again, err := dialectGet.openRequest(&http.Request{Method: http.MethodGet, URL: mustURL(t, u.String()), Header: http.Header{}})
+			again, err := dialectGet.openRequest(headOf(&http.Request{Method: http.MethodGet, URL: mustURL(t, u.String()), Header: http.Header{}}))
 			if err != nil || !bytes.Equal(again.message, hd.message) {
 				t.Errorf("%q: got %q, written and read %q, %v", query, hd.message, again.message, err)
 			}

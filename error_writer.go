@@ -60,7 +60,7 @@ func (w *ErrorWriter) dialect(r *http.Request) *dialect {
 	} else {
 		err = checkVersion(first(r.Header, headerConnectVersion), protocolVersion)
 	}
-	if err != nil || w.config.requireVersion && !d.framed && !hasVersion(r) {
+	if err != nil || w.config.requireVersion && !d.framed && !requestHead(r).hasVersion(r.Method) {
 		return nil
 	}
 	return d
@@ -78,7 +78,8 @@ func (w *ErrorWriter) Write(response http.ResponseWriter, request *http.Request,
 		err = errorf(CodeUnknown, "no error was given")
 	}
 	sink := &errorSink{ResponseWriter: response}
-	c := &handlerConn{route: &route{dialect: d}, config: w.config, w: sink, r: request}
+	c := &handlerConn{route: &route{dialect: d}, config: w.config, w: sink}
+	c.request.proto = request.ProtoMajor
 	c.answer.contentType = []string{canonicalType(first(request.Header, headerContentType))}
 	c.finish(err, true)
 	return sink.err
@@ -109,7 +110,7 @@ func NewUnknownProcedureHandler(options ...HandlerOption) http.Handler {
 	writer := NewErrorWriter(options...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := writer.dialect(r)
-		if d == nil || d == dialectGet && !hasVersion(r) {
+		if d == nil || d == dialectGet && !requestHead(r).hasVersion(r.Method) {
 			http.NotFound(w, r)
 			return
 		}

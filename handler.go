@@ -111,8 +111,8 @@ func NewClientStreamHandler[Req, Res any](
 		if response == nil {
 			return errNoResponse(c.spec.Procedure)
 		}
-		addMetadata(conn.ResponseHeader(), response.header)
-		addMetadata(conn.ResponseTrailer(), response.trailer)
+		addMetadata(conn.ResponseHeader(), response.header.made())
+		addMetadata(conn.ResponseTrailer(), response.trailer.made())
 		return conn.Send(response.Msg)
 	})
 }
@@ -140,7 +140,7 @@ func NewServerStreamHandler[Req, Res any](
 	c := newHandlerConfig(procedure, StreamTypeServer, options)
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
 		request := &Request[Req]{Msg: new(Req), call: callState{
-			spec: conn.Spec(), peer: conn.Peer(), header: conn.RequestHeader(), method: http.MethodPost,
+			spec: conn.Spec(), peer: conn.Peer(), source: conn, method: http.MethodPost,
 		}}
 		if err := receiveOnly(conn, request.Msg, c.initialize); err != nil {
 			return err
@@ -196,7 +196,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rt == nil {
 		return
 	}
-	c := &handlerConn{route: rt, config: h.config, w: w, r: r}
+	c := &handlerConn{route: rt, config: h.config, w: w}
+	c.setRequest(r)
+	h.serveConn(c)
+}
+
+// serveConn serves a call whose request is known.
+func (h *Handler) serveConn(c *handlerConn) {
 	defer c.abandon()
 	ctx, err := c.open()
 	if err == nil && len(h.config.gates) > 0 {
@@ -211,7 +217,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // pass asks the gates.
 func (c *handlerConn) pass(ctx context.Context) (context.Context, error) {
 	for _, gate := range c.config.gates {
-		changed, err := gate(ctx, c.config.spec, c.Peer(), c.r.Header)
+		changed, err := gate(ctx, c.config.spec, c.Peer(), c.RequestHeader())
 		if changed != nil {
 			ctx = changed
 		}
@@ -245,10 +251,15 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) *route {
 		return nil
 	}
 	if rt == nil {
-		header["Accept-Post"] = h.types
-		w.WriteHeader(http.StatusUnsupportedMediaType)
+		h.refuseType(w)
 	}
 	return rt
+}
+
+// refuseType answers a request whose content type is none that the handler takes.
+func (h *Handler) refuseType(w http.ResponseWriter) {
+	w.Header()["Accept-Post"] = h.types
+	w.WriteHeader(http.StatusUnsupportedMediaType)
 }
 
 // hasBody reports whether a request has a body, by reading a byte if its length

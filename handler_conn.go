@@ -38,13 +38,16 @@ const (
 // behind from the buffers and the ResponseWriter of other calls.
 type handlerConn struct {
 	*route
-	config *config
-	w      http.ResponseWriter
-	r      *http.Request
-	peer   Peer
-	host   [1]string // the Host header's value
-	ctx    handlerContext
-	cancel context.CancelFunc // nil unless the client set a timeout
+	config  *config
+	w       http.ResponseWriter
+	direct  directCall // w, if it is one
+	request inbound
+	peer    Peer
+	host    [1]string // the Host header's value
+	ctx     handlerContext
+	cancel  context.CancelFunc // nil unless the client set a timeout
+
+	asking sync.Mutex // held while the headers of a direct call's request are made
 
 	writeLimited bool // the connection or stream has a write deadline from this call
 
@@ -57,10 +60,35 @@ type handlerConn struct {
 	answer      head
 	trailer     http.Header // nil until someone asks for it
 	headersThen int         // how many headers there were when the call began
+	wanted      bool        // the response headers of a direct call were asked for
 	began       bool        // the response headers are written
 	outbox      *outbox     // nil until messages follow each other closely
 	turned      atomic.Bool // the handler has received since it sent last
 	closed      bool        // the handler returned
+}
+
+// inbound is a request as a conn sees it.
+type inbound struct {
+	wireHead
+	method string
+	proto  int // the major version of HTTP
+	body   io.Reader
+	length int64 // of the body, negative if unknown
+}
+
+// setRequest takes what the conn needs of an [http.Request].
+func (c *handlerConn) setRequest(r *http.Request) {
+	c.request = inbound{requestHead(r), r.Method, r.ProtoMajor, r.Body, r.ContentLength}
+	c.ctx = handlerContext{r.Context(), c}
+	c.peer = Peer{Addr: r.RemoteAddr, Protocol: c.name}
+	if r.URL.RawQuery != "" {
+		c.peer.Query = r.URL.Query()
+	}
+	c.headersThen = len(c.w.Header())
+	if r.Header[headerHost] == nil {
+		c.host[0] = r.Host // net/http keeps it apart
+		r.Header[headerHost] = c.host[:]
+	}
 }
 
 // handlerContext is the context of a handler's call. It is a part of the conn, so
@@ -80,30 +108,20 @@ func (c *handlerContext) Value(key any) any {
 // open reads the head of the request and decides on that of the response. The
 // context that it returns is the call's, also with an error.
 func (c *handlerConn) open() (context.Context, error) {
-	c.ctx = handlerContext{c.r.Context(), c}
-	c.peer = Peer{Addr: c.r.RemoteAddr, Protocol: c.name}
-	if c.r.URL.RawQuery != "" {
-		c.peer.Query = c.r.URL.Query()
-	}
-	c.headersThen = len(c.w.Header())
-	if c.r.Header[headerHost] == nil {
-		c.host[0] = c.r.Host // net/http keeps it apart
-		c.r.Header[headerHost] = c.host[:]
-	}
 	c.answer = head{contentType: c.contentType}
 	c.in = unpacker{codec: c.codec, framed: c.framed, endFlag: c.endFlag, limit: c.config.readMax,
 		blame: CodeInvalidArgument, single: !c.config.spec.StreamType.clientStreams()}
-	c.in.frames.src = c.r.Body
+	c.in.frames.src = c.request.body
 	c.out = packer{codec: c.codec, framed: c.framed, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 
-	hd, err := c.openRequest(c.r)
+	hd, err := c.openRequest(&c.request.wireHead)
 	if err != nil {
 		return &c.ctx, err
 	}
 	if hd.timed {
 		c.limitTime(hd.timeout)
 	}
-	if c.config.requireVersion && !c.framed && !hasVersion(c.r) {
+	if c.config.requireVersion && !c.framed && !c.request.hasVersion(c.request.method) {
 		return &c.ctx, errorf(CodeInvalidArgument, "missing header %s: expected %q", headerConnectVersion, protocolVersion)
 	}
 	encoding := ""
@@ -122,15 +140,15 @@ func (c *handlerConn) open() (context.Context, error) {
 	if c.framed && c.out.compression != nil {
 		c.answer.encoding = c.out.compression.value // an unframed answer tells when it is compressed
 	}
-	if c.r.Method == http.MethodGet {
+	if c.request.method == http.MethodGet {
 		c.in.frames.src = &buffer{data: hd.message}
-	} else if n := c.r.ContentLength; n > 0 {
+	} else if n := c.request.length; n > 0 {
 		c.in.hint = int(min(n, hintMax))
 	}
 	if c.config.spec.StreamType.serverStreams() && !canFlush(c.w) {
 		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does", c.w)
 	}
-	if c.config.spec.StreamType.clientStreams() && c.r.ProtoMajor == 1 {
+	if c.config.spec.StreamType.clientStreams() && c.request.proto == 1 {
 		// So that an early answer need not wait for the rest of the request. Where
 		// it is not supported, it waits.
 		_ = http.NewResponseController(c.w).EnableFullDuplex()
@@ -166,11 +184,11 @@ func (c *handlerConn) unlimitTime() {
 }
 
 // hasVersion reports whether a unary request tells its protocol version.
-func hasVersion(r *http.Request) bool {
-	if r.Method == http.MethodGet {
-		return r.URL.Query().Get(queryVersion) != ""
+func (w wireHead) hasVersion(method string) bool {
+	if method == http.MethodGet {
+		return w.url.Query().Get(queryVersion) != ""
 	}
-	return first(r.Header, headerConnectVersion) != ""
+	return w.first(headerConnectVersion) != ""
 }
 
 // canFlush reports whether [http.ResponseController] finds a way to flush w.
@@ -194,7 +212,7 @@ func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call U
 	}
 	state := request.state()
 	state.spec, state.peer = c.config.spec, c.peer
-	state.header, state.method = c.r.Header, c.r.Method
+	state.source, state.method = c, c.request.method
 	response, err := call(ctx, request)
 	if err != nil {
 		return err
@@ -212,13 +230,38 @@ func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call U
 	return c.Send(response.Any())
 }
 
-func (c *handlerConn) Spec() Spec                 { return c.config.spec }
-func (c *handlerConn) Peer() Peer                 { return c.peer }
-func (c *handlerConn) RequestHeader() http.Header { return c.r.Header }
-func (c *handlerConn) HTTPMethod() string         { return c.r.Method }
-func (c *handlerConn) internalOnly()              {}
+func (c *handlerConn) Spec() Spec         { return c.config.spec }
+func (c *handlerConn) Peer() Peer         { return c.peer }
+func (c *handlerConn) HTTPMethod() string { return c.request.method }
+func (c *handlerConn) internalOnly()      {}
 
-func (c *handlerConn) ResponseHeader() http.Header { return c.w.Header() }
+func (c *handlerConn) RequestHeader() http.Header {
+	if c.direct == nil {
+		return c.request.header
+	}
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	if c.request.header == nil {
+		c.request.all()[headerHost] = c.host[:]
+	}
+	return c.request.header
+}
+
+func (c *handlerConn) ResponseHeader() http.Header {
+	if c.direct != nil {
+		c.wanted = true
+	}
+	return c.w.Header()
+}
+
+// untouched reports whether the response headers are as they were when the call
+// began.
+func (c *handlerConn) untouched() bool {
+	if c.direct != nil && !c.wanted {
+		return true
+	}
+	return len(c.w.Header()) == c.headersThen
+}
 
 func (c *handlerConn) ResponseTrailer() http.Header {
 	if c.trailer == nil {
@@ -265,7 +308,7 @@ func (c *handlerConn) receive(msg any) error {
 	case err == errSecondMessage:
 		return errorf(CodeUnimplemented, "%s takes one message: the request has more", c.config.spec.Procedure)
 	case err != nil:
-		return readFault(&c.ctx, err, c.r.ProtoMajor)
+		return readFault(&c.ctx, err, c.request.proto)
 	case p.end && c.name == ProtocolConnect:
 		return errorf(CodeInvalidArgument, "protocol error: a request has no end-of-stream message")
 	case p.end:
@@ -305,12 +348,17 @@ func (c *handlerConn) Send(msg any) error {
 	first := !c.began
 	c.begin(before)
 	if !c.framed && len(b.data) >= lengthKnown {
-		c.w.Header()[headerContentLength] = []string{strconv.Itoa(len(b.data))}
+		length := strconv.Itoa(len(b.data))
+		if c.direct != nil {
+			c.direct.DirectField(headerContentLength, length)
+		} else {
+			c.w.Header()[headerContentLength] = []string{length}
+		}
 	}
 	if c.config.spec.StreamType.serverStreams() && !c.alone(first) {
 		err = c.gather(b.data)
-	} else {
-		err = c.write(b.data)
+	} else if _, err = c.w.Write(b.data); err == nil {
+		err = c.flush()
 	}
 	if err != nil {
 		// The buffer is not freed: a Write that was given up, as that of a stream
@@ -319,14 +367,6 @@ func (c *handlerConn) Send(msg any) error {
 	}
 	b.free()
 	return nil
-}
-
-// write writes and flushes.
-func (c *handlerConn) write(frame []byte) error {
-	if _, err := c.w.Write(frame); err != nil {
-		return err
-	}
-	return c.flush()
 }
 
 // alone reports whether a message is likely to be the only one for now: one that
@@ -348,7 +388,10 @@ func (c *handlerConn) gather(frame []byte) error {
 	if err := c.outbox.settle(); err != nil { // rather than copy
 		return err
 	}
-	return c.write(frame)
+	if _, err := c.w.Write(frame); err != nil {
+		return err
+	}
+	return c.flush()
 }
 
 // closeOutbox writes what is left to be sent. Afterwards only the caller uses the
@@ -376,13 +419,16 @@ func (c *handlerConn) begin(w wireEnd) {
 		return
 	}
 	c.began = true
+	if c.direct != nil && w.status == 0 && len(w.header) == 0 && c.untouched() {
+		c.beginDirect()
+		return
+	}
 	h := c.w.Header()
 	if len(h) > c.headersThen {
 		maps.DeleteFunc(h, func(key string, _ []string) bool { return describesMessages(key) })
 	}
 	c.writeHead(h, c.answer)
-	c.writeResponse(h, c.answer)
-	if c.dialect == dialectGRPC && c.r.ProtoMajor == 1 {
+	if c.dialect == dialectGRPC && c.request.proto == 1 {
 		h[headerTrailer] = valueStatus // net/http sends trailers over HTTP/1.1 only if it hears of them before the body
 	}
 	for key, values := range w.header {
@@ -404,7 +450,7 @@ func (c *handlerConn) close(err error) {
 	c.closed = true
 	defer c.unlimitTime()
 	c.closeOutbox()
-	bare := !c.began && len(c.w.Header()) == c.headersThen
+	bare := !c.began && c.untouched()
 	c.closeRequest()
 	if !c.began || c.framed { // otherwise the end went before the message
 		c.finish(err, bare)
@@ -449,7 +495,15 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 	case w.hasBody:
 		_, _ = c.w.Write(w.body)
 	}
-	if len(w.trailer) > 0 {
+	switch {
+	case len(w.trailer) == 0:
+	case c.direct != nil:
+		for key, values := range w.trailer {
+			for _, value := range values {
+				c.direct.DirectTrailer(key, value)
+			}
+		}
+	default:
 		h := c.w.Header()
 		for key, values := range w.trailer {
 			h[trailerKey(key)] = values
@@ -469,7 +523,7 @@ func (c *handlerConn) closeRequest() {
 	if c.received == nil {
 		c.received = errorf(CodeInternal, "receive: the handler has returned")
 	}
-	if length := c.r.ContentLength; !ended && !c.began && c.r.ProtoMajor == 1 && (length < 0 || length > drainedMax) {
+	if length := c.request.length; !ended && !c.began && c.request.proto == 1 && (length < 0 || length > drainedMax) {
 		c.w.Header()[headerConnection] = []string{"close"}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
 	"runtime"
 	"slices"
 	"strconv"
@@ -25,6 +26,24 @@ type head struct {
 	timeout     time.Duration
 	timed       bool   // there is a timeout, which may be zero
 	message     []byte // of a GET request, compressed if encoding says so
+}
+
+// wireHead is what precedes the messages, in HTTP terms, as it is read.
+type wireHead struct {
+	fields
+	url    *url.URL // of a request; nil where there is no query
+	status int      // of a response
+	text   string   // its status line without the protocol, may be ""
+}
+
+// requestHead returns what precedes the messages of a request.
+func requestHead(r *http.Request) wireHead {
+	return wireHead{fields: fields{header: r.Header}, url: r.URL}
+}
+
+// responseHead returns what precedes the messages of a response.
+func responseHead(r *http.Response) wireHead {
+	return wireHead{fields: fields{header: r.Header}, status: r.StatusCode, text: r.Status}
 }
 
 // end is what follows the messages, in Go terms. A nil err is success.
@@ -58,17 +77,21 @@ type facts struct {
 	userAgent []string
 	formatTTL func(time.Duration) string // "" where a timeout is too long to tell
 	parseTTL  func(string) (time.Duration, bool, error)
+	// succeeded reports whether the header and the trailers of a response without
+	// an end frame tell of success and of nothing else: then decodeEnd need not see
+	// them. It may be nil.
+	succeeded func(header, trailer *fields) bool
 }
 
-// protocol is what differs between the protocols as behaviour: three pairs of
-// functions, each the inverse of the other. They hold no state and do no I/O.
-// What the facts say is written and read by the functions of dialect.
+// protocol is what differs between the protocols as behaviour: functions of which
+// one side's are the inverse of the other's. They hold no state and do no I/O. What
+// the facts say, which is all that a response's head has to say, is written and read
+// by the functions of dialect.
 type protocol interface {
 	writeRequest(h http.Header, hd head)
-	readRequest(r *http.Request, hd head) (head, error)
+	readRequest(w *wireHead, hd head) (head, error)
 
-	writeResponse(h http.Header, hd head)
-	readResponse(r *http.Response, codec string) error
+	readResponse(w *wireHead, codec string) error
 
 	encodeEnd(e end, sent bool) wireEnd
 	decodeEnd(w wireEnd) end
@@ -132,10 +155,10 @@ func (f *facts) writeHead(h http.Header, hd head) {
 }
 
 // readHead is the inverse of writeHead.
-func (f *facts) readHead(h http.Header) (head, error) {
-	hd := head{contentType: h[headerContentType], encoding: h[f.encoding], accept: h[f.accept]}
-	if values := h[f.timeout]; len(values) > 0 && values[0] != "" {
-		timeout, timed, err := f.parseTTL(values[0])
+func (f *facts) readHead(h *fields) (head, error) {
+	hd := head{contentType: h.values(headerContentType), encoding: h.values(f.encoding), accept: h.values(f.accept)}
+	if value := h.first(f.timeout); value != "" {
+		timeout, timed, err := f.parseTTL(value)
 		if err != nil {
 			return hd, errorf(CodeInvalidArgument, "parse timeout: %w", err)
 		}
@@ -145,27 +168,27 @@ func (f *facts) readHead(h http.Header) (head, error) {
 }
 
 // openRequest reads everything before a request's messages.
-func (d *dialect) openRequest(r *http.Request) (head, error) {
-	hd, err := d.readHead(r.Header)
+func (d *dialect) openRequest(w *wireHead) (head, error) {
+	hd, err := d.readHead(&w.fields)
 	if err != nil {
 		return hd, err
 	}
-	return d.readRequest(r, hd)
+	return d.readRequest(w, hd)
 }
 
 // openResponse reads everything before a response's messages.
-func (d *dialect) openResponse(r *http.Response, codec string) (head, error) {
-	hd := head{contentType: r.Header[headerContentType], encoding: r.Header[d.encoding]}
-	return hd, d.readResponse(r, codec)
+func (d *dialect) openResponse(w *wireHead, codec string) (head, error) {
+	hd := head{contentType: w.values(headerContentType), encoding: w.values(d.encoding)}
+	return hd, d.readResponse(w, codec)
 }
 
 // checkResponse tells whether a framed response is one of this dialect and
 // codec.
-func (f *facts) checkResponse(r *http.Response, codec string) error {
-	if r.StatusCode != http.StatusOK {
-		return errorf(codeFromHTTPStatus(r.StatusCode), "HTTP status %v", statusText(r))
+func (f *facts) checkResponse(w *wireHead, codec string) error {
+	if w.status != http.StatusOK {
+		return errorf(codeFromHTTPStatus(w.status), "HTTP status %v", w.statusText())
 	}
-	contentType := first(r.Header, headerContentType)
+	contentType := w.first(headerContentType)
 	got, ok := f.codecOf(contentType)
 	if ok && got == codec {
 		return nil
@@ -181,11 +204,11 @@ func (f *facts) checkResponse(r *http.Response, codec string) error {
 }
 
 // statusText returns a response's status line without the protocol.
-func statusText(r *http.Response) string {
-	if r.Status != "" {
-		return r.Status
+func (w *wireHead) statusText() string {
+	if w.text != "" {
+		return w.text
 	}
-	return strconv.Itoa(r.StatusCode) + " " + http.StatusText(r.StatusCode)
+	return strconv.Itoa(w.status) + " " + http.StatusText(w.status)
 }
 
 // minimal strips an error of what may make it too large to send.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,12 +31,14 @@ var unaryFacts = facts{
 	userAgent: userAgent("connect-go"),
 	formatTTL: formatConnectTimeout,
 	parseTTL:  parseConnectTimeout,
+	succeeded: func(header, _ *fields) bool { return !hasTrailers(header) },
 }
 
 var streamFacts = func() facts {
 	f := unaryFacts
 	f.media, f.framed, f.endFlag = "application/connect+", true, flagEndConnect
 	f.encoding, f.accept = headerConnectEncoding, headerConnectAccept
+	f.succeeded = nil // the end is in the body
 	return f
 }()
 
@@ -50,8 +53,8 @@ func (connectUnary) writeRequest(h http.Header, hd head) {
 	}
 }
 
-func (connectUnary) readRequest(r *http.Request, hd head) (head, error) {
-	return hd, checkVersion(first(r.Header, headerConnectVersion), protocolVersion)
+func (connectUnary) readRequest(w *wireHead, hd head) (head, error) {
+	return hd, checkVersion(w.first(headerConnectVersion), protocolVersion)
 }
 
 // checkVersion refuses a version that is given and not the one wanted.
@@ -62,15 +65,13 @@ func checkVersion(got, want string) error {
 	return nil
 }
 
-func (connectUnary) writeResponse(http.Header, head) {}
-
 // readResponse leaves any status but 200 to decodeEnd: such a body is no
 // message.
-func (connectUnary) readResponse(r *http.Response, codec string) error {
-	if r.StatusCode != http.StatusOK {
+func (connectUnary) readResponse(w *wireHead, codec string) error {
+	if w.status != http.StatusOK {
 		return nil
 	}
-	contentType := first(r.Header, headerContentType)
+	contentType := w.first(headerContentType)
 	got, ok := unaryFacts.codecOf(contentType)
 	if ok && got == codec {
 		return nil
@@ -108,6 +109,15 @@ func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 	w.status = codeHTTPStatus(e.err.code)
 	w.body, w.hasBody = marshalError(e.err), true
 	return w
+}
+
+// hasTrailers reports whether there are trailers among the headers of a direct
+// call; it may also say so of others.
+func hasTrailers(header *fields) bool {
+	const prefix = "trailer-" // trailerPrefix as HTTP/2 has it
+	return header.header != nil || slices.ContainsFunc(header.pairs, func(pair [2]string) bool {
+		return strings.HasPrefix(pair[0], prefix)
+	})
 }
 
 // decodeEnd takes the trailers out of the headers.
@@ -154,14 +164,12 @@ func (connectStream) writeRequest(h http.Header, _ head) {
 	h[headerAcceptEncoding] = valueIdentity // messages are compressed one by one, not the body
 }
 
-func (connectStream) readRequest(r *http.Request, hd head) (head, error) {
-	return hd, checkVersion(first(r.Header, headerConnectVersion), protocolVersion)
+func (connectStream) readRequest(w *wireHead, hd head) (head, error) {
+	return hd, checkVersion(w.first(headerConnectVersion), protocolVersion)
 }
 
-func (connectStream) writeResponse(http.Header, head) {}
-
-func (connectStream) readResponse(r *http.Response, codec string) error {
-	return streamFacts.checkResponse(r, codec)
+func (connectStream) readResponse(w *wireHead, codec string) error {
+	return streamFacts.checkResponse(w, codec)
 }
 
 func (connectStream) encodeEnd(e end, _ bool) wireEnd {

@@ -26,11 +26,13 @@ var grpcFacts = facts{
 	userAgent: userAgent("grpc-go-connect"),
 	formatTTL: formatGRPCTimeout,
 	parseTTL:  parseGRPCTimeout,
+	succeeded: func(_, trailer *fields) bool { return trailer.first(headerGRPCStatus) == "0" },
 }
 
 var webFacts = func() facts {
 	f := grpcFacts
 	f.name, f.media, f.bare, f.endFlag = ProtocolGRPCWeb, "application/grpc-web+", "application/grpc-web", flagEndWeb
+	f.succeeded = nil // the end is in the body
 	return f
 }()
 
@@ -42,12 +44,10 @@ func (grpc) writeRequest(h http.Header, _ head) {
 	h[headerTE] = valueTrailers             // proxies that drop trailers must refuse
 }
 
-func (grpc) readRequest(_ *http.Request, hd head) (head, error) { return hd, nil }
+func (grpc) readRequest(_ *wireHead, hd head) (head, error) { return hd, nil }
 
-func (grpc) writeResponse(http.Header, head) {}
-
-func (grpc) readResponse(r *http.Response, codec string) error {
-	return grpcFacts.checkResponse(r, codec)
+func (grpc) readResponse(w *wireHead, codec string) error {
+	return grpcFacts.checkResponse(w, codec)
 }
 
 // grpcSucceeded is the trailer of a call without error and trailers. It is
@@ -142,8 +142,8 @@ func (grpcWeb) writeRequest(h http.Header, _ head) {
 	}
 }
 
-func (grpcWeb) readResponse(r *http.Response, codec string) error {
-	return webFacts.checkResponse(r, codec)
+func (grpcWeb) readResponse(w *wireHead, codec string) error {
+	return webFacts.checkResponse(w, codec)
 }
 
 // encodeEnd puts the trailers into the headers as long as nothing else was sent.

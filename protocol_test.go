@@ -79,9 +79,13 @@ func TestRequestHeads(t *testing.T) {
 			h[headerUserAgent] = d.userAgent
 			d.writeHead(h, sent)
 			d.writeRequest(h, sent)
-			got, err := d.openRequest(&http.Request{Method: http.MethodPost, Header: overTheWire(t, h), URL: &url.URL{}})
+			got, err := d.openRequest(headOf(&http.Request{Method: http.MethodPost, Header: overTheWire(t, h), URL: &url.URL{}}))
 			if err != nil {
 				t.Fatalf("%+v: got error %v", sent, err)
+			}
+			direct, err := d.openRequest(&wireHead{fields: fields{pairs: pairsOf(h)}, url: &url.URL{}})
+			if err != nil || !reflect.DeepEqual(got, direct) {
+				t.Errorf("from pairs: got %+v and error %v, want %+v", direct, err, got)
 			}
 			want := sent
 			if d == dialectUnary && sent.accept == nil {
@@ -133,20 +137,23 @@ func TestResponseHeads(t *testing.T) {
 			sent.contentType = rt.contentType
 			h := make(http.Header)
 			d.writeHead(h, sent)
-			d.writeResponse(h, sent)
 			response := &http.Response{StatusCode: http.StatusOK, Header: overTheWire(t, h)}
-			got, err := d.openResponse(response, codec)
+			got, err := d.openResponse(headOfResponse(response), codec)
 			if err != nil {
 				t.Fatalf("%+v: got error %v", sent, err)
+			}
+			direct, err := d.openResponse(&wireHead{fields: fields{pairs: pairsOf(response.Header)}, status: http.StatusOK}, codec)
+			if err != nil || !reflect.DeepEqual(got, direct) {
+				t.Errorf("from pairs: got %+v and error %v, want %+v", direct, err, got)
 			}
 			if !slices.Equal(got.contentType, sent.contentType) || !slices.Equal(got.encoding, sent.encoding) {
 				t.Errorf("got %+v, want %+v", got, sent)
 			}
-			if _, err := d.openResponse(response, "other"); CodeOf(err) != CodeInternal {
+			if _, err := d.openResponse(headOfResponse(response), "other"); CodeOf(err) != CodeInternal {
 				t.Errorf("another codec: got %v, want %v", err, CodeInternal)
 			}
 			response.Header.Set(headerContentType, "text/html; charset=utf-8")
-			if _, err := d.openResponse(response, codec); CodeOf(err) != CodeUnknown {
+			if _, err := d.openResponse(headOfResponse(response), codec); CodeOf(err) != CodeUnknown {
 				t.Errorf("another media type: got %v, want %v", err, CodeUnknown)
 			}
 		})
@@ -182,7 +189,7 @@ func TestResponseForms(t *testing.T) {
 		{dialectStream, codecJSON, "application/json", CodeUnknown},
 	} {
 		r := &http.Response{StatusCode: http.StatusOK, Header: http.Header{headerContentType: {c.contentType}}}
-		_, err := c.d.openResponse(r, c.codec)
+		_, err := c.d.openResponse(headOfResponse(r), c.codec)
 		switch {
 		case c.want == 0 && err != nil:
 			t.Errorf("%s, codec %s, content type %q: got %v, want no error", c.d.media, c.codec, c.contentType, err)
@@ -201,12 +208,12 @@ func TestResponseStatuses(t *testing.T) {
 		}
 		r := &http.Response{StatusCode: status, Header: http.Header{headerContentType: {"application/grpc"}}}
 		for _, d := range []*dialect{dialectStream, dialectGRPC, dialectWeb} {
-			_, err := d.openResponse(r, codecProto)
+			_, err := d.openResponse(headOfResponse(r), codecProto)
 			if err == nil || CodeOf(err) != codeFromHTTPStatus(status) {
 				t.Errorf("%s, status %d: got %v, want %v", d.media, status, err, codeFromHTTPStatus(status))
 			}
 		}
-		if _, err := dialectUnary.openResponse(r, codecProto); err != nil {
+		if _, err := dialectUnary.openResponse(headOfResponse(r), codecProto); err != nil {
 			t.Errorf("unary, status %d: got %v, want no error from the head", status, err)
 		}
 		if e := dialectUnary.decodeEnd(wireEnd{status: status, header: http.Header{}, hasBody: true}); e.err == nil {
@@ -626,15 +633,26 @@ func TestVersions(t *testing.T) {
 	for version, ok := range map[string]bool{"": true, "1": true, "2": false, "v1": false, "01": false, "1 ": false} {
 		r := &http.Request{Method: http.MethodPost, Header: http.Header{headerConnectVersion: {version}}, URL: &url.URL{}}
 		for _, d := range []*dialect{dialectUnary, dialectStream} {
-			_, err := d.openRequest(r)
+			_, err := d.openRequest(headOf(r))
 			if got := err == nil; got != ok || !ok && CodeOf(err) != CodeInvalidArgument {
 				t.Errorf("version %q: got %v, want ok %t", version, err, ok)
 			}
 		}
 		for _, d := range []*dialect{dialectGRPC, dialectWeb} {
-			if _, err := d.openRequest(r); err != nil {
+			if _, err := d.openRequest(headOf(r)); err != nil {
 				t.Errorf("%s, Connect version %q: got %v, want no error", d.media, version, err)
 			}
 		}
 	}
+}
+
+// headOf and headOfResponse return what dialects read.
+func headOf(r *http.Request) *wireHead {
+	w := requestHead(r)
+	return &w
+}
+
+func headOfResponse(r *http.Response) *wireHead {
+	w := responseHead(r)
+	return &w
 }

@@ -36,29 +36,35 @@ func (c *clientConn) likeDo(r *http.Request, transport http.RoundTripper, respon
 		err = fmt.Errorf("%T returned a response of %d bytes without a body", transport, response.ContentLength)
 	}
 	if err != nil {
-		var record tls.RecordHeaderError
-		if errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
-			err = http.ErrSchemeMismatch
-		}
-		op := "Post"
-		if r.Method == http.MethodGet {
-			op = "Get"
-		}
-		return nil, &url.Error{Op: op, URL: r.URL.String(), Err: err}
+		return nil, doError(r.Method, r.URL, err)
 	}
 	if response.Body == nil {
 		response.Body = http.NoBody
 	}
-	if isRedirect(response) {
+	if isRedirect(response.StatusCode) {
 		again := &http.Client{Transport: &replay{transport, response}}
 		return again.Do(r)
 	}
 	return response, nil
 }
 
-// isRedirect reports whether Do may send another request.
-func isRedirect(response *http.Response) bool {
-	switch response.StatusCode {
+// doError returns an error of a transport as Do returns it.
+func doError(method string, u *url.URL, err error) error {
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
+		err = http.ErrSchemeMismatch
+	}
+	op := "Post"
+	if method == http.MethodGet {
+		op = "Get"
+	}
+	return &url.Error{Op: op, URL: u.String(), Err: err}
+}
+
+// isRedirect reports whether Do may send another request after a response of this
+// status.
+func isRedirect(status int) bool {
+	switch status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return true
 	}
