@@ -109,6 +109,11 @@ func NewServerStreamHandlerSimple[Req, Res any](procedure string, implementation
 	return p.NewServerStreamHandlerSimple[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
 }
 
+// NewServiceHandler is [p.NewServiceHandler].
+func NewServiceHandler(procedures []*Handler, options ...HandlerOption) http.Handler {
+	return p.NewServiceHandler(procedures, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
+}
+
 // NewUnaryHandler is [p.NewUnaryHandler].
 func NewUnaryHandler[Req, Res any](procedure string, unary func(context.Context, *Request[Req]) (*Response[Res], error), options ...HandlerOption) *Handler {
 	return p.NewUnaryHandler[Req, Res](procedure, unary, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)

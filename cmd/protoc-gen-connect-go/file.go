@@ -76,9 +76,13 @@ func (f *file) generate(plugin *protogen.Plugin) {
 	out.Write(body.out.Bytes())
 }
 
+// ownRuntime reports whether the code is for this module's runtime, which has more
+// than the reference.
+func (f *file) ownRuntime() bool { return f.options.runtimePackage == defaultRuntime }
+
 // unknownHandler returns the expression for the handler of procedures that a service does not have.
 func (f *file) unknownHandler() string {
-	if f.options.runtimePackage == defaultRuntime {
+	if f.ownRuntime() {
 		return "connect.NewUnknownProcedureHandler(opts...)"
 	}
 	return "http.NotFoundHandler()"

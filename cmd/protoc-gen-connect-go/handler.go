@@ -28,16 +28,14 @@ func (f *file) writeHandlerConstructor(w *writer, s service) {
 		return
 	}
 	w.code(`methods := $Descriptor.Services().ByName("$ProtoService").Methods()`)
-	w.code("handlers := map[string]http.Handler{")
-	for _, m := range s.methods {
-		inner := f.scoped(w, m)
-		inner.code("$Procedure: connect." + f.shapeOf(m).newHandler + `(
-			$Procedure,
-			svc.$Method,`)
-		inner.methodOptions(m)
-		inner.code(`connect.WithHandlerOptions(opts...),
-			),`)
+	if f.ownRuntime() {
+		w.code(`return "/" + $Name + "/", connect.NewServiceHandler([]*connect.Handler{`)
+		f.writeHandlers(w, s, "")
+		w.code("}, opts...)\n}\n")
+		return
 	}
+	w.code("handlers := map[string]http.Handler{")
+	f.writeHandlers(w, s, "$Procedure: ")
 	w.code(`}
 		unknown := $Unknown
 		return "/" + $Name + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,6 +47,19 @@ func (f *file) writeHandlerConstructor(w *writer, s service) {
 		})
 	}
 	`)
+}
+
+// writeHandlers writes the handler of each method, with its key before it.
+func (f *file) writeHandlers(w *writer, s service, key string) {
+	for _, m := range s.methods {
+		inner := f.scoped(w, m)
+		inner.code(key + "connect." + f.shapeOf(m).newHandler + `(
+			$Procedure,
+			svc.$Method,`)
+		inner.methodOptions(m)
+		inner.code(`connect.WithHandlerOptions(opts...),
+			),`)
+	}
 }
 
 func (f *file) writeUnimplemented(w *writer, s service) {

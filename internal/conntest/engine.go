@@ -38,22 +38,26 @@ type engine struct {
 	// memory says that the engine also runs on a memoryNetwork, and therefore
 	// inside a synctest bubble.
 	memory bool
-	// part says that the full matrix has the engine in a third of its cells: both of
-	// its halves are there in full in other rows.
+	// part says that the full matrix has the engine in a third of its cells: what it
+	// has is there in full in other rows.
 	part  bool
 	start func(http.Handler, network) (*server, error)
 }
 
 // engines is the HTTP column. A new engine needs a row here and nothing else.
 // Names with "engine" stand for package h2 of this module, on both sides or on the
-// one that is named, with net/http on the other.
+// one that is named, with net/http on the other, and net/http's types between the
+// engine and the library. Names with "direct" stand for it on both sides with the
+// direct path, without these types.
 var engines = []engine{
 	{name: "h1", proto: "HTTP/1.1", memory: true, start: startH1},
 	{name: "h2", proto: "HTTP/2.0", duplex: true, memory: true, start: startH2},
 	{name: "h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startH2C},
 	{name: "h3", proto: "HTTP/3.0", duplex: true, start: startH3},
-	{name: "engine-h2", proto: "HTTP/2.0", duplex: true, memory: true, start: startEngineH2},
+	{name: "engine-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineH2},
 	{name: "engine-h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startEngineH2C},
+	{name: "direct-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startDirectH2},
+	{name: "direct-h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startDirectH2C},
 	{name: "engine-server-h2c", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineServer},
 	{name: "engine-client-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineClient},
 }
@@ -86,6 +90,14 @@ func startEngineH2C(handler http.Handler, network network) (*server, error) {
 	return tcp{engineServer: true, engineClient: newTransport}.start(handler, network)
 }
 
+func startDirectH2(handler http.Handler, network network) (*server, error) {
+	return tcp{encrypted: true, engineServer: true, engineClient: newTransport, direct: true}.start(handler, network)
+}
+
+func startDirectH2C(handler http.Handler, network network) (*server, error) {
+	return tcp{engineServer: true, engineClient: newTransport, direct: true}.start(handler, network)
+}
+
 func startEngineServer(handler http.Handler, network network) (*server, error) {
 	return tcp{engineServer: true}.start(handler, network)
 }
@@ -101,7 +113,22 @@ type tcp struct {
 	encrypted    bool
 	engineServer bool
 	engineClient func(*http.Transport) (http.RoundTripper, func(), error)
+	direct       bool
 }
+
+// indirectHandler and indirectTransport keep the engine and the library from
+// finding each other's direct path.
+type indirectHandler struct{ inner http.Handler }
+
+func (h indirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.inner.ServeHTTP(w, r) }
+
+type indirectTransport struct{ inner *h2.Transport }
+
+func (t indirectTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.inner.RoundTrip(r)
+}
+func (t indirectTransport) HeedsContext() bool    { return t.inner.HeedsContext() }
+func (t indirectTransport) CloseIdleConnections() { t.inner.CloseIdleConnections() }
 
 // newTransport replaces an http.Transport by one of the engine's own.
 func newTransport(standard *http.Transport) (http.RoundTripper, func(), error) {
@@ -126,6 +153,9 @@ func (x tcp) start(handler http.Handler, network network) (*server, error) {
 	protocols.SetHTTP1(x.http1)
 	protocols.SetHTTP2(!x.http1 && x.encrypted)
 	protocols.SetUnencryptedHTTP2(!x.http1 && !x.encrypted)
+	if !x.direct {
+		handler = indirectHandler{handler}
+	}
 	host := &http.Server{
 		Handler:   handler,
 		Protocols: protocols,
@@ -150,6 +180,9 @@ func (x tcp) start(handler http.Handler, network network) (*server, error) {
 	closeTransport := standard.CloseIdleConnections
 	if x.engineClient != nil && err == nil {
 		transport, closeTransport, err = x.engineClient(standard)
+	}
+	if own, ok := transport.(*h2.Transport); ok && !x.direct {
+		transport = indirectTransport{own}
 	}
 	if err != nil {
 		_ = listener.Close()

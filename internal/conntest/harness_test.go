@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -313,9 +314,12 @@ type host struct {
 	start  sync.Once
 	server *server
 	err    error
-	mounts sync.Map // prefix → http.Handler
+	mounts sync.Map // prefix → mount
 	count  atomic.Int64
 }
+
+// A mount is a handler of a test, and the same below its prefix.
+type mount struct{ handler, stripped http.Handler }
 
 var hosts = func() map[string]*host {
 	m := make(map[string]*host)
@@ -338,7 +342,7 @@ func sharedHost(t *testing.T, e engine) *host {
 // mount puts a handler below a new prefix.
 func (h *host) mount(handler http.Handler) (prefix string, remove func()) {
 	prefix = "/" + strconv.FormatInt(h.count.Add(1), 10)
-	h.mounts.Store(prefix, http.StripPrefix(prefix, handler))
+	h.mounts.Store(prefix, mount{handler, http.StripPrefix(prefix, handler)})
 	return prefix, func() { h.mounts.Delete(prefix) }
 }
 
@@ -348,13 +352,28 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for i := 1; i < len(path); i++ {
 		if path[i] == '/' {
 			if handler, ok := h.mounts.Load(path[:i]); ok {
-				handler.(http.Handler).ServeHTTP(w, r)
+				handler.(mount).stripped.ServeHTTP(w, r)
 				return
 			}
 			break
 		}
 	}
 	http.Error(w, "no test serves "+path, http.StatusTeapot)
+}
+
+// ServeDirect is ServeHTTP without an http.Request, for the handlers that can do
+// without.
+func (h *host) ServeDirect(self http.Handler, path string, call http.ResponseWriter) bool {
+	i := strings.IndexByte(path[1:], '/') + 1
+	mounted, ok := h.mounts.Load(path[:i])
+	if !ok || self != http.Handler(h) {
+		return false
+	}
+	handler, ok := mounted.(mount).handler.(interface {
+		http.Handler
+		ServeDirect(http.Handler, string, http.ResponseWriter) bool
+	})
+	return ok && handler.ServeDirect(handler, path[i:], call)
 }
 
 // closeHosts ends all shared servers.

@@ -55,7 +55,7 @@ func TestContentOptions(t *testing.T) {
 		wrapped  = "Double(ctx context.Context, req *connect.Request[kindsv1.Number]) (*connect.Response[kindsv1.Number], error)"
 		plain    = "Double(ctx context.Context, req *kindsv1.Number) (*kindsv1.Number, error)"
 		ours     = `connect "github.com/seed-b7c59c10/connect"`
-		answered = "connect.NewUnknownProcedureHandler(opts...)"
+		answered = "connect.NewServiceHandler([]*connect.Handler{"
 		notFound = "http.NotFoundHandler()"
 	)
 	for _, test := range []struct {
@@ -72,12 +72,12 @@ func TestContentOptions(t *testing.T) {
 		{
 			"runtime_package=connectrpc.com/connect",
 			[]string{`connect "connectrpc.com/connect"`, notFound},
-			[]string{ours, "NewUnknownProcedureHandler"},
+			[]string{ours, "NewUnknownProcedureHandler", "NewServiceHandler"},
 		},
 		{
 			"runtime_package=example.com/fork/v2",
 			[]string{`connect "example.com/fork/v2"`, notFound},
-			[]string{ours, "NewUnknownProcedureHandler"},
+			[]string{ours, "NewUnknownProcedureHandler", "NewServiceHandler"},
 		},
 		{"", []string{"const _ = connect.IsAtLeastVersion1_13_0"}, nil},
 	} {

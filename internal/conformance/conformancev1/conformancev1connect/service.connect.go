@@ -413,53 +413,45 @@ type ConformanceServiceHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewConformanceServiceHandler(svc ConformanceServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := conformancev1.File_connectrpc_conformance_v1_service_proto.Services().ByName("ConformanceService").Methods()
-	handlers := map[string]http.Handler{
-		ConformanceServiceUnaryProcedure: connect.NewUnaryHandler(
+	return "/" + ConformanceServiceName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			ConformanceServiceUnaryProcedure,
 			svc.Unary,
 			connect.WithSchema(methods.ByName("Unary")),
 			connect.WithHandlerOptions(opts...),
 		),
-		ConformanceServiceServerStreamProcedure: connect.NewServerStreamHandler(
+		connect.NewServerStreamHandler(
 			ConformanceServiceServerStreamProcedure,
 			svc.ServerStream,
 			connect.WithSchema(methods.ByName("ServerStream")),
 			connect.WithHandlerOptions(opts...),
 		),
-		ConformanceServiceClientStreamProcedure: connect.NewClientStreamHandler(
+		connect.NewClientStreamHandler(
 			ConformanceServiceClientStreamProcedure,
 			svc.ClientStream,
 			connect.WithSchema(methods.ByName("ClientStream")),
 			connect.WithHandlerOptions(opts...),
 		),
-		ConformanceServiceBidiStreamProcedure: connect.NewBidiStreamHandler(
+		connect.NewBidiStreamHandler(
 			ConformanceServiceBidiStreamProcedure,
 			svc.BidiStream,
 			connect.WithSchema(methods.ByName("BidiStream")),
 			connect.WithHandlerOptions(opts...),
 		),
-		ConformanceServiceUnimplementedProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			ConformanceServiceUnimplementedProcedure,
 			svc.Unimplemented,
 			connect.WithSchema(methods.ByName("Unimplemented")),
 			connect.WithHandlerOptions(opts...),
 		),
-		ConformanceServiceIdempotentUnaryProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			ConformanceServiceIdempotentUnaryProcedure,
 			svc.IdempotentUnary,
 			connect.WithSchema(methods.ByName("IdempotentUnary")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + ConformanceServiceName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedConformanceServiceHandler implements ConformanceServiceHandler with methods that

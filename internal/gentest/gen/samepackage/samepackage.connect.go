@@ -95,28 +95,20 @@ type PingerHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewPingerHandler_(svc PingerHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := File_samepackage_samepackage_proto.Services().ByName("Pinger").Methods()
-	handlers := map[string]http.Handler{
-		PingerPingProcedure: connect.NewUnaryHandler(
+	return "/" + PingerName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			PingerPingProcedure,
 			svc.Ping,
 			connect.WithSchema(methods.ByName("Ping")),
 			connect.WithHandlerOptions(opts...),
 		),
-		PingerClientProcedure: connect.NewServerStreamHandler(
+		connect.NewServerStreamHandler(
 			PingerClientProcedure,
 			svc.Client,
 			connect.WithSchema(methods.ByName("Client")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + PingerName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedPingerHandler implements PingerHandler with methods that return errors of

@@ -169,47 +169,39 @@ type TestServiceHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewTestServiceHandler(svc TestServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := conntestv1.File_conntest_v1_conntest_proto.Services().ByName("TestService").Methods()
-	handlers := map[string]http.Handler{
-		TestServiceUnaryProcedure: connect.NewUnaryHandler(
+	return "/" + TestServiceName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			TestServiceUnaryProcedure,
 			svc.Unary,
 			connect.WithSchema(methods.ByName("Unary")),
 			connect.WithHandlerOptions(opts...),
 		),
-		TestServiceGetProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			TestServiceGetProcedure,
 			svc.Get,
 			connect.WithSchema(methods.ByName("Get")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithHandlerOptions(opts...),
 		),
-		TestServiceServerStreamProcedure: connect.NewServerStreamHandler(
+		connect.NewServerStreamHandler(
 			TestServiceServerStreamProcedure,
 			svc.ServerStream,
 			connect.WithSchema(methods.ByName("ServerStream")),
 			connect.WithHandlerOptions(opts...),
 		),
-		TestServiceClientStreamProcedure: connect.NewClientStreamHandler(
+		connect.NewClientStreamHandler(
 			TestServiceClientStreamProcedure,
 			svc.ClientStream,
 			connect.WithSchema(methods.ByName("ClientStream")),
 			connect.WithHandlerOptions(opts...),
 		),
-		TestServiceBidiProcedure: connect.NewBidiStreamHandler(
+		connect.NewBidiStreamHandler(
 			TestServiceBidiProcedure,
 			svc.Bidi,
 			connect.WithSchema(methods.ByName("Bidi")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + TestServiceName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedTestServiceHandler implements TestServiceHandler with methods that return errors of

@@ -138,28 +138,20 @@ type HttpHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewHttpHandler(svc HttpHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := clashes.File_clashes_clashes_proto.Services().ByName("Http").Methods()
-	handlers := map[string]http.Handler{
-		HttpGetProcedure: connect.NewUnaryHandler(
+	return "/" + HttpName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			HttpGetProcedure,
 			svc.Get,
 			connect.WithSchema(methods.ByName("Get")),
 			connect.WithHandlerOptions(opts...),
 		),
-		HttpGet_Procedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			HttpGet_Procedure,
 			svc.Get_,
 			connect.WithSchema(methods.ByName("get")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + HttpName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedHttpHandler implements HttpHandler with methods that return errors of
@@ -226,22 +218,14 @@ type NewHttpHandler_ interface {
 // and compresses with gzip for clients that accept it.
 func NewNewHttpHandler(svc NewHttpHandler_, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := clashes.File_clashes_clashes_proto.Services().ByName("NewHttp").Methods()
-	handlers := map[string]http.Handler{
-		NewHttpGetProcedure: connect.NewUnaryHandler(
+	return "/" + NewHttpName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			NewHttpGetProcedure,
 			svc.Get,
 			connect.WithSchema(methods.ByName("Get")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + NewHttpName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedNewHttpHandler implements NewHttpHandler_ with methods that return errors of
@@ -304,22 +288,14 @@ type UnimplementedHttpHandler_ interface {
 // and compresses with gzip for clients that accept it.
 func NewUnimplementedHttpHandler(svc UnimplementedHttpHandler_, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := clashes.File_clashes_clashes_proto.Services().ByName("UnimplementedHttp").Methods()
-	handlers := map[string]http.Handler{
-		UnimplementedHttpGetProcedure: connect.NewUnaryHandler(
+	return "/" + UnimplementedHttpName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			UnimplementedHttpGetProcedure,
 			svc.Get,
 			connect.WithSchema(methods.ByName("Get")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + UnimplementedHttpName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedUnimplementedHttpHandler implements UnimplementedHttpHandler_ with methods that
@@ -382,22 +358,14 @@ type HttpHandler_ interface {
 // and compresses with gzip for clients that accept it.
 func NewHttpHandler__(svc HttpHandler_, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := clashes.File_clashes_clashes_proto.Services().ByName("http").Methods()
-	handlers := map[string]http.Handler{
-		HttpGetProcedure_: connect.NewUnaryHandler(
+	return "/" + httpName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			HttpGetProcedure_,
 			svc.Get,
 			connect.WithSchema(methods.ByName("Get")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + httpName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedHttpHandler__ implements HttpHandler_ with methods that return errors of
@@ -459,22 +427,14 @@ type GetHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewGetHandler(svc GetHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := clashes.File_clashes_clashes_proto.Services().ByName("Get").Methods()
-	handlers := map[string]http.Handler{
-		GetListItemProcedure: connect.NewUnaryHandler(
+	return "/" + GetName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			GetListItemProcedure,
 			svc.ListItem,
 			connect.WithSchema(methods.ByName("ListItem")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + GetName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedGetHandler implements GetHandler with methods that return errors of
@@ -574,40 +534,32 @@ type GetListHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewGetListHandler(svc GetListHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := clashes.File_clashes_clashes_proto.Services().ByName("GetList").Methods()
-	handlers := map[string]http.Handler{
-		GetListItemProcedure_: connect.NewUnaryHandler(
+	return "/" + GetListName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			GetListItemProcedure_,
 			svc.Item,
 			connect.WithSchema(methods.ByName("Item")),
 			connect.WithHandlerOptions(opts...),
 		),
-		GetListClientProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			GetListClientProcedure,
 			svc.Client,
 			connect.WithSchema(methods.ByName("Client")),
 			connect.WithHandlerOptions(opts...),
 		),
-		GetListHandlerProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			GetListHandlerProcedure,
 			svc.Handler,
 			connect.WithSchema(methods.ByName("Handler")),
 			connect.WithHandlerOptions(opts...),
 		),
-		GetListNameProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			GetListNameProcedure,
 			svc.Name,
 			connect.WithSchema(methods.ByName("Name")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + GetListName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedGetListHandler implements GetListHandler with methods that return errors of
@@ -712,34 +664,26 @@ type GetListHandler_ interface {
 // and compresses with gzip for clients that accept it.
 func NewGetListHandler_(svc GetListHandler_, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := clashes.File_clashes_clashes_proto.Services().ByName("get_list").Methods()
-	handlers := map[string]http.Handler{
-		GetListGetItemProcedure: connect.NewUnaryHandler(
+	return "/" + get_listName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			GetListGetItemProcedure,
 			svc.GetItem,
 			connect.WithSchema(methods.ByName("get_item")),
 			connect.WithHandlerOptions(opts...),
 		),
-		GetListGetItem_Procedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			GetListGetItem_Procedure,
 			svc.GetItem_,
 			connect.WithSchema(methods.ByName("GetItem")),
 			connect.WithHandlerOptions(opts...),
 		),
-		GetListXHiddenProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			GetListXHiddenProcedure,
 			svc.XHidden,
 			connect.WithSchema(methods.ByName("_hidden")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + get_listName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedGetListHandler_ implements GetListHandler_ with methods that return errors of

@@ -263,64 +263,56 @@ type AnnotatedHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewAnnotatedHandler(svc AnnotatedHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := comments.File_comments_comments_proto.Services().ByName("Annotated").Methods()
-	handlers := map[string]http.Handler{
-		AnnotatedLeadingProcedure: connect.NewUnaryHandler(
+	return "/" + AnnotatedName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			AnnotatedLeadingProcedure,
 			svc.Leading,
 			connect.WithSchema(methods.ByName("Leading")),
 			connect.WithHandlerOptions(opts...),
 		),
-		AnnotatedTrailingProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			AnnotatedTrailingProcedure,
 			svc.Trailing,
 			connect.WithSchema(methods.ByName("Trailing")),
 			connect.WithHandlerOptions(opts...),
 		),
-		AnnotatedBothProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			AnnotatedBothProcedure,
 			svc.Both,
 			connect.WithSchema(methods.ByName("Both")),
 			connect.WithHandlerOptions(opts...),
 		),
-		AnnotatedWithoutProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			AnnotatedWithoutProcedure,
 			svc.Without,
 			connect.WithSchema(methods.ByName("Without")),
 			connect.WithHandlerOptions(opts...),
 		),
-		AnnotatedBlockProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			AnnotatedBlockProcedure,
 			svc.Block,
 			connect.WithSchema(methods.ByName("Block")),
 			connect.WithHandlerOptions(opts...),
 		),
-		AnnotatedDirectiveProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			AnnotatedDirectiveProcedure,
 			svc.Directive,
 			connect.WithSchema(methods.ByName("Directive")),
 			connect.WithHandlerOptions(opts...),
 		),
-		AnnotatedWideProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			AnnotatedWideProcedure,
 			svc.Wide,
 			connect.WithSchema(methods.ByName("Wide")),
 			connect.WithHandlerOptions(opts...),
 		),
-		AnnotatedBlankProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			AnnotatedBlankProcedure,
 			svc.Blank,
 			connect.WithSchema(methods.ByName("Blank")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + AnnotatedName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedAnnotatedHandler implements AnnotatedHandler with methods that return errors of

@@ -167,40 +167,32 @@ type OldHandler interface {
 // Deprecated: the schema marks gentest.deprecated.Old as deprecated.
 func NewOldHandler(svc OldHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := deprecated.File_deprecated_deprecated_proto.Services().ByName("Old").Methods()
-	handlers := map[string]http.Handler{
-		OldDocumentedProcedure: connect.NewUnaryHandler(
+	return "/" + OldName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			OldDocumentedProcedure,
 			svc.Documented,
 			connect.WithSchema(methods.ByName("Documented")),
 			connect.WithHandlerOptions(opts...),
 		),
-		OldBareProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			OldBareProcedure,
 			svc.Bare,
 			connect.WithSchema(methods.ByName("Bare")),
 			connect.WithHandlerOptions(opts...),
 		),
-		OldExplainedProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			OldExplainedProcedure,
 			svc.Explained,
 			connect.WithSchema(methods.ByName("Explained")),
 			connect.WithHandlerOptions(opts...),
 		),
-		OldKeptProcedure: connect.NewBidiStreamHandler(
+		connect.NewBidiStreamHandler(
 			OldKeptProcedure,
 			svc.Kept,
 			connect.WithSchema(methods.ByName("Kept")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + OldName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedOldHandler implements OldHandler with methods that return errors of
@@ -275,22 +267,14 @@ type CurrentHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewCurrentHandler(svc CurrentHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := deprecated.File_deprecated_deprecated_proto.Services().ByName("Current").Methods()
-	handlers := map[string]http.Handler{
-		CurrentBareProcedure: connect.NewUnaryHandler(
+	return "/" + CurrentName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			CurrentBareProcedure,
 			svc.Bare,
 			connect.WithSchema(methods.ByName("Bare")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + CurrentName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedCurrentHandler implements CurrentHandler with methods that return errors of

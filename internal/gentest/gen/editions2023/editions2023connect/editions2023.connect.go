@@ -98,28 +98,20 @@ type StoreHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewStoreHandler(svc StoreHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := editions2023.File_editions2023_editions2023_proto.Services().ByName("Store").Methods()
-	handlers := map[string]http.Handler{
-		StorePutProcedure: connect.NewUnaryHandler(
+	return "/" + StoreName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			StorePutProcedure,
 			svc.Put,
 			connect.WithSchema(methods.ByName("Put")),
 			connect.WithHandlerOptions(opts...),
 		),
-		StoreListProcedure: connect.NewServerStreamHandler(
+		connect.NewServerStreamHandler(
 			StoreListProcedure,
 			svc.List,
 			connect.WithSchema(methods.ByName("List")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + StoreName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedStoreHandler implements StoreHandler with methods that return errors of

@@ -80,22 +80,14 @@ type StoreHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewStoreHandler(svc StoreHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := editions2024.File_editions2024_editions2024_proto.Services().ByName("Store").Methods()
-	handlers := map[string]http.Handler{
-		StorePutProcedure: connect.NewUnaryHandler(
+	return "/" + StoreName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			StorePutProcedure,
 			svc.Put,
 			connect.WithSchema(methods.ByName("Put")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + StoreName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedStoreHandler implements StoreHandler with methods that return errors of

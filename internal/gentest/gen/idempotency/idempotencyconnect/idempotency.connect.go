@@ -147,49 +147,41 @@ type LevelsHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewLevelsHandler(svc LevelsHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := idempotency.File_idempotency_idempotency_proto.Services().ByName("Levels").Methods()
-	handlers := map[string]http.Handler{
-		LevelsUnsaidProcedure: connect.NewUnaryHandler(
+	return "/" + LevelsName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			LevelsUnsaidProcedure,
 			svc.Unsaid,
 			connect.WithSchema(methods.ByName("Unsaid")),
 			connect.WithHandlerOptions(opts...),
 		),
-		LevelsUnknownProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			LevelsUnknownProcedure,
 			svc.Unknown,
 			connect.WithSchema(methods.ByName("Unknown")),
 			connect.WithHandlerOptions(opts...),
 		),
-		LevelsIdempotentProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			LevelsIdempotentProcedure,
 			svc.Idempotent,
 			connect.WithSchema(methods.ByName("Idempotent")),
 			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithHandlerOptions(opts...),
 		),
-		LevelsNoSideEffectsProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			LevelsNoSideEffectsProcedure,
 			svc.NoSideEffects,
 			connect.WithSchema(methods.ByName("NoSideEffects")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithHandlerOptions(opts...),
 		),
-		LevelsWatchProcedure: connect.NewServerStreamHandler(
+		connect.NewServerStreamHandler(
 			LevelsWatchProcedure,
 			svc.Watch,
 			connect.WithSchema(methods.ByName("Watch")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + LevelsName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedLevelsHandler implements LevelsHandler with methods that return errors of

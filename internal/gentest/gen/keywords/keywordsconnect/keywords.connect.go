@@ -368,124 +368,116 @@ type InterfaceHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewInterfaceHandler(svc InterfaceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := keywords.File_keywords_keywords_proto.Services().ByName("interface").Methods()
-	handlers := map[string]http.Handler{
-		InterfaceBreakProcedure: connect.NewUnaryHandler(
+	return "/" + interfaceName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			InterfaceBreakProcedure,
 			svc.Break,
 			connect.WithSchema(methods.ByName("break")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceFuncProcedure: connect.NewClientStreamHandler(
+		connect.NewClientStreamHandler(
 			InterfaceFuncProcedure,
 			svc.Func,
 			connect.WithSchema(methods.ByName("func")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceRangeProcedure: connect.NewServerStreamHandler(
+		connect.NewServerStreamHandler(
 			InterfaceRangeProcedure,
 			svc.Range,
 			connect.WithSchema(methods.ByName("range")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceSelectProcedure: connect.NewBidiStreamHandler(
+		connect.NewBidiStreamHandler(
 			InterfaceSelectProcedure,
 			svc.Select,
 			connect.WithSchema(methods.ByName("select")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceTypeProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceTypeProcedure,
 			svc.Type,
 			connect.WithSchema(methods.ByName("Type")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceVarProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceVarProcedure,
 			svc.Var,
 			connect.WithSchema(methods.ByName("var")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceStringProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceStringProcedure,
 			svc.String,
 			connect.WithSchema(methods.ByName("string")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceErrorProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceErrorProcedure,
 			svc.Error,
 			connect.WithSchema(methods.ByName("error")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceNilProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceNilProcedure,
 			svc.Nil,
 			connect.WithSchema(methods.ByName("nil")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceAppendProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceAppendProcedure,
 			svc.Append,
 			connect.WithSchema(methods.ByName("append")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceInitProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceInitProcedure,
 			svc.Init,
 			connect.WithSchema(methods.ByName("init")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceMainProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceMainProcedure,
 			svc.Main,
 			connect.WithSchema(methods.ByName("main")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceCtxProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceCtxProcedure,
 			svc.Ctx,
 			connect.WithSchema(methods.ByName("ctx")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceReqProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceReqProcedure,
 			svc.Req,
 			connect.WithSchema(methods.ByName("req")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceStreamProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceStreamProcedure,
 			svc.Stream,
 			connect.WithSchema(methods.ByName("stream")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceOptsProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceOptsProcedure,
 			svc.Opts,
 			connect.WithSchema(methods.ByName("opts")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceBaseURLProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceBaseURLProcedure,
 			svc.BaseURL,
 			connect.WithSchema(methods.ByName("baseURL")),
 			connect.WithHandlerOptions(opts...),
 		),
-		InterfaceServeHTTPProcedure: connect.NewUnaryHandler(
+		connect.NewUnaryHandler(
 			InterfaceServeHTTPProcedure,
 			svc.ServeHTTP,
 			connect.WithSchema(methods.ByName("ServeHTTP")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + interfaceName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedInterfaceHandler implements InterfaceHandler with methods that return errors of
@@ -628,22 +620,14 @@ type ConnectHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewConnectHandler(svc ConnectHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := keywords.File_keywords_keywords_proto.Services().ByName("Connect").Methods()
-	handlers := map[string]http.Handler{
-		ConnectConnectProcedure: connect.NewUnaryHandler(
+	return "/" + ConnectName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			ConnectConnectProcedure,
 			svc.Connect,
 			connect.WithSchema(methods.ByName("Connect")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + ConnectName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedConnectHandler implements ConnectHandler with methods that return errors of
@@ -701,22 +685,14 @@ type ContextHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewContextHandler(svc ContextHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := keywords.File_keywords_keywords_proto.Services().ByName("Context").Methods()
-	handlers := map[string]http.Handler{
-		ContextContextProcedure: connect.NewUnaryHandler(
+	return "/" + ContextName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			ContextContextProcedure,
 			svc.Context,
 			connect.WithSchema(methods.ByName("Context")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + ContextName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedContextHandler implements ContextHandler with methods that return errors of
@@ -774,22 +750,14 @@ type StringsHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewStringsHandler(svc StringsHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := keywords.File_keywords_keywords_proto.Services().ByName("Strings").Methods()
-	handlers := map[string]http.Handler{
-		StringsStringsProcedure: connect.NewUnaryHandler(
+	return "/" + StringsName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			StringsStringsProcedure,
 			svc.Strings,
 			connect.WithSchema(methods.ByName("Strings")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + StringsName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedStringsHandler implements StringsHandler with methods that return errors of

@@ -92,22 +92,14 @@ type FirstHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewFirstHandler(svc FirstHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := mixed.File_mixed_mixed_proto.Services().ByName("First").Methods()
-	handlers := map[string]http.Handler{
-		FirstGetProcedure: connect.NewUnaryHandler(
+	return "/" + FirstName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			FirstGetProcedure,
 			svc.Get,
 			connect.WithSchema(methods.ByName("Get")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + FirstName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedFirstHandler implements FirstHandler with methods that return errors of
@@ -214,28 +206,20 @@ type ThirdHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewThirdHandler(svc ThirdHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := mixed.File_mixed_mixed_proto.Services().ByName("Third").Methods()
-	handlers := map[string]http.Handler{
-		ThirdGetProcedure: connect.NewUnaryHandler(
+	return "/" + ThirdName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			ThirdGetProcedure,
 			svc.Get,
 			connect.WithSchema(methods.ByName("Get")),
 			connect.WithHandlerOptions(opts...),
 		),
-		ThirdPutProcedure: connect.NewClientStreamHandler(
+		connect.NewClientStreamHandler(
 			ThirdPutProcedure,
 			svc.Put,
 			connect.WithSchema(methods.ByName("Put")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + ThirdName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedThirdHandler implements ThirdHandler with methods that return errors of

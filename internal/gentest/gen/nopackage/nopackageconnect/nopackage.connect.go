@@ -80,22 +80,14 @@ type GentestUnpackagedHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewGentestUnpackagedHandler(svc GentestUnpackagedHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := nopackage.File_nopackage_nopackage_proto.Services().ByName("GentestUnpackaged").Methods()
-	handlers := map[string]http.Handler{
-		GentestUnpackagedDoProcedure: connect.NewUnaryHandler(
+	return "/" + GentestUnpackagedName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			GentestUnpackagedDoProcedure,
 			svc.Do,
 			connect.WithSchema(methods.ByName("Do")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + GentestUnpackagedName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedGentestUnpackagedHandler implements GentestUnpackagedHandler with methods that

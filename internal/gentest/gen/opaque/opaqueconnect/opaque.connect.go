@@ -84,22 +84,14 @@ type StoreHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewStoreHandler(svc StoreHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := opaque.File_opaque_opaque_proto.Services().ByName("Store").Methods()
-	handlers := map[string]http.Handler{
-		StorePutProcedure: connect.NewUnaryHandlerSimple(
+	return "/" + StoreName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandlerSimple(
 			StorePutProcedure,
 			svc.Put,
 			connect.WithSchema(methods.ByName("Put")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + StoreName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedStoreHandler implements StoreHandler with methods that return errors of

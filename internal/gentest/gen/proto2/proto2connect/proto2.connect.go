@@ -80,22 +80,14 @@ type AnsweringHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewAnsweringHandler(svc AnsweringHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := proto2.File_proto2_proto2_proto.Services().ByName("Answering").Methods()
-	handlers := map[string]http.Handler{
-		AnsweringAskProcedure: connect.NewUnaryHandler(
+	return "/" + AnsweringName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			AnsweringAskProcedure,
 			svc.Ask,
 			connect.WithSchema(methods.ByName("Ask")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + AnsweringName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedAnsweringHandler implements AnsweringHandler with methods that return errors of

@@ -151,41 +151,33 @@ type GreetServiceHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewGreetServiceHandler(svc GreetServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := greetv1.File_greet_v1_greet_proto.Services().ByName("GreetService").Methods()
-	handlers := map[string]http.Handler{
-		GreetServiceGreetProcedure: connect.NewUnaryHandler(
+	return "/" + GreetServiceName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			GreetServiceGreetProcedure,
 			svc.Greet,
 			connect.WithSchema(methods.ByName("Greet")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithHandlerOptions(opts...),
 		),
-		GreetServiceRepeatProcedure: connect.NewServerStreamHandler(
+		connect.NewServerStreamHandler(
 			GreetServiceRepeatProcedure,
 			svc.Repeat,
 			connect.WithSchema(methods.ByName("Repeat")),
 			connect.WithHandlerOptions(opts...),
 		),
-		GreetServiceGreetAllProcedure: connect.NewClientStreamHandler(
+		connect.NewClientStreamHandler(
 			GreetServiceGreetAllProcedure,
 			svc.GreetAll,
 			connect.WithSchema(methods.ByName("GreetAll")),
 			connect.WithHandlerOptions(opts...),
 		),
-		GreetServiceChatProcedure: connect.NewBidiStreamHandler(
+		connect.NewBidiStreamHandler(
 			GreetServiceChatProcedure,
 			svc.Chat,
 			connect.WithSchema(methods.ByName("Chat")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + GreetServiceName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedGreetServiceHandler implements GreetServiceHandler with methods that return errors

@@ -144,40 +144,32 @@ type BenchServiceHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewBenchServiceHandler(svc BenchServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := benchv1.File_bench_v1_bench_proto.Services().ByName("BenchService").Methods()
-	handlers := map[string]http.Handler{
-		BenchServiceEchoProcedure: connect.NewUnaryHandler(
+	return "/" + BenchServiceName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			BenchServiceEchoProcedure,
 			svc.Echo,
 			connect.WithSchema(methods.ByName("Echo")),
 			connect.WithHandlerOptions(opts...),
 		),
-		BenchServiceDownloadProcedure: connect.NewServerStreamHandler(
+		connect.NewServerStreamHandler(
 			BenchServiceDownloadProcedure,
 			svc.Download,
 			connect.WithSchema(methods.ByName("Download")),
 			connect.WithHandlerOptions(opts...),
 		),
-		BenchServiceUploadProcedure: connect.NewClientStreamHandler(
+		connect.NewClientStreamHandler(
 			BenchServiceUploadProcedure,
 			svc.Upload,
 			connect.WithSchema(methods.ByName("Upload")),
 			connect.WithHandlerOptions(opts...),
 		),
-		BenchServiceChatProcedure: connect.NewBidiStreamHandler(
+		connect.NewBidiStreamHandler(
 			BenchServiceChatProcedure,
 			svc.Chat,
 			connect.WithSchema(methods.ByName("Chat")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + BenchServiceName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedBenchServiceHandler implements BenchServiceHandler with methods that return errors

@@ -198,54 +198,46 @@ type KindsServiceHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewKindsServiceHandler(svc KindsServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := kindsv1.File_kinds_v1_kinds_proto.Services().ByName("KindsService").Methods()
-	handlers := map[string]http.Handler{
-		KindsServiceDoubleProcedure: connect.NewUnaryHandlerSimple(
+	return "/" + KindsServiceName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandlerSimple(
 			KindsServiceDoubleProcedure,
 			svc.Double,
 			connect.WithSchema(methods.ByName("Double")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithHandlerOptions(opts...),
 		),
-		KindsServiceSumProcedure: connect.NewClientStreamHandlerSimple(
+		connect.NewClientStreamHandlerSimple(
 			KindsServiceSumProcedure,
 			svc.Sum,
 			connect.WithSchema(methods.ByName("Sum")),
 			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithHandlerOptions(opts...),
 		),
-		KindsServiceCountProcedure: connect.NewServerStreamHandlerSimple(
+		connect.NewServerStreamHandlerSimple(
 			KindsServiceCountProcedure,
 			svc.Count,
 			connect.WithSchema(methods.ByName("Count")),
 			connect.WithHandlerOptions(opts...),
 		),
-		KindsServiceAddProcedure: connect.NewBidiStreamHandler(
+		connect.NewBidiStreamHandler(
 			KindsServiceAddProcedure,
 			svc.Add,
 			connect.WithSchema(methods.ByName("Add")),
 			connect.WithHandlerOptions(opts...),
 		),
-		KindsServiceMissingProcedure: connect.NewUnaryHandlerSimple(
+		connect.NewUnaryHandlerSimple(
 			KindsServiceMissingProcedure,
 			svc.Missing,
 			connect.WithSchema(methods.ByName("Missing")),
 			connect.WithHandlerOptions(opts...),
 		),
-		KindsServiceMissingStreamProcedure: connect.NewBidiStreamHandler(
+		connect.NewBidiStreamHandler(
 			KindsServiceMissingStreamProcedure,
 			svc.MissingStream,
 			connect.WithSchema(methods.ByName("MissingStream")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + KindsServiceName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedKindsServiceHandler implements KindsServiceHandler with methods that return errors

@@ -80,22 +80,14 @@ type ServiceHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewServiceHandler(svc ServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := svc_.File_packages_svc_svc_proto.Services().ByName("Service").Methods()
-	handlers := map[string]http.Handler{
-		ServiceCallProcedure: connect.NewUnaryHandler(
+	return "/" + ServiceName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			ServiceCallProcedure,
 			svc.Call,
 			connect.WithSchema(methods.ByName("Call")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + ServiceName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedServiceHandler implements ServiceHandler with methods that return errors of

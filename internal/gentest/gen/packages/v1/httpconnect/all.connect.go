@@ -117,34 +117,26 @@ type HttpHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewHttpHandler(svc HttpHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := http_.File_packages_all_proto.Services().ByName("Http").Methods()
-	handlers := map[string]http.Handler{
-		HttpSvcProcedure: connect.NewUnaryHandler(
+	return "/" + HttpName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			HttpSvcProcedure,
 			svc.Svc,
 			connect.WithSchema(methods.ByName("Svc")),
 			connect.WithHandlerOptions(opts...),
 		),
-		HttpOptsProcedure: connect.NewClientStreamHandler(
+		connect.NewClientStreamHandler(
 			HttpOptsProcedure,
 			svc.Opts,
 			connect.WithSchema(methods.ByName("Opts")),
 			connect.WithHandlerOptions(opts...),
 		),
-		HttpClientProcedure: connect.NewServerStreamHandler(
+		connect.NewServerStreamHandler(
 			HttpClientProcedure,
 			svc.Client,
 			connect.WithSchema(methods.ByName("Client")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + HttpName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedHttpHandler implements HttpHandler with methods that return errors of

@@ -81,22 +81,14 @@ type DeepServiceHandler interface {
 // and compresses with gzip for clients that accept it.
 func NewDeepServiceHandler(svc DeepServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	methods := deepv1beta1.File_nested_deep_v1beta1_deep_proto.Services().ByName("DeepService").Methods()
-	handlers := map[string]http.Handler{
-		DeepServiceDigProcedure: connect.NewUnaryHandler(
+	return "/" + DeepServiceName + "/", connect.NewServiceHandler([]*connect.Handler{
+		connect.NewUnaryHandler(
 			DeepServiceDigProcedure,
 			svc.Dig,
 			connect.WithSchema(methods.ByName("Dig")),
 			connect.WithHandlerOptions(opts...),
 		),
-	}
-	unknown := connect.NewUnknownProcedureHandler(opts...)
-	return "/" + DeepServiceName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler, ok := handlers[r.URL.Path]
-		if !ok {
-			handler = unknown
-		}
-		handler.ServeHTTP(w, r)
-	})
+	}, opts...)
 }
 
 // UnimplementedDeepServiceHandler implements DeepServiceHandler with methods that return errors of
