@@ -43,21 +43,13 @@ type clientConn struct {
 	cancel context.CancelFunc // nil for unary calls
 
 	// The sending half.
-	out     packer
-	header  http.Header // of the request, nil until someone asks for it
-	pipe    *pipe       // nil unless the client streams
-	sent    bool
-	request http.Request
-	url     url.URL // of the request: a copy, as HTTP clients may change it
-	method  string
-
-	// The body of a request of one message: a copy, or the packed buffer itself.
-	body    bytes.Reader
-	lent    lentBuffer
-	reader  lentReader
-	lending bool // it is the buffer
-
-	own [2][2]string // room for fields of a direct call
+	out      packer
+	header   http.Header // of the request, nil until someone asks for it
+	pipe     *pipe       // nil unless the client streams
+	sent     bool
+	outgoing *outgoing // nil for a direct call
+	method   string
+	own      [2][2]string // room for fields of a direct call
 
 	// What the exchange found.
 	ready    chan struct{}  // nil where nobody waits
@@ -78,9 +70,36 @@ type clientConn struct {
 	received  error  // what ended the half
 }
 
+// outgoing is a request as net/http has it.
+type outgoing struct {
+	request http.Request
+	url     url.URL // of the request: a copy, as HTTP clients may change it
+
+	// The body of a request of one message: a copy, or the packed buffer itself.
+	body    bytes.Reader
+	lent    lentBuffer
+	reader  lentReader
+	lending bool // it is the buffer
+}
+
+// newConn returns an empty conn, in one piece with what it is going to need.
+func newConn(direct bool) *clientConn {
+	if direct {
+		return new(clientConn)
+	}
+	both := new(struct {
+		clientConn
+		outgoing outgoing
+	})
+	both.clientConn.outgoing = &both.outgoing
+	return &both.clientConn
+}
+
 // newUnaryConn returns a conn for one unary call.
 func newUnaryConn(ctx context.Context, c *config, spec Spec) *clientConn {
-	conn := &clientConn{dialect: c.dialect, config: c, spec: spec, parent: ctx, ctx: ctx}
+	_, direct := c.transport().(directTransport)
+	conn := newConn(direct)
+	conn.dialect, conn.config, conn.spec, conn.parent, conn.ctx = c.dialect, c, spec, ctx, ctx
 	if !c.heeds {
 		conn.ready = make(chan struct{})
 	}
@@ -90,7 +109,8 @@ func newUnaryConn(ctx context.Context, c *config, spec Spec) *clientConn {
 
 // newStreamConn returns a conn for one streaming call.
 func newStreamConn(ctx context.Context, c *config, spec Spec) *clientConn {
-	conn := &clientConn{dialect: c.streams, config: c, spec: spec, parent: ctx, ready: make(chan struct{})}
+	conn := newConn(false)
+	conn.dialect, conn.config, conn.spec, conn.parent, conn.ready = c.streams, c, spec, ctx, make(chan struct{})
 	conn.ctx, conn.cancel = context.WithCancel(ctx)
 	if spec.StreamType.clientStreams() {
 		conn.pipe = newPipe(conn.ctx)
@@ -222,11 +242,12 @@ func (c *clientConn) exchange(r *http.Request) {
 // as long as it likes, also after Do returned: it reads a copy, or the buffer
 // goes back when the transport closed it.
 func (c *clientConn) setBody(r *http.Request, b *buffer) {
+	o := c.outgoing
 	if len(b.data) >= bufferSize || c.dialect == dialectGRPC {
-		c.lending = true
-		c.lent.lend(b)
-		_ = c.lent.open(&c.reader) // its owner has it
-		r.ContentLength, r.Body, r.GetBody = int64(len(b.data)), &c.reader, c.lent.reader
+		o.lending = true
+		o.lent.lend(b)
+		_ = o.lent.open(&o.reader) // its owner has it
+		r.ContentLength, r.Body, r.GetBody = int64(len(b.data)), &o.reader, o.lent.reader
 		return
 	}
 	data := slices.Clone(b.data)
@@ -238,8 +259,8 @@ func (c *clientConn) setBody(r *http.Request, b *buffer) {
 	}
 	// Over HTTP/1.1 net/http sends headers and a small body together if it knows the
 	// body's type.
-	c.body.Reset(data)
-	r.Body = io.NopCloser(&c.body)
+	o.body.Reset(data)
+	r.Body = io.NopCloser(&o.body)
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 }
 
@@ -284,7 +305,7 @@ func (c *clientConn) makeGet(r *http.Request, msg any) (bool, error) {
 	delete(r.Header, headerContentType) // the query has it all
 	delete(r.Header, headerContentEncoding)
 	delete(r.Header, headerConnectVersion)
-	c.url = *u
+	c.outgoing.url = *u
 	c.method = http.MethodGet
 	r.Method = http.MethodGet
 	return true, nil
@@ -302,18 +323,23 @@ func (c *clientConn) newRequest() *http.Request {
 		fixed, h = c.config.header, make(http.Header, len(c.config.header)+len(c.header)+1)
 		maps.Copy(h, c.header)
 	}
-	c.url = *c.config.url
+	o := c.outgoing
+	if o == nil {
+		o = new(outgoing)
+		c.outgoing = o
+	}
+	o.url = *c.config.url
 	c.method = http.MethodPost
-	c.request = *(&http.Request{ // by value: WithContext's copy needs no memory then
+	o.request = *(&http.Request{ // by value: WithContext's copy needs no memory then
 		Method:     http.MethodPost,
-		URL:        &c.url,
-		Host:       c.url.Host,
+		URL:        &o.url,
+		Host:       o.url.Host,
 		Header:     h,
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
 		ProtoMinor: 1,
 	}).WithContext(c.ctx)
-	r := &c.request
+	r := &o.request
 	if len(h) > 0 && fixed != nil {
 		if host := first(h, headerHost); host != "" {
 			r.Host = host
@@ -361,8 +387,8 @@ func (c *clientConn) roundTrip(r *http.Request) {
 
 // take takes what a transport returned.
 func (c *clientConn) take(response *http.Response, err error) {
-	if c.lending {
-		c.lent.giveBack()
+	if o := c.outgoing; o != nil && o.lending {
+		o.lent.giveBack()
 	}
 	switch {
 	case err != nil:
@@ -498,8 +524,8 @@ func (c *clientConn) receive(msg any) error {
 // receiveEnd reads the end of the call from wherever its dialect put it. The
 // piece is the end frame, or the body of an unframed error.
 func (c *clientConn) receiveEnd(p piece, err error) error {
-	if c.succeededDirect(p, err) {
-		return c.ended(c.trailers())
+	if trailer, ok := c.succeededDirect(p, err); ok {
+		return c.ended(trailer)
 	}
 	w := wireEnd{
 		status:  c.reply.status,
@@ -509,7 +535,8 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		get:     c.method == http.MethodGet,
 	}
 	if !p.end { // otherwise all is in the end frame
-		w.header, w.trailer = c.responseHeader(), c.trailers().made()
+		trailer := c.trailers()
+		w.header, w.trailer = c.responseHeader(), trailer.made()
 	}
 	if err == errSecondMessage {
 		return errorf(CodeUnimplemented, "%s returns one message: the response has more", c.spec.Procedure)
@@ -532,11 +559,11 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	if e.err != nil {
 		return c.serverError(e)
 	}
-	return c.ended(&fields{header: e.trailer})
+	return c.ended(fields{header: e.trailer})
 }
 
 // ended ends a call that has succeeded.
-func (c *clientConn) ended(trailer *fields) error {
+func (c *clientConn) ended(trailer fields) error {
 	c.addTrailer(trailer)
 	if c.in.single && c.in.count == 0 {
 		return errorf(CodeUnimplemented, "%s returns one message: the response has none", c.spec.Procedure)
@@ -545,18 +572,18 @@ func (c *clientConn) ended(trailer *fields) error {
 }
 
 // trailers returns what followed the body, once it was read to its end.
-func (c *clientConn) trailers() *fields {
+func (c *clientConn) trailers() fields {
 	if c.direct != nil {
-		return &fields{pairs: c.direct.DirectTrailer()}
+		return fields{pairs: c.direct.DirectTrailer()}
 	}
-	return &fields{header: c.response.Trailer}
+	return fields{header: c.response.Trailer}
 }
 
 // serverError returns the error that ended the call, with all metadata of the
 // response. Once the caller gave up, its own reason is the error: what the server
 // says then may be a consequence of it.
 func (c *clientConn) serverError(e end) error {
-	c.addTrailer(&fields{header: e.trailer})
+	c.addTrailer(fields{header: e.trailer})
 	meta := e.err.Meta()
 	addHeader(meta, c.responseHeader())
 	if !e.inHeader {
@@ -568,9 +595,9 @@ func (c *clientConn) serverError(e end) error {
 	return e.err
 }
 
-func (c *clientConn) addTrailer(trailer *fields) {
+func (c *clientConn) addTrailer(trailer fields) {
 	if c.trailer.header == nil {
-		c.trailer = *trailer
+		c.trailer = trailer
 	} else {
 		addHeader(c.trailer.header, trailer.made())
 	}

@@ -187,10 +187,14 @@ func (c *clientConn) directFields(compressed bool) (shared, own [][2]string) {
 	return shared, own
 }
 
-// succeededDirect reports whether a direct call is at its end, and that this says
-// success and nothing else: then no header need be made of what came.
-func (c *clientConn) succeededDirect(p piece, err error) bool {
-	return c.direct != nil && c.succeeded != nil && !p.end && err == io.EOF && c.succeeded(&c.reply.fields, c.trailers())
+// succeededDirect reports whether a direct call is at its end, and this says success
+// and nothing else: then no header need be made of what came. It returns the trailers.
+func (c *clientConn) succeededDirect(p piece, err error) (fields, bool) {
+	if c.direct == nil || c.succeeded == nil || p.end || err != io.EOF {
+		return fields{}, false
+	}
+	trailer := c.trailers()
+	return trailer, c.succeeded(c.reply.fields, trailer)
 }
 
 // responseOf returns a direct response as an [http.Response], with all that a

@@ -80,7 +80,7 @@ type facts struct {
 	// succeeded reports whether the header and the trailers of a response without
 	// an end frame tell of success and of nothing else: then decodeEnd need not see
 	// them. It may be nil.
-	succeeded func(header, trailer *fields) bool
+	succeeded func(header, trailer fields) bool
 }
 
 // protocol is what differs between the protocols as behaviour: functions of which

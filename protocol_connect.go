@@ -31,7 +31,7 @@ var unaryFacts = facts{
 	userAgent: userAgent("connect-go"),
 	formatTTL: formatConnectTimeout,
 	parseTTL:  parseConnectTimeout,
-	succeeded: func(header, _ *fields) bool { return !hasTrailers(header) },
+	succeeded: func(header, _ fields) bool { return !hasTrailers(header) },
 }
 
 var streamFacts = func() facts {
@@ -113,7 +113,7 @@ func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 
 // hasTrailers reports whether there are trailers among the headers of a direct
 // call; it may also say so of others.
-func hasTrailers(header *fields) bool {
+func hasTrailers(header fields) bool {
 	const prefix = "trailer-" // trailerPrefix as HTTP/2 has it
 	return header.header != nil || slices.ContainsFunc(header.pairs, func(pair [2]string) bool {
 		return strings.HasPrefix(pair[0], prefix)

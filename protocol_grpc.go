@@ -26,7 +26,7 @@ var grpcFacts = facts{
 	userAgent: userAgent("grpc-go-connect"),
 	formatTTL: formatGRPCTimeout,
 	parseTTL:  parseGRPCTimeout,
-	succeeded: func(_, trailer *fields) bool { return trailer.first(headerGRPCStatus) == "0" },
+	succeeded: func(_, trailer fields) bool { return trailer.first(headerGRPCStatus) == "0" },
 }
 
 var webFacts = func() facts {

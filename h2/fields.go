@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,6 +33,10 @@ type fieldSection struct {
 	url     *url.URL          // the parsed path, if it is more than a path
 	bad     error             // the first reason why it is malformed
 	canon   map[string]string // canonical names beside the common ones
+
+	// What pairs returned last, for a head and for trailers: calls of one kind say the
+	// same again and again.
+	lastHead, lastTrailer [][2]string
 }
 
 // The bits of fieldSection.pseudo.
@@ -46,7 +51,10 @@ const (
 // begin forgets the last section.
 func (f *fieldSection) begin(trailer bool) {
 	clear(f.fields)
-	*f = fieldSection{limit: f.limit, fields: f.fields[:0], canon: f.canon, trailer: trailer, length: -1}
+	*f = fieldSection{
+		limit: f.limit, fields: f.fields[:0], canon: f.canon, trailer: trailer, length: -1,
+		lastHead: f.lastHead, lastTrailer: f.lastTrailer,
+	}
 }
 
 func (f *fieldSection) tooLarge() bool { return f.size > f.limit }
@@ -137,9 +145,17 @@ func (f *fieldSection) addPseudo(field hpack.HeaderField) {
 // header returns the regular fields as a header of its own.
 func (f *fieldSection) header() http.Header { return headerOf(f.fields, f.canonical) }
 
-// pairs returns the regular fields as a slice of its own.
+// pairs returns the regular fields as a slice that is never written: the one that it
+// returned last, if nothing has changed since.
 func (f *fieldSection) pairs() [][2]string {
-	return append(make([][2]string, 0, len(f.fields)), f.fields...)
+	last := &f.lastHead
+	if f.trailer {
+		last = &f.lastTrailer
+	}
+	if *last == nil || !slices.Equal(*last, f.fields) {
+		*last = append(make([][2]string, 0, len(f.fields)), f.fields...)
+	}
+	return *last
 }
 
 // headerOf returns fields as a header, with the names as canonical spells them. All
