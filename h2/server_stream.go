@@ -32,6 +32,10 @@ type serverStream struct {
 	expects   atomic.Bool // 100-continue was asked for and not answered
 	oversized bool        // the header was too large: answered without the handler
 	timer     *time.Timer // of the write deadline
+
+	// Set by the reading goroutine before the handler runs; see inline.go.
+	inline uint64 // the epoch in which it runs there; 0: it runs on a worker
+	pace   *pace  // of the path; nil: is not measured
 }
 
 // checkRequest looks for what a request must have. end says that it has no body.
@@ -215,7 +219,7 @@ func (s *serverStream) run() {
 		http.Error(&s.w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge)
 	} else {
 		s.limitTime()
-		c.handler.ServeHTTP(&s.w, s.request)
+		s.serve()
 	}
 	returned = true
 	s.w.finish()
@@ -242,7 +246,9 @@ func (s *serverStream) close() {
 		delete(c.streams, s.id)
 	}
 	c.returned()
-	c.flush()
+	if !s.gathers() {
+		c.flush()
+	}
 	if c.drained() {
 		c.hangUp()
 	}
