@@ -36,7 +36,7 @@ const (
 	inlineBudget = 50 * time.Microsecond // for the handlers of one batch
 	inlineQuick  = 20 * time.Microsecond // a handler that takes less is
 	inlineProof  = 16                    // runs in a row on workers, all of them quick
-	inlineHeat   = 16                    // batches in a row, each within a tick of the last
+	inlineHeat   = 16 * inlineTick       // from then on
 	inlineTick   = time.Millisecond      // of the monitor
 	inlineIdle   = 10                    // ticks without a run, then the monitor looks away
 
@@ -55,9 +55,9 @@ type inline struct {
 	watched atomic.Bool // the monitor looks at epoch
 
 	// Of the reading goroutine.
-	ours      bool  // it is not net/http's, so a handler may keep it
-	heat      int   // batches that followed each other closely
-	lastBatch int64 // when its bytes were read
+	ours      bool          // it is not net/http's, so a handler may keep it
+	heat      time.Duration // requests that came, a tick for each, less the time that has passed
+	lastBatch int64         // when its bytes were read
 	running   *serverStream
 	paces     map[string]*pace // by path
 
@@ -131,15 +131,14 @@ func (c *serverConn) startInline() bool {
 	return true
 }
 
-// hot reports whether requests come so fast that it is worth a monitor.
+// hot reports whether requests come so fast, one in a tick or more, that it is worth
+// a monitor.
 func (c *serverConn) hot() bool {
 	now := c.lastRead.Load()
-	if now-c.lastBatch > int64(inlineTick) {
-		c.heat = 0
-	}
+	c.heat -= min(time.Duration(now-c.lastBatch), c.heat)
+	c.heat = min(c.heat+time.Duration(len(c.starts))*inlineTick, 4*inlineHeat)
 	c.lastBatch = now
-	c.heat = min(c.heat+1, inlineHeat)
-	return c.heat == inlineHeat
+	return c.heat >= inlineHeat
 }
 
 // choose leaves those in c.starts that may run inline, and starts the others. It
@@ -201,7 +200,7 @@ func (c *serverConn) runInline(s *serverStream) bool {
 	}
 	returned := false
 	defer func() {
-		if !returned { // the handler has ended this goroutine
+		if !returned { // the handler ends this goroutine, or ConnState panics
 			c.takeOver(s.inline)
 		}
 	}()
@@ -286,7 +285,7 @@ func (p *pace) measured(d time.Duration) {
 // collector or the system, does no harm.
 func (p *pace) ran(d time.Duration) {
 	p.runs++
-	p.average += (min(d, 2*inlineQuick) - p.average) / 16
+	p.average += (min(d, 2*inlineQuick) - p.average) / 64
 	if p.average > inlineQuick {
 		p.stalled()
 	}
