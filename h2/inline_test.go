@@ -103,9 +103,15 @@ func (p *inlinePeer) untilInline(most int) int {
 
 // batch sends requests in one piece, with the values of "x-do". It returns their
 // streams.
-func (p *inlinePeer) batch(dos ...string) (ids []uint32) {
+func (p *inlinePeer) batch(dos ...string) []uint32 {
 	var b bytes.Buffer
-	w := http2.NewFramer(&b, nil)
+	ids := p.requests(http2.NewFramer(&b, nil), dos...)
+	p.bytes(b.String())
+	return ids
+}
+
+// requests writes what batch sends.
+func (p *inlinePeer) requests(w *http2.Framer, dos ...string) (ids []uint32) {
 	for _, do := range dos {
 		_ = w.WriteHeaders(http2.HeadersFrameParam{
 			StreamID: p.next, EndStream: true, EndHeaders: true,
@@ -114,7 +120,6 @@ func (p *inlinePeer) batch(dos ...string) (ids []uint32) {
 		ids = append(ids, p.next)
 		p.next += 2
 	}
-	p.bytes(b.String())
 	return ids
 }
 
@@ -225,6 +230,56 @@ func TestInlineBlocks(t *testing.T) {
 			}
 			rest *= 2
 		}
+	})
+}
+
+// TestInlineGathered has the last handler of a batch block: the answers before it leave
+// without it.
+func TestInlineGathered(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		held := newGate(t)
+		p := startInline(t, func(http.ResponseWriter, *http.Request) { held.wait() })
+		began := time.Now()
+		ids := p.batch("", "block")
+		p.wantAnswer(ids[0], "200")
+		within(t, "the time until the answer", time.Since(began), 0, inlineWait)
+		held.open()
+		p.wantAnswer(ids[1], "200")
+	})
+}
+
+// TestInlineReaders has a handler block that came in one piece with DATA for another,
+// which need not wait for it.
+func TestInlineReaders(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		held := newGate(t)
+		p := startInline(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-Do") == "block" {
+				held.wait()
+				return
+			}
+			buf := make([]byte, 10)
+			n, _ := r.Body.Read(buf)
+			_, _ = w.Write(buf[:n])
+			_ = http.NewResponseController(w).Flush()
+		})
+		reads := p.next
+		p.next += 2
+		p.post(reads, "x-do", "read")
+		synctest.Wait()
+		began := time.Now()
+		var b bytes.Buffer
+		w := http2.NewFramer(&b, nil)
+		_ = w.WriteData(reads, false, []byte("body"))
+		p.requests(w, "block")
+		p.bytes(b.String())
+		f := p.await("DATA", func(f *frame) bool { return f.StreamID == reads && f.Type == http2.FrameData })
+		if string(f.data) != "body" {
+			t.Errorf("got %q, want \"body\"", f.data)
+		}
+		within(t, "the time until the reader has its body", time.Since(began), 0, 0)
 	})
 }
 
@@ -422,20 +477,31 @@ func TestInlineShutdown(t *testing.T) {
 	})
 }
 
-// TestInlineLast answers inline the last request of a connection that is drained:
-// the answer comes before the end.
+// TestInlineLast has the last GOAWAY sent while a handler runs inline, which is the
+// last of the connection: its answer comes before the end.
 func TestInlineLast(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		p := startInline(t, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Connection", "close")
+			time.Sleep(100 * time.Microsecond) // less than a tick
 			answerOK(w, r)
 		})
-		for _, id := range p.batch("", "close", "") {
-			p.wantAnswer(id, "200")
-		}
+		p.mute.Store(true)
+		done := shutdown(p.server, t.Context())
 		p.await("GOAWAY", isGoAway)
+		probe := p.await("PING", func(f *frame) bool { return f.Type == http2.FramePing })
+		var b bytes.Buffer
+		w := http2.NewFramer(&b, nil)
+		_ = w.WritePing(true, [8]byte(probe.data))
+		id := p.requests(w, "sleep")[0]
+		p.bytes(b.String())
+		if a := p.wantAnswer(id, "200"); field(a.header, "x-inline") == "" {
+			t.Error("got the last request on a worker, want it inline")
+		}
 		p.wantClosed()
+		if err := receive(t, "the end of Shutdown", done); err != nil {
+			t.Errorf("got %v from Shutdown, want nil", err)
+		}
 	})
 }
 
