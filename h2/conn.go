@@ -74,11 +74,11 @@ type conn struct {
 	continued int // CONTINUATION frames of the section under way
 	greeted   bool
 	buckets   buckets
-	woken     []*stream // have news, which they learn before the next read waits
-	starts    []*serverStream
-	bulk      bool         // the last frame was long DATA
-	answers   bool         // frames were appended that nobody flushes
-	lastRead  atomic.Int64 // time.Now().UnixNano of the last bytes
+	woken     []*stream       // have news, which they learn before the next read waits
+	starts    []*serverStream // of new requests; nil: was started
+	bulk      bool            // the last frame was long DATA
+	answers   bool            // frames were appended that nobody flushes
+	lastRead  atomic.Int64    // time.Now().UnixNano of the last bytes
 
 	unread atomic.Int64 // bytes of all inboxes
 
@@ -203,10 +203,17 @@ func (c *conn) fillFrom(p []byte) error {
 // tell starts the handlers and wakes the readers that the last frames were for.
 func (c *conn) tell() {
 	for i, s := range c.starts {
-		c.starts[i] = nil
-		s.start()
+		if s != nil { // not started inline
+			c.starts[i] = nil
+			s.start()
+		}
 	}
 	c.starts = c.starts[:0]
+	c.wakeReaders()
+}
+
+// wakeReaders wakes the readers that the last frames were for.
+func (c *conn) wakeReaders() {
 	for i, s := range c.woken {
 		c.woken[i] = nil
 		s.queued = false

@@ -57,6 +57,21 @@ func (f *fieldSection) mayBeDirect() bool {
 	return true
 }
 
+// serve calls the handler.
+func (s *serverStream) serve() {
+	if !s.serveDirect() {
+		s.sc.handler.ServeHTTP(&s.w, s.request)
+	}
+}
+
+// path returns the path of the request, made or not.
+func (s *serverStream) path() string {
+	if s.request == nil {
+		return s.url.Path
+	}
+	return s.request.URL.Path
+}
+
 // serveDirect serves a request whose [http.Request] was not made, with a handler
 // that needs none. If there is no such handler it makes the request, and reports
 // false.

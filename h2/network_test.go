@@ -117,12 +117,20 @@ func (c *memoryConn) taken() int64 {
 	return c.out.taken
 }
 
+// arrivals is how many writes of the other end have arrived here.
+func (c *memoryConn) arrivals() int64 {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.writes
+}
+
 // A direction carries bytes from a writer to a reader.
 type direction struct {
 	mu         sync.Mutex
 	changed    sync.Cond
 	data       []byte
 	written    int64 // in all
+	writes     int64 // that took it
 	taken      int64 // by the reader, in all
 	ended      bool  // the writer has closed: what is left can be read, then io.EOF
 	abandoned  bool  // the reader has closed: writing fails
@@ -181,6 +189,7 @@ func (d *direction) write(p []byte) (n int, err error) {
 			return n, os.ErrDeadlineExceeded
 		}
 		room := min(len(p), socketBuffer-len(d.data))
+		d.writes++
 		d.data = append(d.data, p[:room]...)
 		d.written += int64(room)
 		n, p = n+room, p[room:]

@@ -15,9 +15,13 @@ import (
 
 const continuationsMax = 16
 
-// readFrames reads until the connection is over. It returns why.
+// readFrames reads until the connection is over. It returns why; a server's also
+// when another goroutine reads on, see inline.go: then it has touched nothing since.
 func (c *conn) readFrames() error {
 	for {
+		if len(c.starts) > 0 && c.br.Buffered() < frameHeaderLen && !c.side.(*serverConn).startInline() {
+			return errTakenOver
+		}
 		b, err := c.br.Peek(frameHeaderLen)
 		if err != nil {
 			if err == io.EOF && len(b) > 0 {

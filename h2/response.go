@@ -46,9 +46,9 @@ type response struct {
 	unsized  bool  // no length is to be told
 	dated    bool
 	typed    bool // a type or an encoding of the content was set
+	began    bool // the head was sent. Guarded by conn.mu
+	over     bool // the handler has returned
 	written  int64
-	began    bool     // the head was sent. Guarded by conn.mu
-	over     bool     // the handler has returned
 	trailers []string // announced keys
 }
 

@@ -136,6 +136,8 @@ type engine struct {
 	mu     sync.Mutex
 	conns  map[*serverConn]struct{}
 	down   bool // Shutdown was called
+
+	monitor monitor
 }
 
 func (e *engine) logf(server *http.Server, format string, args ...any) {
@@ -223,6 +225,8 @@ type serverConn struct {
 	template *http.Request // what all requests have in common
 	direct   bool          // the handler may take direct calls
 	workers  workers
+	inline
+	ended chan struct{} // has room for one: nobody reads any more
 
 	stateMu sync.Mutex     // held while ConnState runs; taken before mu
 	told    http.ConnState // what ConnState was told last
@@ -259,6 +263,7 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 		ctx:     context.Background(),
 		last:    streamIDMax,
 		idleFor: defaultIdle,
+		ended:   make(chan struct{}, 1),
 	}
 	c.side = c
 	if base, ok := handler.(interface{ BaseContext() context.Context }); ok {
@@ -287,13 +292,20 @@ func (c *serverConn) run(greeted, down bool) {
 	}
 	c.tellState()
 	c.startTimers()
-	err := c.start(greeted, down)
-	if err == nil {
-		err = c.readFrames()
+	if err := c.start(greeted, down); err != nil {
+		c.end(err)
+		return
 	}
+	c.serveFrames()
+	<-c.ended
+}
+
+// end ends the connection when nothing more is read, because of err.
+func (c *serverConn) end(err error) {
 	c.finish(err)
 	c.stopTimers()
 	c.workers.end()
+	signal(c.ended)
 }
 
 func (c *serverConn) start(greeted, down bool) error {

@@ -34,6 +34,10 @@ type serverStream struct {
 	oversized bool        // the header was too large: answered without the handler
 	bodiless  bool        // the header ended the request
 	timer     *time.Timer // of the write deadline
+
+	// Set by the reading goroutine before the handler runs; see inline.go.
+	inline uint64 // the epoch in which it runs there; 0: it runs on a worker
+	pace   *pace  // of the path; nil: is not measured
 }
 
 // checkRequest looks for what a request must have. end says that it has no body.
@@ -222,9 +226,7 @@ func (s *serverStream) run() {
 		http.Error(&s.w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge)
 	} else {
 		s.limitTime()
-		if !s.serveDirect() {
-			c.handler.ServeHTTP(&s.w, s.request)
-		}
+		s.measure()
 	}
 	returned = true
 	s.w.finish()
@@ -251,7 +253,9 @@ func (s *serverStream) close() {
 		delete(c.streams, s.id)
 	}
 	c.returned()
-	c.flush()
+	if !s.gathers() {
+		c.flush()
+	}
 	if c.drained() {
 		c.hangUp()
 	}

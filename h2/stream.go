@@ -31,8 +31,8 @@ type stream struct {
 	sendWindow int64
 	recvLeft   int   // what the peer may still send
 	sent, got  bool  // our half is closed, theirs is
-	err        error // why the stream ended before both were
 	waits      bool  // in conn.waiting
+	err        error // why the stream ended before both were
 	returned   time.Time
 	room       chan struct{} // has room for one; made when first needed
 }
@@ -161,6 +161,7 @@ func (s *stream) wait(ctx context.Context) error {
 		return nil // flushing gave the lock away
 	}
 	s.enqueue()
+	s.letRead()
 	c.mu.Unlock()
 	var err error
 	select {
@@ -182,6 +183,7 @@ func (s *stream) waitForRoom() {
 	c := s.conn
 	for c.writer.full() && s.err == nil && c.err == nil {
 		s.enqueue()
+		s.letRead()
 		c.mu.Unlock()
 		<-s.room
 		c.mu.Lock()
