@@ -11,6 +11,7 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ type limits struct {
 	connWindow      int           // receive window of the connection
 	writeTimeout    time.Duration // for the peer to take something; 0: none
 	burst, rate     int           // of the buckets
+	countError      func(string)  // may be nil
 }
 
 // A side is the half of a connection that differs between client and server. The
@@ -78,6 +80,7 @@ type conn struct {
 	starts    []*serverStream // of new requests; nil: was started
 	bulk      bool            // the last frame was long DATA
 	answers   bool            // frames were appended that nobody flushes
+	faults    []string        // to be told to countError, without mu
 	lastRead  atomic.Int64    // time.Now().UnixNano of the last bytes
 
 	unread atomic.Int64 // bytes of all inboxes
@@ -210,6 +213,18 @@ func (c *conn) tell() {
 	}
 	c.starts = c.starts[:0]
 	c.wakeReaders()
+	for _, fault := range c.faults {
+		c.limits.countError(fault)
+	}
+	c.faults = c.faults[:0]
+}
+
+// count remembers what the peer did wrong, for [http.HTTP2Config].CountError. Reading
+// goroutine only.
+func (c *conn) count(kind string, code ErrCode) {
+	if c.limits.countError != nil {
+		c.faults = append(c.faults, kind+strings.ToLower(code.String()))
+	}
 }
 
 // wakeReaders wakes the readers that the last frames were for.
@@ -287,6 +302,7 @@ func (c *conn) finish(err error) {
 		c.tell()
 		return
 	}
+	c.count("conn_", violation.Code)
 	c.mu.Lock()
 	if c.err == nil {
 		for _, s := range c.streams {

@@ -152,6 +152,7 @@ func (c *conn) rejectLocked(id uint32, code ErrCode, cause error) error {
 	if !c.resetAllowed() {
 		return c.flooded("streams that end in errors")
 	}
+	c.count("stream_", code)
 	if s := c.streams[id]; s != nil {
 		c.abort(s, code, cause)
 	} else if c.err == nil {

@@ -68,7 +68,8 @@ const (
 // MaxHeaderBytes (zero means 64 KiB here), IdleTimeout (zero means ReadTimeout,
 // and without that 5 minutes), ReadTimeout, WriteTimeout, ErrorLog, ConnState,
 // BaseContext and ConnContext. Shutdown ends connections gracefully: streams that
-// were accepted run to their end.
+// were accepted run to their end. HTTP2.CountError is told "conn_" or "stream_" and
+// the code in lower case of what peers do wrong, as in "stream_refused_stream".
 //
 // Extended CONNECT [RFC 8441] is refused; plain CONNECT reaches the handler, as in
 // net/http. Server push is not offered.
@@ -212,6 +213,7 @@ func limitsOf(standard *http.HTTP2Config, headerBytes int) limits {
 	if standard.WriteByteTimeout > 0 {
 		l.writeTimeout = standard.WriteByteTimeout
 	}
+	l.countError = standard.CountError
 	return l
 }
 
