@@ -7,8 +7,10 @@ package h2_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"strconv"
@@ -154,12 +156,17 @@ func (a *address) dial(ctx context.Context, network, _ string) (net.Conn, error)
 	return new(net.Dialer).DialContext(ctx, network, now)
 }
 
-// restart starts a server on a socket, sends new connections to it, and has the
-// old one shut down.
-func (a *address) restart(t testing.TB, old *http.Server, handler http.Handler, engine bool) *http.Server {
+// restart starts a server on a socket, over TLS if there is a certificate, sends new
+// connections to it, and has the old one shut down.
+func (a *address) restart(t testing.TB, old *http.Server, handler http.Handler, engine bool, secure *tls.Certificate) *http.Server {
 	t.Helper()
 	server := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
-	server.Protocols.SetUnencryptedHTTP2(true)
+	server.Protocols.SetUnencryptedHTTP2(secure == nil)
+	server.Protocols.SetHTTP2(secure != nil)
+	if secure != nil {
+		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*secure}}
+		server.ErrorLog = log.New(io.Discard, "", 0) // of handshakes with one that shuts down
+	}
 	if engine {
 		if err := h2.ConfigureServer(server, nil); err != nil {
 			t.Fatal(err)
@@ -169,7 +176,13 @@ func (a *address) restart(t testing.TB, old *http.Server, handler http.Handler, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = server.Serve(listener) }()
+	go func() {
+		if secure != nil {
+			_ = server.ServeTLS(listener, "", "")
+		} else {
+			_ = server.Serve(listener)
+		}
+	}()
 	a.mu.Lock()
 	a.now = listener.Addr().String()
 	a.mu.Unlock()
@@ -186,10 +199,19 @@ func (a *address) restart(t testing.TB, old *http.Server, handler http.Handler, 
 // TestRollingRestart replaces a server under load. No call fails, and none is
 // processed twice. On real sockets, because that is where bytes get lost.
 func TestRollingRestart(t *testing.T) {
-	for name, engine := range map[string]bool{"engine": true, "net/http": false} {
+	trusted, trust := startTLS(t, false, true)
+	for name, c := range map[string]struct{ engine, secure bool }{
+		"engine":     {true, false},
+		"engine,TLS": {true, true},
+		"net/http":   {false, false},
+	} {
 		t.Run(name, func(t *testing.T) {
-			const calls, callers, restarts = 20_000, 32, 8
-			var processed [calls]atomic.Int32
+			calls, callers, restarts, to := 20_000, 32, 8, "http://example.com"
+			var certificate *tls.Certificate
+			if c.secure {
+				calls, to, certificate = 5_000, "https://example.com", &trusted.TLS.Certificates[0]
+			}
+			processed := make([]atomic.Int32, calls)
 			handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, err := io.ReadAll(r.Body)
 				if n, bad := strconv.Atoi(string(body)); bad == nil && err == nil && n < calls {
@@ -198,8 +220,8 @@ func TestRollingRestart(t *testing.T) {
 				_, _ = w.Write(body)
 			})
 			where := new(address)
-			server := where.restart(t, nil, handler, engine)
-			client := h2.NewTransport(&h2.TransportConfig{DialContext: where.dial})
+			server := where.restart(t, nil, handler, c.engine, certificate)
+			client := h2.NewTransport(&h2.TransportConfig{DialContext: where.dial, TLSClientConfig: trust})
 			defer client.Close()
 
 			var next, done atomic.Int32
@@ -213,11 +235,16 @@ func TestRollingRestart(t *testing.T) {
 							return
 						}
 						text := strconv.Itoa(n)
-						o := call(client, request(context.Background(), "POST", strings.NewReader(text)))
+						r, err := http.NewRequest("POST", to, strings.NewReader(text))
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						o := call(client, r)
 						if o.err != nil || o.body != text {
 							t.Errorf("call %d: got body %q and error %v", n, o.body, o.err)
 						}
-						if done.Add(1)%(calls/(restarts+1)) == 0 {
+						if int(done.Add(1))%(calls/(restarts+1)) == 0 {
 							select {
 							case progress <- struct{}{}:
 							default:
@@ -228,7 +255,7 @@ func TestRollingRestart(t *testing.T) {
 			}
 			for range restarts {
 				<-progress
-				server = where.restart(t, server, handler, engine)
+				server = where.restart(t, server, handler, c.engine, certificate)
 			}
 			load.Wait()
 			_ = server.Close()

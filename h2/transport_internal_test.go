@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -122,5 +123,51 @@ func TestHostsForgotten(t *testing.T) {
 	}
 	if err := transport.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestStreamNumbersEnd uses up the stream numbers of a connection: the next call
+// opens another.
+func TestStreamNumbersEnd(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.RemoteAddr)
+	}))
+	if err := ConfigureServer(server.Config, nil); err != nil {
+		t.Fatal(err)
+	}
+	server.Start()
+	defer server.Close()
+	client := NewTransport(nil)
+	defer client.Close()
+	get := func() string {
+		t.Helper()
+		r, err := http.NewRequest("GET", server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	first := get()
+	for _, c := range client.list() {
+		c.mu.Lock()
+		c.nextID = streamIDMax - 2 // odd
+		c.mu.Unlock()
+	}
+	for range 2 { // the last two of the connection
+		if got := get(); got != first {
+			t.Fatalf("got a call from %s, want it from %s", got, first)
+		}
+	}
+	if got := get(); got == first {
+		t.Errorf("got a call from %s, which has no stream numbers left", got)
 	}
 }
