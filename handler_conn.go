@@ -60,10 +60,10 @@ type handlerConn struct {
 	answer      head
 	trailer     http.Header // nil until someone asks for it
 	headersThen int         // how many headers there were when the call began
-	wanted      bool        // the response headers of a direct call were asked for
-	began       bool        // the response headers are written
 	outbox      *outbox     // nil until messages follow each other closely
 	turned      atomic.Bool // the handler has received since it sent last
+	wanted      bool        // the response headers of a direct call were asked for
+	began       bool        // the response headers are written
 	closed      bool        // the handler returned
 }
 
