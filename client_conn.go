@@ -46,8 +46,7 @@ type clientConn struct {
 	out      packer
 	header   http.Header // of the request, nil until someone asks for it
 	pipe     *pipe       // nil unless the client streams
-	sent     bool
-	outgoing *outgoing // nil for a direct call
+	outgoing *outgoing   // nil for a direct call
 	method   string
 	own      [2][2]string // room for fields of a direct call
 
@@ -63,6 +62,8 @@ type clientConn struct {
 	answered bool
 	released bool
 
+	sent bool // of the sending half: the request, or its head
+
 	// The receiving half.
 	receiving sync.Mutex
 	in        unpacker
@@ -76,10 +77,9 @@ type outgoing struct {
 	url     url.URL // of the request: a copy, as HTTP clients may change it
 
 	// The body of a request of one message: a copy, or the packed buffer itself.
-	body    bytes.Reader
-	lent    lentBuffer
-	reader  lentReader
-	lending bool // it is the buffer
+	body   bytes.Reader
+	lent   lentBuffer // empty if it is a copy
+	reader lentReader
 }
 
 // newConn returns an empty conn, in one piece with what it is going to need.
@@ -244,7 +244,6 @@ func (c *clientConn) exchange(r *http.Request) {
 func (c *clientConn) setBody(r *http.Request, b *buffer) {
 	o := c.outgoing
 	if len(b.data) >= bufferSize || c.dialect == dialectGRPC {
-		o.lending = true
 		o.lent.lend(b)
 		_ = o.lent.open(&o.reader) // its owner has it
 		r.ContentLength, r.Body, r.GetBody = int64(len(b.data)), &o.reader, o.lent.reader
@@ -387,7 +386,7 @@ func (c *clientConn) roundTrip(r *http.Request) {
 
 // take takes what a transport returned.
 func (c *clientConn) take(response *http.Response, err error) {
-	if o := c.outgoing; o != nil && o.lending {
+	if o := c.outgoing; o != nil && o.lent.b != nil {
 		o.lent.giveBack()
 	}
 	switch {

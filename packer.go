@@ -127,13 +127,13 @@ type unpacker struct {
 	limit       int          // of a message, on the wire and decompressed, 0 is none
 	blame       Code         // of data that cannot be understood
 	single      bool         // there is one message: a second one is not read
+	ended       bool
 
 	frames   frameReader
 	whole    *buffer // an unframed body
 	hint     int     // its likely size, 0 if unknown
 	inflated *buffer
 	count    int // messages read
-	ended    bool
 }
 
 // errSecondMessage says that a second message begins where there must be one.
