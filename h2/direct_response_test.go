@@ -208,7 +208,7 @@ func answered(t *testing.T, handler http.Handler) (shown string) {
 		var b strings.Builder
 		size := 0
 		for {
-			f, _ := p.take(func(f *frame) bool { return f.StreamID == 1 || f.Type == http2.FrameGoAway })
+			f, _ := p.take(func(f *frame) bool { return f.StreamID == 1 })
 			if f == nil {
 				break
 			}
@@ -225,7 +225,7 @@ func answered(t *testing.T, handler http.Handler) (shown string) {
 			slices.SortStableFunc(fields, func(a, b hpack.HeaderField) int { return cmp.Compare(a.Name, b.Name) })
 			fmt.Fprintf(&b, "%v, %d bytes before, ended %t, code %v, %v\n", f.Type, size, f.ended(), f.code, fields)
 		}
-		shown = b.String()
+		shown = fmt.Sprintf("%sended %t, GOAWAY %d", &b, p.over(), p.count(isGoAway))
 	})
 	return shown
 }

@@ -183,7 +183,7 @@ func showWhole(w http.ResponseWriter, r *http.Request) {
 var refusing = &directHandler{
 	direct: func(_ string, call directCall) bool {
 		_, fields, _, length, host, remoteAddr := call.DirectRequest()
-		return len(fields) < 0 || length < -1 || host == "" || remoteAddr == ""
+		return fields == nil || length < -1 || host == "" || remoteAddr == ""
 	},
 	HandlerFunc: showWhole,
 }
