@@ -108,6 +108,7 @@ func TestDirectFails(t *testing.T) {
 func TestDirectRetry(t *testing.T) {
 	for _, times := range []int{1, 3, 6} {
 		bothClients(t, func(t *testing.T, s *fakeServer, client http.RoundTripper, _ *h2.Transport) string {
+			start := time.Now()
 			done := begin(client, directRequest(t.Context(), "body"))
 			p := s.accept()
 			attempt := func() uint32 {
@@ -126,7 +127,7 @@ func TestDirectRetry(t *testing.T) {
 			}
 			o := receive(t, "an outcome", done)
 			settle()
-			return fmt.Sprint(o, p.count(func(f *frame) bool { return f.Type == http2.FrameHeaders }))
+			return fmt.Sprint(o, " after ", time.Since(start), p.count(func(f *frame) bool { return f.Type == http2.FrameHeaders }))
 		})
 	}
 }

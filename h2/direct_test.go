@@ -105,6 +105,8 @@ func TestDirectTaken(t *testing.T) {
 		"host alone":     {[]string{":method", "POST", ":scheme", "http", ":path", directPath + "Call", "host", "server.test"}, false},
 		"nobody to name": {[]string{":method", "POST", ":scheme", "http", ":path", directPath + "Call"}, false},
 	}
+	byHost := mounted(sayWay, "server.test"+directPath)
+	byHost.HandleFunc("/", sayWay.ServeHTTP)
 	for name, server := range map[string]struct {
 		handler http.Handler
 		direct  bool
