@@ -110,7 +110,7 @@ func pairsOf(h http.Header) [][2]string {
 func (c *clientConn) exchangeDirect(b *buffer, compressed bool) bool {
 	transport := c.config.transport()
 	direct, ok := transport.(directTransport)
-	if !ok || c.cancel != nil || c.mayGet() || first(c.header, headerHost) != "" {
+	if !ok || c.cancel != nil || c.mayGet() || !isPlain(c.header) {
 		return false
 	}
 	shared, own := c.directFields(compressed)
@@ -151,6 +151,19 @@ func (c *clientConn) exchangeDirect(b *buffer, compressed bool) bool {
 		c.take(responseOf(reply, &head, length), nil)
 	}
 	return true
+}
+
+// isPlain reports whether a header means over the direct path what it means in a
+// request. It may have no Host, which a request keeps apart, and nothing that the
+// transport would leave out and newRequest does not: a field of HTTP/1.1, or any
+// under a key that is not canonical.
+func isPlain(h http.Header) bool {
+	for key := range h {
+		if key == "Proxy-Connection" || http.CanonicalHeaderKey(key) != key {
+			return false
+		}
+	}
+	return first(h, headerHost) == ""
 }
 
 // directFields returns what newRequest puts into a header.

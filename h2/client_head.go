@@ -16,9 +16,6 @@ import (
 
 // check looks for what net/http's own transport looks for.
 func check(r *http.Request) error {
-	if r.URL == nil {
-		return errors.New("h2: request without a URL")
-	}
 	if err := checkURL(r.URL); err != nil {
 		return err
 	}
@@ -46,6 +43,8 @@ func check(r *http.Request) error {
 
 func checkURL(u *url.URL) error {
 	switch {
+	case u == nil:
+		return errors.New("h2: request without a URL")
 	case u.Scheme != "http" && u.Scheme != "https":
 		return fmt.Errorf("h2: unsupported URL scheme %q, want \"http\" or \"https\"", u.Scheme)
 	case u.Host == "":

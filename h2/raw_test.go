@@ -405,9 +405,15 @@ func (p *rawPeer) bytes(b string) {
 	})
 }
 
+// preface says who the client is, in one piece: the one that reads may have
+// something to acknowledge in between.
 func (p *rawPeer) preface(settings ...http2.Setting) {
-	p.bytes(http2.ClientPreface)
-	p.settings(settings...)
+	p.write(func(w *http2.Framer) error {
+		if _, err := io.WriteString(p.conn, http2.ClientPreface); err != nil {
+			return err
+		}
+		return w.WriteSettings(settings...)
+	})
 }
 
 func (p *rawPeer) settings(settings ...http2.Setting) {

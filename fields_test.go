@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Fields read from pairs as from a header.
+
+package connect
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ownKeys are the keys that the package itself asks fields for.
+var ownKeys = []string{
+	headerAcceptEncoding, headerConnection, headerContentEncoding, headerContentLength, headerContentType,
+	headerHost, headerTE, headerTrailer, headerUserAgent, headerVary, headerXUserAgent, headerConnectAccept,
+	headerConnectEncoding, headerConnectTimeout, headerConnectVersion, headerGRPCAccept, headerGRPCDetails,
+	headerGRPCEncoding, headerGRPCMessage, headerGRPCStatus, headerGRPCTimeout,
+}
+
+// TestIsNamed compares with the canonical form of names, of which many are nearly
+// those of the keys.
+func TestIsNamed(t *testing.T) {
+	for _, key := range ownKeys {
+		if canonical := http.CanonicalHeaderKey(key); canonical != key {
+			t.Errorf("got key %q, want the canonical %q", key, canonical)
+		}
+		if !isNamed(strings.ToLower(key), key) {
+			t.Errorf("%q: got false for its own name", key)
+		}
+	}
+	randomly(t, 2000, func(t *testing.T, r *rand.Rand) {
+		name := []byte(strings.ToLower(ownKeys[r.IntN(len(ownKeys))]))
+		switch i := r.IntN(len(name)); r.IntN(5) {
+		case 0:
+			name = name[:i]
+		case 1:
+			name = append(name, name[i])
+		case 2:
+			name[i] ^= 1 << r.IntN(7)
+		case 3:
+			name[i] = byte(r.IntN(256))
+		}
+		lower := strings.ToLower(string(name))
+		for _, key := range ownKeys {
+			if got, want := isNamed(lower, key), http.CanonicalHeaderKey(lower) == key; got != want {
+				t.Errorf("name %q, key %q: got %t, want %t", lower, key, got, want)
+			}
+		}
+	})
+}
+
+// TestFields compares fields that are pairs with fields that are a header, before
+// and after somebody has asked for the header.
+func TestFields(t *testing.T) {
+	randomly(t, 500, func(t *testing.T, r *rand.Rand) {
+		var pairs [][2]string
+		h := make(http.Header)
+		for range r.IntN(12) {
+			key := ownKeys[r.IntN(len(ownKeys))]
+			if r.IntN(3) == 0 {
+				key = "X-Other"
+			}
+			value := randomValue(r)
+			pairs = append(pairs, [2]string{strings.ToLower(key), value})
+			h[key] = append(h[key], value)
+		}
+		before := slices.Clone(pairs)
+		got, want := fields{pairs: pairs}, fields{header: h}
+		for range 2 {
+			for _, key := range append(ownKeys, "X-Other") {
+				if values := got.values(key); !slices.Equal(values, want.values(key)) || (values == nil) != (want.values(key) == nil) {
+					t.Errorf("%s: got %q, want %q", key, values, want.values(key))
+				} else if values != nil {
+					_ = append(values, "x") // must not reach the pairs
+				}
+				if first := got.first(key); first != want.first(key) {
+					t.Errorf("%s: got %q first, want %q", key, first, want.first(key))
+				}
+			}
+			if made := got.made(); (made == nil) != (len(pairs) == 0) || len(made) != len(h) {
+				t.Errorf("got %v made, want %v", made, h)
+			}
+			if !reflect.DeepEqual(got.made(), want.made()) && len(h) > 0 {
+				t.Errorf("got %v made, want %v", got.made(), h)
+			}
+			if !slices.Equal(pairs, before) {
+				t.Errorf("got pairs %q, want them as they were: %q", pairs, before)
+			}
+		}
+		all := got.all()
+		if !reflect.DeepEqual(all, h) {
+			t.Errorf("got %v in all, want %v", all, h)
+		}
+		all["X-New"] = []string{"1"}
+		if again := got.all(); len(again) != len(h)+1 || got.first("X-New") != "1" || got.made()["X-New"] == nil {
+			t.Errorf("got %v in all, want the same header again", again)
+		}
+	})
+}
+
+// TestNoFields: there is a header of none only when it was asked for.
+func TestNoFields(t *testing.T) {
+	var f fields
+	if h := f.made(); h != nil {
+		t.Errorf("got %#v, want nil", h)
+	}
+	if values, first := f.values("X"), f.first("X"); values != nil || first != "" {
+		t.Errorf("got %q and %q, want nothing", values, first)
+	}
+	if h := f.all(); h == nil || len(h) != 0 {
+		t.Errorf("got %#v, want an empty header", h)
+	}
+	if h := f.made(); h == nil {
+		t.Error("got nil, want the header that was asked for")
+	}
+}
+
+// TestHeaderOf makes a header of pairs. What is appended to one of its values does
+// not reach another.
+func TestHeaderOf(t *testing.T) {
+	got := headerOf([][2]string{
+		{"a", "1"}, {"cookie", "a=b"}, {"x-data-bin", "AA"}, {"a", "2"}, {"cookie", "c=d"}, {"b", ""}, {"cookie", "e"}, {"a", "3"},
+		{"set-cookie", "x"}, {"set-cookie", "y"}, {"x_y~z", "4"},
+	})
+	want := http.Header{
+		"A": {"1", "2", "3"}, "Cookie": {"a=b; c=d; e"}, "X-Data-Bin": {"AA"}, "B": {""}, "Set-Cookie": {"x", "y"}, "X_y~z": {"4"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	for key := range got {
+		got.Add(key, "more")
+	}
+	for key := range want {
+		want.Add(key, "more")
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("after adding: got %q, want %q", got, want)
+	}
+	if h := headerOf(nil); h == nil || len(h) != 0 {
+		t.Errorf("got %#v of nothing, want an empty header", h)
+	}
+}
