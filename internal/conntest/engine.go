@@ -55,7 +55,7 @@ var engines = []engine{
 	{name: "h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startH2C},
 	{name: "h3", proto: "HTTP/3.0", duplex: true, start: startH3},
 	{name: "engine-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineH2},
-	{name: "engine-h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startEngineH2C},
+	{name: "engine-h2c", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineH2C},
 	{name: "direct-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startDirectH2},
 	{name: "direct-h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startDirectH2C},
 	{name: "engine-server-h2c", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineServer},
