@@ -7,6 +7,7 @@
 //
 //	go run .                                   everything, in less than five minutes
 //	go run . -release                          this tree against the last release
+//	go run . -serve engine                     one server alone, for h2load and its like
 //	go run . -for 20s -work 'unary-64' -callers 1,16 -contenders 'connect/http1'
 //
 // The figures are per call, or per message of a stream: process CPU time, user
@@ -64,10 +65,15 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 		svgFile    = flags.String("svg", "", "draw a chart into this `file`")
 		cpuProfile = flags.String("cpuprofile", "", "write a CPU profile to this `file`; select one contender to read it")
 		release    = flags.Bool("release", false, "compare with the last release instead, in about a minute")
+		server     = flags.String("serve", "", "serve alone instead, for a load from outside, until interrupted: engine, middleware, net/http or grpc-go, the `name` of a server")
+		address    = flags.String("address", "127.0.0.1:9124", "where to serve, with -serve")
 		memProfile = flags.String("memprofile", "", "write a profile of all allocations to this `file`, which disturbs the times")
 	)
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // the flag set has printed the reason
+	}
+	if *server != "" {
+		return serveAlone(ctx, *server, *address, stdout)
 	}
 	if *release {
 		return compareRelease(ctx, runProgram, stdout)

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// A server alone in this process, for a load from another one, such as h2load's.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+
+	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/h2"
+	benchv1 "github.com/seed-b7c59c10/connect/internal/bench/gen/bench/v1"
+	"github.com/seed-b7c59c10/connect/internal/bench/gen/bench/v1/benchv1connect"
+)
+
+// The servers that -serve knows. The first three are this library: on package h2 with
+// the direct path, on package h2 behind middleware, and on net/http.
+const (
+	serveEngine     = "engine"
+	serveMiddleware = "middleware"
+	serveNetHTTP    = "net/http"
+	serveGRPCGo     = "grpc-go"
+)
+
+type countingServer struct {
+	oursServer
+	calls *atomic.Int64
+}
+
+func (s countingServer) Echo(ctx context.Context, request *connect.Request[benchv1.Payload]) (*connect.Response[benchv1.Payload], error) {
+	s.calls.Add(1)
+	return s.oursServer.Echo(ctx, request)
+}
+
+type countingGRPCGo struct {
+	grpcGoServer
+	calls *atomic.Int64
+}
+
+func (s countingGRPCGo) Echo(ctx context.Context, request *benchv1.Payload) (*benchv1.Payload, error) {
+	s.calls.Add(1)
+	return s.grpcGoServer.Echo(ctx, request)
+}
+
+// serveAlone serves Echo over cleartext HTTP/2 until ctx ends, and then prints what a
+// call has cost. It tells the address first.
+func serveAlone(ctx context.Context, name, address string, stdout io.Writer) error {
+	var calls atomic.Int64
+	var serve func(net.Listener) error
+	var stop func()
+	switch name {
+	case serveGRPCGo:
+		server := grpc.NewServer()
+		benchv1.RegisterBenchServiceServer(server, countingGRPCGo{calls: &calls})
+		serve, stop = server.Serve, server.Stop
+	case serveEngine, serveMiddleware, serveNetHTTP:
+		mux := http.NewServeMux()
+		mux.Handle(benchv1connect.NewBenchServiceHandler(countingServer{calls: &calls}))
+		server := &http.Server{Handler: mux, Protocols: new(http.Protocols)}
+		server.Protocols.SetUnencryptedHTTP2(true)
+		if name == serveMiddleware {
+			server.Handler = http.HandlerFunc(mux.ServeHTTP)
+		}
+		if name != serveNetHTTP {
+			if err := h2.ConfigureServer(server, nil); err != nil {
+				return err
+			}
+		}
+		serve, stop = server.Serve, func() { _ = server.Close() }
+	default:
+		return fmt.Errorf("reading -serve: got %q, want %s, %s, %s or %s", name, serveEngine, serveMiddleware, serveNetHTTP, serveGRPCGo)
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s serves http://%s%s\n", name, listener.Addr(), benchv1connect.BenchServiceEchoProcedure)
+	before, err := cpuTime()
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- serve(listener) }()
+	select {
+	case <-ctx.Done():
+	case err := <-served:
+		return fmt.Errorf("serving: %w", err)
+	}
+	after, err := cpuTime()
+	stop()
+	<-served
+	if err != nil {
+		return err
+	}
+	n := calls.Load()
+	fmt.Fprintf(stdout, "%d calls", n)
+	if n > 0 {
+		fmt.Fprintf(stdout, ", %.2f µs of CPU time each", float64((after-before).Nanoseconds())/1e3/float64(n))
+	}
+	fmt.Fprintln(stdout)
+	return nil
+}
