@@ -17,4 +17,24 @@
 // head, body and trailers too; no goroutine is woken to write; fields and their
 // names are shared instead of copied. Where it is stricter: see [ServerConfig]
 // for the bounds on what a peer can make a server do.
+//
+// # Without the types of net/http
+//
+// A library that knows of this package, as package connect of this module does, can
+// spare a call its [http.Request], [http.Response] and headers. A client's side is
+// [Transport.RoundTripDirect]. A server's is a method of the [http.Handler] that the
+// server has, or that its [http.ServeMux] has for the request:
+//
+//	ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool
+//
+// It serves a POST to path as ServeHTTP would, or reports false and does nothing;
+// false is the answer if self is not the handler itself. A router may implement it
+// for what it routes. Beside what every ResponseWriter of this package has, w has
+//
+//	DirectRequest() (ctx context.Context, fields [][2]string, body io.Reader, length int64, host, remoteAddr string)
+//	DirectField(name, value string)
+//	DirectTrailer(name, value string)
+//
+// Requests with a query, an escaped path, Expect or announced trailers go to
+// ServeHTTP, and so does everything behind middleware.
 package h2
