@@ -33,6 +33,7 @@ test: ## all tests of all modules with the race detector, conformance, interoper
 	@echo "== allocation budgets, without the race detector"
 	@go test -run Alloc -count=1 . ./h2
 	@cd compress && go test -run Alloc -count=1 .
+	@cd internal/conntest && go test -run Alloc -count=1 .
 	@$(MAKE) --no-print-directory quickstart
 
 lint: ## gofmt, vet and staticcheck
