@@ -7,6 +7,7 @@ package connect
 import (
 	"context"
 	"net/http"
+	"sync"
 )
 
 // A Client calls one procedure. It is safe for concurrent use. Which of its
@@ -35,12 +36,16 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 		both := new(struct {
 			response Response[Res]
 			msg      Res
+			making   sync.Mutex
 		})
 		conn, err := c.callUnary(ctx, request, &both.msg)
 		if err != nil {
 			return nil, err
 		}
 		both.response = Response[Res]{Msg: &both.msg, header: conn.reply.fields, trailer: conn.trailer}
+		if conn.direct != nil {
+			both.response.making = &both.making
+		}
 		return &both.response, nil
 	}
 	client.stream = func(ctx context.Context, spec Spec) StreamingClientConn {

@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 )
 
 // Version is the version of the connectrpc.com/connect API that this module is
@@ -178,19 +179,25 @@ type StreamingClientConn interface {
 type callState struct {
 	spec   Spec
 	peer   Peer
-	header http.Header // nil until someone asks for it
-	source headerSource
-	method string // HTTP method, "" until the request is sent
+	header http.Header  // nil until someone asks for it
+	source *handlerConn // has the header of a direct call, which is made when somebody asks
+	method string       // HTTP method, "" until the request is sent
 }
 
-// headerSource is where the headers of a handler's request come from, once they
-// are asked for.
-type headerSource interface{ RequestHeader() http.Header }
+// received takes the headers of a handler's request: now if they are there, so that
+// a Request which the program keeps does not keep the conn.
+func (s *callState) received(conn StreamingHandlerConn) {
+	if c, ok := conn.(*handlerConn); ok && c.direct != nil {
+		s.source = c
+	} else {
+		s.header = conn.RequestHeader()
+	}
+}
 
 // made returns the request's headers, nil if there are none yet.
 func (s *callState) made() http.Header {
-	if s.header == nil && s.source != nil {
-		s.header = s.source.RequestHeader()
+	if s.source != nil {
+		return s.source.RequestHeader() // always the same, and safe for concurrent use
 	}
 	return s.header
 }
@@ -261,6 +268,7 @@ type Response[T any] struct {
 
 	header  fields
 	trailer fields
+	making  *sync.Mutex // held while those of a direct call become headers; nil for others
 }
 
 // NewResponse returns a response that carries message.
@@ -274,6 +282,10 @@ func (r *Response[_]) Any() any { return r.Msg }
 // Header returns the response's headers, never nil. Keys that begin with
 // "Connect-" and "Grpc-" are the protocols': read, but do not write them.
 func (r *Response[_]) Header() http.Header {
+	if r.making != nil {
+		r.making.Lock()
+		defer r.making.Unlock()
+	}
 	return r.header.all()
 }
 
@@ -283,10 +295,18 @@ func (r *Response[_]) Header() http.Header {
 // Keys that begin with "Connect-" and "Grpc-" are the protocols': read, but do
 // not write them.
 func (r *Response[_]) Trailer() http.Header {
+	if r.making != nil {
+		r.making.Lock()
+		defer r.making.Unlock()
+	}
 	return r.trailer.all()
 }
 
 func (r *Response[_]) metadata() (header, trailer http.Header) {
+	if r.making != nil {
+		r.making.Lock()
+		defer r.making.Unlock()
+	}
 	return r.header.made(), r.trailer.made()
 }
 

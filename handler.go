@@ -139,9 +139,8 @@ func NewServerStreamHandler[Req, Res any](
 ) *Handler {
 	c := newHandlerConfig(procedure, StreamTypeServer, options)
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
-		request := &Request[Req]{Msg: new(Req), call: callState{
-			spec: conn.Spec(), peer: conn.Peer(), source: conn, method: http.MethodPost,
-		}}
+		request := &Request[Req]{Msg: new(Req), call: callState{spec: conn.Spec(), peer: conn.Peer(), method: http.MethodPost}}
+		request.call.received(conn)
 		if err := receiveOnly(conn, request.Msg, c.initialize); err != nil {
 			return err
 		}

@@ -212,7 +212,8 @@ func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call U
 	}
 	state := request.state()
 	state.spec, state.peer = c.config.spec, c.peer
-	state.source, state.method = c, c.request.method
+	state.method = c.request.method
+	state.received(c)
 	response, err := call(ctx, request)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -246,4 +247,36 @@ func (h raw) WrapStreamingClient(next connect.StreamingClientFunc) connect.Strea
 
 func (h raw) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return next
+}
+
+// Goroutines of a handler, and of a client, may read headers at the same time.
+func TestHeadersReadConcurrently(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		reads := func(headers ...func() http.Header) {
+			var all sync.WaitGroup
+			for range 4 {
+				for _, header := range headers {
+					all.Go(func() { _ = header().Get("X-Told") })
+				}
+			}
+			all.Wait()
+		}
+		client := m.serve(t, handlers{unary: func(_ context.Context, r *request) (*response, error) {
+			reads(r.Header)
+			if got := r.Header().Get("X-Told"); got != "a" {
+				t.Errorf("request header: got %q, want %q", got, "a")
+			}
+			res := connect.NewResponse(new(conntestv1.Response))
+			res.Header().Set("X-Told", "b")
+			res.Trailer().Set("X-Told", "c")
+			return res, nil
+		}}).client()
+		r := requestOf("x")
+		r.Header().Set("X-Told", "a")
+		res, err := client.Unary(testContext(t), r)
+		wantNil(t, err)
+		reads(res.Header, res.Trailer)
+		wantEqual(t, "response header", res.Header().Get("X-Told"), "b")
+		wantEqual(t, "response trailer", res.Trailer().Get("X-Told"), "c")
+	})
 }
