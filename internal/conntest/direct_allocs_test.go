@@ -9,12 +9,10 @@ package conntest
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"testing"
 
 	"github.com/seed-b7c59c10/connect"
-	"github.com/seed-b7c59c10/connect/h2"
 	conntestv1 "github.com/seed-b7c59c10/connect/internal/gen/conntest/v1"
 	"github.com/seed-b7c59c10/connect/internal/gen/conntest/v1/conntestv1connect"
 )
@@ -30,28 +28,16 @@ func TestDirectAllocs(t *testing.T) {
 			return connect.NewResponse(&conntestv1.Response{Text: r.Msg.GetText()}), nil
 		},
 	}))
-	server := &http.Server{Handler: mux, Protocols: new(http.Protocols)}
-	server.Protocols.SetUnencryptedHTTP2(true)
-	if err := h2.ConfigureServer(server, nil); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	server, err := startDirectH2C(mux, loopback{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = server.Serve(listener)
-	}()
-	defer func() { _ = server.Close(); <-served }()
-	transport := h2.NewTransport(nil)
-	defer transport.Close()
+	defer server.close()
 	for name, options := range map[string][]connect.ClientOption{
 		connect.ProtocolConnect: nil,
 		connect.ProtocolGRPC:    {connect.WithGRPC()},
 	} {
-		client := conntestv1connect.NewTestServiceClient(&http.Client{Transport: transport}, "http://"+listener.Addr().String(), options...)
+		client := conntestv1connect.NewTestServiceClient(&http.Client{Transport: server.transport}, server.url, options...)
 		one := func() {
 			if _, err := client.Unary(t.Context(), requestOf("a text of a few words")); err != nil {
 				t.Fatal(err)
