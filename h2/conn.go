@@ -15,8 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/http2/hpack"
 )
 
 const (
@@ -69,7 +67,7 @@ type conn struct {
 
 	// Of the reading goroutine.
 	br        *bufio.Reader
-	dec       *hpack.Decoder
+	dec       *decoder
 	fields    fieldSection
 	block     []byte // a field section that came in several pieces
 	began     frameHeader
@@ -82,6 +80,7 @@ type conn struct {
 	answers   bool            // frames were appended that nobody flushes
 	faults    []string        // to be told to countError, without mu
 	lastRead  atomic.Int64    // time.Now().UnixNano of the last bytes
+	reads     atomic.Uint64   // reads from the network that brought some
 
 	unread atomic.Int64 // bytes of all inboxes
 
@@ -128,8 +127,7 @@ func newConn(nc net.Conn, limits limits) *conn {
 	c.br = bufio.NewReaderSize(wire{c}, readBuffer)
 	c.enc = newEncoder(int(limits.encoderTable))
 	// Until the peer has acknowledged our settings, its table may have the usual size.
-	c.dec = hpack.NewDecoder(max(limits.decoderTable, tableSizeDefault), c.fields.add)
-	c.dec.SetMaxStringLength(limits.maxHeaderList)
+	c.dec = newDecoder(max(limits.decoderTable, tableSizeDefault), limits.maxHeaderList, &c.fields)
 	c.lastRead.Store(time.Now().UnixNano())
 	return c
 }
@@ -169,6 +167,7 @@ func (c *conn) read(p []byte) (int, error) {
 	n, err := c.nc.Read(p)
 	if n > 0 {
 		c.lastRead.Store(time.Now().UnixNano())
+		c.reads.Add(1)
 	}
 	return n, err
 }

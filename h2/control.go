@@ -72,7 +72,7 @@ func (c *conn) settings(h frameHeader) error {
 		if !c.asked.IsZero() {
 			c.rtt = max(time.Since(c.asked), time.Microsecond)
 			c.asked = time.Time{}
-			c.dec.SetAllowedMaxDynamicTableSize(c.limits.decoderTable)
+			c.dec.hpack.SetAllowedMaxDynamicTableSize(c.limits.decoderTable)
 		}
 		return nil
 	}

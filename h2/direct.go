@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"sync"
 )
 
 // ---- server ----
@@ -84,35 +83,13 @@ func (s *serverStream) serveDirect() bool {
 		found = http.DefaultServeMux
 	}
 	if mux, ok := found.(*http.ServeMux); ok {
-		found = lookUp(mux, s.url.Host, s.url.Path)
+		found = s.sc.lookUps.find(mux, s)
 	}
 	if h, ok := found.(directHandler); ok && h.ServeDirect(found, s.url.Path, &s.w) {
 		return true
 	}
 	s.makeRequest(http.MethodPost, s.url.Host, s.url.Path, nil, headerOf(s.pairs, canonicalKey))
 	return false
-}
-
-// A question is an [http.Request] that is only good for asking an [http.ServeMux].
-type question struct {
-	request http.Request
-	url     url.URL
-}
-
-var questions = sync.Pool{New: func() any {
-	q := &question{request: http.Request{Method: http.MethodPost, Proto: "HTTP/2.0", ProtoMajor: 2}}
-	q.request.URL = &q.url
-	return q
-}}
-
-// lookUp returns the handler that mux has for a POST. It asks anew for each request:
-// patterns may be added at any time.
-func lookUp(mux *http.ServeMux, host, path string) http.Handler {
-	q := questions.Get().(*question)
-	q.request.Host, q.request.RequestURI, q.url.Path = host, path, path
-	h, _ := mux.Handler(&q.request)
-	questions.Put(q)
-	return h
 }
 
 // DirectRequest returns what a request has. The fields' names are in lower case;

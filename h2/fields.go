@@ -21,17 +21,9 @@ import (
 // A fieldSection collects the fields of one HEADERS frame and its CONTINUATIONs.
 // It belongs to the reading goroutine, which uses it again for the next.
 type fieldSection struct {
-	limit int // of size
-	// What may begin with a colon. Absent ones are empty.
-	method, scheme, authority, path, status string
-	pseudo                                  uint8 // which of them were there
-
-	fields  [][2]string       // the others: names in lower case, and values
-	length  int64             // of Content-Length; negative: absent
-	size    int               // as SETTINGS_MAX_HEADER_LIST_SIZE counts
+	section
+	limit   int               // of size
 	trailer bool              // a trailer section: no pseudo-fields, no framing fields
-	url     *url.URL          // the parsed path, if it is more than a path
-	bad     error             // the first reason why it is malformed
 	canon   map[string]string // canonical names beside the common ones
 
 	// What pairs returned last, for a head and for trailers: calls of one kind say the
@@ -39,7 +31,27 @@ type fieldSection struct {
 	lastHead, lastTrailer [][2]string
 }
 
-// The bits of fieldSection.pseudo.
+// A section is what was collected.
+type section struct {
+	// What may begin with a colon. Absent ones are empty.
+	method, scheme, authority, path, status string
+	pseudo                                  uint8 // which of them were there
+
+	fields [][2]string // the others: names in lower case, and values
+	length int64       // of Content-Length; negative: absent
+	size   int         // as SETTINGS_MAX_HEADER_LIST_SIZE counts
+	url    *url.URL    // the parsed path, if it is more than a path
+	bad    error       // the first reason why it is malformed
+}
+
+// set makes s a copy of another section, in its own memory.
+func (s *section) set(other *section) {
+	fields := s.fields[:0]
+	*s = *other
+	s.fields = append(fields, other.fields...)
+}
+
+// The bits of section.pseudo.
 const (
 	hasMethod = 1 << iota
 	hasScheme
@@ -51,10 +63,8 @@ const (
 // begin forgets the last section.
 func (f *fieldSection) begin(trailer bool) {
 	clear(f.fields)
-	*f = fieldSection{
-		limit: f.limit, fields: f.fields[:0], canon: f.canon, trailer: trailer, length: -1,
-		lastHead: f.lastHead, lastTrailer: f.lastTrailer,
-	}
+	f.section = section{fields: f.fields[:0], length: -1}
+	f.trailer = trailer
 }
 
 func (f *fieldSection) tooLarge() bool { return f.size > f.limit }

@@ -401,10 +401,7 @@ func (c *conn) continuation(h frameHeader) error {
 
 // decode gives a whole header block to HPACK.
 func (c *conn) decode(block []byte) error {
-	if _, err := c.dec.Write(block); err != nil {
-		return violated(ErrCodeCompression, "%v", err)
-	}
-	if err := c.dec.Close(); err != nil {
+	if err := c.dec.decode(block); err != nil {
 		return violated(ErrCodeCompression, "%v", err)
 	}
 	return nil

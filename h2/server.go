@@ -226,6 +226,7 @@ type serverConn struct {
 	ctx      context.Context
 	template *http.Request // what all requests have in common
 	direct   bool          // the handler may take direct calls
+	lookUps  lookUps       // of their handlers
 	workers  workers
 	inline
 	ended chan struct{} // has room for one: nobody reads any more

@@ -29,6 +29,7 @@ type serverStream struct {
 	url     url.URL
 
 	pairs     [][2]string // the fields of a request that has not been made: see direct.go
+	reads     uint64      // of the connection when it had arrived
 	trailer   http.Header // received; the reading goroutine hands it over with the end
 	expects   atomic.Bool // 100-continue was asked for and not answered
 	oversized bool        // the header was too large: answered without the handler
@@ -96,7 +97,7 @@ func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serve
 	switch {
 	case s.oversized:
 	case c.direct && f.mayBeDirect():
-		s.pairs = f.pairs()
+		s.pairs, s.reads = f.pairs(), c.reads.Load()
 		s.url.Host, s.url.Path = f.authority, f.path
 	default:
 		s.makeRequest(f.method, f.authority, f.path, f.url, f.header())
