@@ -19,7 +19,8 @@ const (
 )
 
 // config holds the settings of one handler or client. Options write it during
-// construction; afterwards it is only read, but for lastSent.
+// construction; afterwards it is only read, but for lastSent
+// and prepared.
 type config struct {
 	spec         Spec
 	compressions compressions
@@ -53,6 +54,7 @@ type config struct {
 	header      http.Header // of every unary request, never written
 	streamHead  http.Header // of every streaming request, never written
 	pairs       [][2]string // header, for direct calls
+	prepared    atomic.Pointer[preparedTarget]
 }
 
 func newConfig(procedure string) *config {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 )
 
@@ -75,12 +76,42 @@ func (c *handlerConn) beginDirect() {
 // directTransport is an [http.RoundTripper] that can do without requests and
 // responses.
 type directTransport interface {
-	// RoundTripDirect posts a body to u. It returns the body of the response, which
-	// is a directResponse. Of the fields, whose names are in lower case, shared are
-	// those of other calls, too; neither they nor body are used after it returned.
-	// If self is not the transport itself, or body is too long for it, it returns
-	// nil and no error.
-	RoundTripDirect(ctx context.Context, self http.RoundTripper, u *url.URL, shared, own [][2]string, body []byte) (io.ReadCloser, error)
+	// PrepareDirect prepares POSTs to u. The shared fields are those of all of them;
+	// their names are in lower case. Neither they nor u change afterwards. If self is
+	// not the transport itself, it returns nil and no error.
+	PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (directTarget, error)
+}
+
+// directTarget is where direct calls of one kind go. It is an alias, as its type is
+// the same wherever its method is spelled out.
+type directTarget = interface {
+	// RoundTripDirect posts a body. It returns the body of the response, which is a
+	// directResponse. Neither the call's own fields, whose names are in lower case,
+	// nor body are used after it returned. If body is too long for it, it returns nil
+	// and no error.
+	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
+}
+
+// preparedTarget is the target of a client's calls, and the transport that made it.
+type preparedTarget struct {
+	transport http.RoundTripper
+	target    directTarget
+}
+
+// target returns where direct calls with the shared fields go, nil if the transport
+// makes none.
+func (c *config) target(transport directTransport, self http.RoundTripper, shared [][2]string) (directTarget, error) {
+	if len(shared) != len(c.pairs) { // the program names itself
+		return transport.PrepareDirect(self, c.url, shared)
+	}
+	if last := c.prepared.Load(); last != nil && last.transport == self {
+		return last.target, nil
+	}
+	target, err := transport.PrepareDirect(self, c.url, c.pairs)
+	if err == nil && target != nil && reflect.TypeOf(self).Comparable() {
+		c.prepared.Store(&preparedTarget{self, target})
+	}
+	return target, err
 }
 
 // directResponse is the response to a direct call.
@@ -114,7 +145,11 @@ func (c *clientConn) exchangeDirect(b *buffer, compressed bool) bool {
 		return false
 	}
 	shared, own := c.directFields(compressed)
-	body, err := direct.RoundTripDirect(c.ctx, transport, c.config.url, shared, own, b.data)
+	target, err := c.config.target(direct, transport, shared)
+	var body io.ReadCloser
+	if err == nil && target != nil {
+		body, err = target.RoundTripDirect(c.ctx, own, b.data)
+	}
 	if body == nil && err == nil {
 		return false
 	}
@@ -128,7 +163,7 @@ func (c *clientConn) exchangeDirect(b *buffer, compressed bool) bool {
 	if !ok {
 		b.free()
 		_ = body.Close()
-		c.settle(errorf(CodeInternal, "%T.RoundTripDirect returned a %T, which does not tell its head", transport, body))
+		c.settle(errorf(CodeInternal, "%T: RoundTripDirect returned a %T, which does not tell its head", transport, body))
 		return true
 	}
 	status, pairs, length := reply.DirectHead()

@@ -35,11 +35,21 @@ type directFake struct {
 	direct func(ctx context.Context, u *url.URL, fields [][2]string, body []byte) (io.ReadCloser, error)
 }
 
-func (f *directFake) RoundTripDirect(ctx context.Context, self http.RoundTripper, u *url.URL, shared, own [][2]string, body []byte) (io.ReadCloser, error) {
+func (f *directFake) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (directTarget, error) {
 	if self != http.RoundTripper(f) {
 		return nil, nil
 	}
-	return f.direct(ctx, u, slices.Concat(shared, own), body)
+	return &directFakeTarget{f, u, shared}, nil
+}
+
+type directFakeTarget struct {
+	fake   *directFake
+	u      *url.URL
+	shared [][2]string
+}
+
+func (f *directFakeTarget) RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error) {
+	return f.fake.direct(ctx, f.u, slices.Concat(f.shared, own), body)
 }
 
 func (f *directFake) HeedsContext() bool { return true }

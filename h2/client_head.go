@@ -126,18 +126,31 @@ func headOf(method, host string, u *url.URL) (head requestHead, err error) {
 
 func notInPath(c rune) bool { return c <= ' ' || c == 0x7f }
 
+// fields yields the pseudo-fields.
+func (h *requestHead) fields(yield func(name, value string)) {
+	yield(":method", h.method)
+	yield(":authority", h.authority)
+	if h.path != "" {
+		yield(":scheme", h.scheme)
+		yield(":path", h.path)
+	}
+}
+
 // fields yields the request's fields in the order of the wire.
 func (s *clientStream) fields(yield func(name, value string)) {
-	yield(":method", s.head.method)
-	yield(":authority", s.head.authority)
-	if s.head.path != "" {
-		yield(":scheme", s.head.scheme)
-		yield(":path", s.head.path)
-	}
-	if s.request == nil {
-		s.direct.fields(yield)
+	if s.target != nil {
+		s.target.fields(yield)
 	} else {
+		s.head.fields(yield)
 		s.requestFields(yield)
+	}
+	s.lastFields(yield)
+}
+
+// lastFields yields the fields that are different for each call to the same target.
+func (s *clientStream) lastFields(yield func(name, value string)) {
+	for i := range s.own {
+		yield(s.own[i][0], s.own[i][1])
 	}
 	if n := s.sender.length; n > 0 || n == 0 && sendsZero(s.head.method) {
 		yield("content-length", strconv.FormatInt(n, 10))
@@ -229,15 +242,42 @@ func (s *clientStream) tooLarge() bool {
 		return false
 	}
 	size := 0
-	s.fields(func(name, value string) { size += len(name) + len(value) + 32 })
+	sum := func(name, value string) { size += fieldSize(name, value) }
+	if s.target == nil {
+		s.fields(sum)
+	} else {
+		size = s.target.size
+		s.lastFields(sum)
+	}
 	return size > limit
 }
+
+// fieldSize is what a field adds to SETTINGS_MAX_HEADER_LIST_SIZE.
+func fieldSize(name, value string) int { return len(name) + len(value) + entryOverhead }
 
 // writeHead appends the request's field section. With conn.mu held.
 func (s *clientStream) writeHead() {
 	c := s.cc
 	at := c.beginFields()
-	s.fields(c.field)
+	if s.target == nil {
+		s.fields(c.field)
+	} else {
+		c.fieldsOf(s.target)
+		s.lastFields(c.field)
+	}
 	s.sent = s.sender.nothing()
 	c.endFields(at, s.id, s.sent)
+}
+
+// fieldsOf encodes what direct calls to the same target begin with. With mu held.
+func (c *conn) fieldsOf(d *directTarget) {
+	var known bool
+	if c.writer.out, known = c.enc.repeat(c.writer.out, d); known {
+		return
+	}
+	start, version := len(c.writer.out), c.enc.version
+	d.fields(c.field)
+	if c.enc.version == version {
+		c.enc.keep(d, c.writer.out[start:])
+	}
 }

@@ -19,8 +19,9 @@ type clientStream struct {
 	cc      *clientConn
 	ctx     context.Context
 	request *http.Request // nil for a direct call
-	direct  directRequest
-	head    requestHead
+	target  *directTarget // of a direct call, nil otherwise
+	own     [][2]string   // fields of a direct call
+	head    *requestHead
 	trace   *httptrace.ClientTrace
 	sender  bodySender
 	body    responseBody
@@ -69,7 +70,12 @@ func canceledOf(r *http.Request) <-chan struct{} {
 // roundTrip sends a request on this connection, on which a place is reserved.
 func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
-	s := &clientStream{cc: c, ctx: ctx, request: r, trace: httptrace.ContextClientTrace(ctx)}
+	both := new(struct {
+		clientStream
+		head requestHead
+	})
+	s := &both.clientStream
+	s.cc, s.ctx, s.request, s.trace, s.head = c, ctx, r, httptrace.ContextClientTrace(ctx), &both.head
 	s.sender.init(s)
 	if err := s.roundTrip(); err != nil {
 		return nil, err
@@ -138,13 +144,13 @@ func (s *clientStream) prepare() (err error) {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
-	if s.request == nil {
-		s.head, err = headOf(http.MethodPost, "", s.direct.url)
-	} else if s.head, err = headOf(s.request.Method, s.request.Host, s.request.URL); err == nil {
+	if s.target != nil {
+		s.head = &s.target.head
+	} else {
+		if *s.head, err = headOf(s.request.Method, s.request.Host, s.request.URL); err != nil {
+			return err
+		}
 		s.gzip = s.wantsGzip()
-	}
-	if err != nil {
-		return err
 	}
 	s.in.wake = make(chan struct{}, 1) // nobody else knows the stream yet
 	return s.sender.prepare()

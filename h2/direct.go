@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 )
 
 // ---- server ----
@@ -130,33 +131,55 @@ func (w *response) DirectTrailer(name, value string) {
 
 // ---- client ----
 
-// A directRequest is a POST whose body is in memory.
-type directRequest struct {
-	url         *url.URL
-	shared, own [][2]string
+// A directTarget is where direct calls of one kind go, and what they have in common:
+// checked once, and not written since.
+type directTarget struct {
+	t      *Transport
+	url    *url.URL
+	head   requestHead
+	shared [][2]string
+	size   int // of head and shared, as SETTINGS_MAX_HEADER_LIST_SIZE counts
+	host   atomic.Pointer[host]
 }
 
-func (r *directRequest) fields(yield func(name, value string)) {
-	for _, fields := range [2][][2]string{r.shared, r.own} {
-		for i := range fields {
-			yield(fields[i][0], fields[i][1])
-		}
+// fields yields head and shared in the order of the wire.
+func (d *directTarget) fields(yield func(name, value string)) {
+	d.head.fields(yield)
+	for i := range d.shared {
+		yield(d.shared[i][0], d.shared[i][1])
 	}
 }
 
-// check is what check is for an [http.Request].
-func (r *directRequest) check() error {
-	if err := checkURL(r.url); err != nil {
-		return err
-	}
-	for _, fields := range [2][][2]string{r.shared, r.own} {
-		for i := range fields {
-			if err := checkField(fields[i][0], fields[i][0], fields[i][1:]); err != nil {
-				return err
-			}
+func checkPairs(fields [][2]string) error {
+	for i := range fields {
+		if err := checkField(fields[i][0], fields[i][0], fields[i][1:]); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// place returns a connection on which a place is reserved.
+func (d *directTarget) place(ctx context.Context, trace *httptrace.ClientTrace) (*clientConn, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for {
+		h := d.host.Load()
+		if h == nil {
+			var err error
+			if h, err = d.t.host(d.url); err != nil {
+				return nil, err
+			}
+			d.host.Store(h)
+		}
+		traceGetConn(trace, h)
+		c, err := h.get(ctx, nil)
+		if err != errHostGone {
+			return c, err
+		}
+		d.host.CompareAndSwap(h, nil)
+	}
 }
 
 // A directReply is the response to a direct call. The reading goroutine writes the
@@ -175,36 +198,58 @@ func (r *directReply) takeHead(status int, f *fieldSection, bodiless bool) {
 	}
 }
 
-// RoundTripDirect is RoundTrip for a POST whose body is in memory, and of at most 64
-// KiB, without the types of net/http. The fields' names are in lower case, and none
-// of them is host, content-length, or one that HTTP/2 does not have. The fields,
-// shared among calls or the call's own, are not written; neither they nor body are
-// used once it has returned.
+// PrepareDirect prepares POSTs to u without the types of net/http. All of them have
+// the shared fields, whose names are in lower case, and none of which is host,
+// content-length, or one that HTTP/2 does not have. Neither u nor the fields may be
+// changed afterwards.
 //
 // A type may have this method because it embeds a Transport, and a RoundTrip of its
 // own that shall not be passed over: so self is the transport as the caller found
 // it, and if that is not t, the result is nil without an error.
 //
-// The result has the methods of a [responseBody]: beside those of an
-// [io.ReadCloser], DirectHead and DirectTrailer.
-func (t *Transport) RoundTripDirect(ctx context.Context, self http.RoundTripper, u *url.URL, shared, own [][2]string, body []byte) (io.ReadCloser, error) {
-	if self != http.RoundTripper(t) || t.standard != nil || len(body) > bodyAtOnce {
+// The result's RoundTripDirect is RoundTrip with a body in memory. The call's own
+// fields are as the shared ones; neither they nor body are used once it has
+// returned. It returns nil without an error if body has more than 64 KiB. What it
+// returns has the methods of a [responseBody]: beside those of an [io.ReadCloser],
+// DirectHead and DirectTrailer.
+func (t *Transport) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (interface {
+	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
+}, error) {
+	if self != http.RoundTripper(t) || t.standard != nil {
 		return nil, nil
 	}
-	request := directRequest{url: u, shared: shared, own: own}
-	if err := request.check(); err != nil {
+	d := &directTarget{t: t, url: u, shared: shared}
+	err := checkURL(u)
+	if err == nil {
+		err = checkPairs(shared)
+	}
+	if err == nil {
+		d.head, err = headOf(http.MethodPost, "", u)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.fields(func(name, value string) { d.size += fieldSize(name, value) })
+	return d, nil
+}
+
+func (d *directTarget) RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error) {
+	if len(body) > bodyAtOnce {
+		return nil, nil
+	}
+	if err := checkPairs(own); err != nil {
 		return nil, err
 	}
 	trace := httptrace.ContextClientTrace(ctx)
 	for attempt := 1; ; attempt++ {
-		c, err := t.place(ctx, u, nil, traceGetConn)
+		c, err := d.place(ctx, trace)
 		if err != nil {
 			return nil, err
 		}
-		s := &clientStream{cc: c, ctx: ctx, direct: request, trace: trace}
+		s := &clientStream{cc: c, ctx: ctx, target: d, own: own, trace: trace}
 		s.sender.s, s.sender.bytes, s.sender.length = s, body, int64(len(body))
 		err = s.roundTrip()
-		s.direct = directRequest{}
+		s.own = nil
 		if err == nil {
 			return &s.body, nil
 		}

@@ -55,7 +55,11 @@ func (d directClient) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	before := [][][2]string{slices.Clone(shared), slices.Clone(own)}
 	content := bytes.Clone(body)
-	got, err := d.RoundTripDirect(r.Context(), d.Transport, r.URL, shared, own, body)
+	target, err := d.PrepareDirect(d.Transport, r.URL, shared)
+	var got io.ReadCloser
+	if err == nil {
+		got, err = target.RoundTripDirect(r.Context(), own, body)
+	}
 	if !slices.Equal(shared, before[0]) || !slices.Equal(own, before[1]) || !bytes.Equal(body, content) {
 		return nil, errors.New("got fields or a body that were written, want what they were")
 	}
@@ -195,25 +199,29 @@ func TestDirectNot(t *testing.T) {
 	if err := h2.ConfigureTransport(standard, nil); err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]struct {
-		self http.RoundTripper
-		size int
-	}{
-		"embedded":      {outer{transport}, 10},
-		"pointer to it": {&outer{transport}, 10},
-		"not comparable": {struct {
+	for name, self := range map[string]http.RoundTripper{
+		"embedded":      outer{transport},
+		"pointer to it": &outer{transport},
+		"not comparable": struct {
 			*h2.Transport
 			_ []int
-		}{Transport: transport}, 10},
-		"nobody":           {nil, 10},
-		"another":          {h2.NewTransport(nil), 10},
-		"net/http's":       {standard, 10},
-		"more than 64 KiB": {transport, 64<<10 + 1},
+		}{Transport: transport},
+		"nobody":     nil,
+		"another":    h2.NewTransport(nil),
+		"net/http's": standard,
 	} {
-		body, err := transport.RoundTripDirect(t.Context(), c.self, directURL(), nil, nil, make([]byte, c.size))
-		if body != nil || err != nil {
-			t.Errorf("%s: got %v and error %v, want nil and nil", name, body, err)
+		target, err := transport.PrepareDirect(self, directURL(), nil)
+		if target != nil || err != nil {
+			t.Errorf("%s: got %v and error %v, want nil and nil", name, target, err)
 		}
+	}
+	target, err := transport.PrepareDirect(transport, directURL(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := target.RoundTripDirect(t.Context(), nil, make([]byte, 64<<10+1))
+	if body != nil || err != nil {
+		t.Errorf("more than 64 KiB: got %v and error %v, want nil and nil", body, err)
 	}
 }
 
@@ -401,9 +409,13 @@ func TestDirectHeadRead(t *testing.T) {
 			response      directResponse
 			head, trailer [][2]string
 		}
+		target, err := transport.PrepareDirect(transport, directURL(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var all []told
 		for i := range 5 {
-			body, err := transport.RoundTripDirect(t.Context(), transport, directURL(), nil, [][2]string{{"x", fmt.Sprint(i / 2)}}, []byte("body"))
+			body, err := target.RoundTripDirect(t.Context(), [][2]string{{"x", fmt.Sprint(i / 2)}}, []byte("body"))
 			if err != nil {
 				t.Fatal(err)
 			}

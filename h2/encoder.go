@@ -10,6 +10,7 @@ const (
 	tableSizeDefault = 4096 // of both tables, before SETTINGS
 	staticEntries    = 61   // [RFC 7541, appendix A]
 	entryOverhead    = 32   // [RFC 7541, section 4.1]
+	blocksKept       = 4
 )
 
 // An encoder turns fields into a header block. Its table of earlier fields is
@@ -26,6 +27,40 @@ type encoder struct {
 	// and its present one. [RFC 7541, section 4.2]
 	changed bool
 	lowest  int
+
+	version int // of the entries: another with each change of them
+	kept    [blocksKept]keptBlock
+	next    int // of kept to be used again
+}
+
+// A keptBlock is how fields look like as long as the entries are the same.
+type keptBlock struct {
+	of      any // who knows the fields; they do not change
+	version int
+	block   []byte
+}
+
+// repeat appends fields as they were kept, and reports whether they were.
+func (e *encoder) repeat(b []byte, of any) ([]byte, bool) {
+	for i := range e.kept {
+		if k := &e.kept[i]; k.of == of && k.version == e.version {
+			return append(b, k.block...), true
+		}
+	}
+	return b, false
+}
+
+// keep keeps a block that has changed no entry.
+func (e *encoder) keep(of any, block []byte) {
+	k := &e.kept[e.next%blocksKept]
+	for i := range e.kept {
+		if e.kept[i].of == of {
+			k = &e.kept[i]
+			e.next-- // it is not used up
+		}
+	}
+	e.next++
+	k.of, k.version, k.block = of, e.version, append(k.block[:0], block...)
 }
 
 type tableEntry struct{ name, value string }
@@ -57,6 +92,7 @@ func (e *encoder) evict(need int) {
 		n++
 	}
 	if n > 0 {
+		e.version++
 		e.entries = append(e.entries[:0], e.entries[n:]...)
 		e.marks = append(e.marks[:0], e.marks[n:]...)
 	}
@@ -87,6 +123,7 @@ func (e *encoder) begin(b []byte) []byte {
 		// take a second size only while their table is empty, golang.org/x/net's too:
 		// so empty it is.
 		e.entries, e.marks, e.size = e.entries[:0], e.marks[:0], 0
+		e.version++
 		b = appendInt(b, 0x20, 5, 0)
 	}
 	return appendInt(b, 0x20, 5, e.max)
@@ -134,6 +171,7 @@ func (e *encoder) append(b []byte, name, value string, passing bool) []byte {
 	b = appendString(b, value)
 	if !passing {
 		e.evict(entry.size())
+		e.version++
 		e.entries = append(e.entries, entry)
 		e.marks = append(e.marks, m)
 		e.size += entry.size()

@@ -60,9 +60,13 @@ func TestDirectAllocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, shared := make([]byte, 64), [][2]string{{"content-type", typeHeader[0]}}
+	target, err := client.PrepareDirect(client, u, [][2]string{{"content-type", typeHeader[0]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 64)
 	wantAllocs(t, 7, 1600, func() io.ReadCloser {
-		body, err := client.RoundTripDirect(t.Context(), client, u, shared, nil, data)
+		body, err := target.RoundTripDirect(t.Context(), nil, data)
 		if err != nil || body == nil {
 			t.Fatalf("got %v and error %v, want a response", body, err)
 		}
