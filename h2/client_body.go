@@ -40,7 +40,6 @@ type bodySender struct {
 	length   int64         // negative: unknown
 	whole    *chunk        // a short body, as long as it is not sent
 	next     int           // what of it goes next
-	bytes    []byte        // the body of a direct call, until the head is sent
 	trailers bool          // follow the body
 	expects  bool          // the peer has to ask for the body first
 	asked    chan struct{} // has room for one: go on, or find that the stream is over
@@ -72,7 +71,7 @@ func (b *bodySender) init(s *clientStream) {
 }
 
 // nothing reports whether there is no body, and nothing after it.
-func (b *bodySender) nothing() bool { return b.body == nil && len(b.bytes) == 0 && !b.trailers }
+func (b *bodySender) nothing() bool { return b.body == nil && !b.trailers }
 
 // close closes the body, once. It is user code: without locks.
 func (b *bodySender) close() {
@@ -192,18 +191,17 @@ func (b *bodySender) checkEnd() error {
 
 // ---- with the head ----
 
-// begin sends what goes with the head. With conn.mu held, after the head was
-// appended; the caller flushes.
-func (b *bodySender) begin() {
+// begin sends what goes with the head: direct is the body of a direct call. With
+// conn.mu held, after the head was appended; the caller flushes.
+func (b *bodySender) begin(direct []byte) {
 	switch {
-	case len(b.bytes) > 0:
-		n, err := b.s.appendData(b.bytes, true)
-		if rest := b.bytes[n:]; err == nil && len(rest) > 0 {
+	case len(direct) > 0:
+		n, err := b.s.appendData(direct, true)
+		if rest := direct[n:]; err == nil && len(rest) > 0 {
 			b.whole = newChunk(len(rest)) // as the caller may use its memory again
 			b.whole.data = append(b.whole.data, rest...)
 			b.running = true
 		}
-		b.bytes = nil
 	case b.body == nil:
 		if b.trailers {
 			b.endWithTrailers()

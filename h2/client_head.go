@@ -137,20 +137,20 @@ func (h *requestHead) fields(yield func(name, value string)) {
 }
 
 // fields yields the request's fields in the order of the wire.
-func (s *clientStream) fields(yield func(name, value string)) {
+func (s *clientStream) fields(d directBody, yield func(name, value string)) {
 	if s.target != nil {
 		s.target.fields(yield)
 	} else {
 		s.head.fields(yield)
 		s.requestFields(yield)
 	}
-	s.lastFields(yield)
+	s.lastFields(d, yield)
 }
 
 // lastFields yields the fields that are different for each call to the same target.
-func (s *clientStream) lastFields(yield func(name, value string)) {
-	for i := range s.own {
-		yield(s.own[i][0], s.own[i][1])
+func (s *clientStream) lastFields(d directBody, yield func(name, value string)) {
+	for i := range d.fields {
+		yield(d.fields[i][0], d.fields[i][1])
 	}
 	if n := s.sender.length; n > 0 || n == 0 && sendsZero(s.head.method) {
 		yield("content-length", strconv.FormatInt(n, 10))
@@ -236,7 +236,7 @@ func (s *clientStream) wantsClose() bool {
 
 // tooLarge reports whether the peer has said that it does not take a head of this
 // size. [RFC 9113, section 6.5.2] With conn.mu held.
-func (s *clientStream) tooLarge() bool {
+func (s *clientStream) tooLarge(d directBody) bool {
 	limit := int(s.cc.peerHeaderList)
 	if limit == 0 {
 		return false
@@ -244,10 +244,10 @@ func (s *clientStream) tooLarge() bool {
 	size := 0
 	sum := func(name, value string) { size += fieldSize(name, value) }
 	if s.target == nil {
-		s.fields(sum)
+		s.fields(d, sum)
 	} else {
 		size = s.target.size
-		s.lastFields(sum)
+		s.lastFields(d, sum)
 	}
 	return size > limit
 }
@@ -256,16 +256,16 @@ func (s *clientStream) tooLarge() bool {
 func fieldSize(name, value string) int { return len(name) + len(value) + entryOverhead }
 
 // writeHead appends the request's field section. With conn.mu held.
-func (s *clientStream) writeHead() {
+func (s *clientStream) writeHead(d directBody) {
 	c := s.cc
 	at := c.beginFields()
 	if s.target == nil {
-		s.fields(c.field)
+		s.fields(d, c.field)
 	} else {
 		c.fieldsOf(s.target)
-		s.lastFields(c.field)
+		s.lastFields(d, c.field)
 	}
-	s.sent = s.sender.nothing()
+	s.sent = s.sender.nothing() && len(d.bytes) == 0
 	c.endFields(at, s.id, s.sent)
 }
 

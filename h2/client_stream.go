@@ -20,7 +20,6 @@ type clientStream struct {
 	ctx     context.Context
 	request *http.Request // nil for a direct call
 	target  *directTarget // of a direct call, nil otherwise
-	own     [][2]string   // fields of a direct call
 	head    *requestHead
 	trace   *httptrace.ClientTrace
 	sender  bodySender
@@ -28,8 +27,8 @@ type clientStream struct {
 	gzip    bool // asked for by us, so to be inflated by us
 
 	// Of the reading goroutine.
-	begun    bool // something has arrived
-	informed int  // 1xx responses
+	begun    bool   // something has arrived
+	informed uint32 // 1xx responses
 
 	// Written by the reading goroutine before answered is set.
 	response *http.Response // nil for a direct call
@@ -77,7 +76,7 @@ func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
 	s := &both.clientStream
 	s.cc, s.ctx, s.request, s.trace, s.head = c, ctx, r, httptrace.ContextClientTrace(ctx), &both.head
 	s.sender.init(s)
-	if err := s.roundTrip(); err != nil {
+	if err := s.roundTrip(directBody{}); err != nil {
 		return nil, err
 	}
 	s.response.TLS = c.tls
@@ -85,9 +84,9 @@ func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // roundTrip sends the request and waits for the head of the response.
-func (s *clientStream) roundTrip() error {
+func (s *clientStream) roundTrip(d directBody) error {
 	s.body.s = s
-	if err := s.send(); err != nil {
+	if err := s.send(d); err != nil {
 		return err
 	}
 	if err := s.await(); err != nil {
@@ -99,7 +98,7 @@ func (s *clientStream) roundTrip() error {
 
 // send opens the stream and writes the head, and as much of the body as goes
 // without waiting.
-func (s *clientStream) send() error {
+func (s *clientStream) send(d directBody) error {
 	c := s.cc
 	err := s.prepare()
 	if err != nil {
@@ -108,11 +107,11 @@ func (s *clientStream) send() error {
 		return err
 	}
 	if s.trace != nil {
-		s.traceSending()
+		s.traceSending(d)
 	}
 	closing := s.wantsClose()
 	c.mu.Lock()
-	err = s.open()
+	err = s.open(d)
 	if err != nil {
 		c.release()
 		c.mu.Unlock()
@@ -124,8 +123,8 @@ func (s *clientStream) send() error {
 		s.sender.close()
 		return err
 	}
-	s.writeHead()
-	s.sender.begin()
+	s.writeHead(d)
+	s.sender.begin(d.bytes)
 	c.flush()
 	if closing {
 		c.retireLocked(nil)
@@ -169,7 +168,7 @@ func (c *clientConn) info() httptrace.GotConnInfo {
 }
 
 // open gives the call a stream. With conn.mu held.
-func (s *clientStream) open() error {
+func (s *clientStream) open(d directBody) error {
 	c := s.cc
 	switch {
 	case c.err != nil:
@@ -183,7 +182,7 @@ func (s *clientStream) open() error {
 		// Calls come and are given up while the peer takes nothing.
 		c.fail(errWriteStalled)
 		return unprocessedError{error: errWriteStalled}
-	case s.tooLarge():
+	case s.tooLarge(d):
 		return errTooManyFields
 	}
 	id := c.nextID
@@ -199,12 +198,12 @@ func (s *clientStream) open() error {
 }
 
 // traceSending tells the trace what is about to be written, and to whom.
-func (s *clientStream) traceSending() {
+func (s *clientStream) traceSending(d directBody) {
 	if s.trace.GotConn != nil {
 		s.trace.GotConn(s.cc.info())
 	}
 	if s.trace.WroteHeaderField != nil {
-		s.fields(func(name, value string) { s.trace.WroteHeaderField(name, []string{value}) })
+		s.fields(d, func(name, value string) { s.trace.WroteHeaderField(name, []string{value}) })
 	}
 }
 

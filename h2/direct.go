@@ -64,10 +64,10 @@ func (s *serverStream) serve() {
 	}
 }
 
-// path returns the path of the request, made or not.
-func (s *serverStream) path() string {
+// pathOf returns the path of the request, made or not.
+func (s *serverStream) pathOf() string {
 	if s.request == nil {
-		return s.url.Path
+		return s.path
 	}
 	return s.request.URL.Path
 }
@@ -86,10 +86,10 @@ func (s *serverStream) serveDirect() bool {
 	if mux, ok := found.(*http.ServeMux); ok {
 		found = s.sc.lookUps.find(mux, s)
 	}
-	if h, ok := found.(directHandler); ok && h.ServeDirect(found, s.url.Path, &s.w) {
+	if h, ok := found.(directHandler); ok && h.ServeDirect(found, s.path, &s.w) {
 		return true
 	}
-	s.makeRequest(http.MethodPost, s.url.Host, s.url.Path, nil, headerOf(s.pairs, canonicalKey))
+	s.makeRequest(http.MethodPost, s.host, s.path, nil, headerOf(s.pairs, canonicalKey))
 	return false
 }
 
@@ -101,7 +101,7 @@ func (w *response) DirectRequest() (ctx context.Context, fields [][2]string, bod
 	if length = s.declared; s.bodiless {
 		length = 0
 	}
-	return &s.ctx, s.pairs, (*requestBody)(s), length, s.url.Host, s.sc.template.RemoteAddr
+	return &s.ctx, s.pairs, (*requestBody)(s), length, s.host, s.sc.template.RemoteAddr
 }
 
 // DirectField adds a field to the head of the response, beside those in Header. It
@@ -148,6 +148,12 @@ func (d *directTarget) fields(yield func(name, value string)) {
 	for i := range d.shared {
 		yield(d.shared[i][0], d.shared[i][1])
 	}
+}
+
+// A directBody is what a direct call has for itself.
+type directBody struct {
+	fields [][2]string
+	bytes  []byte
 }
 
 func checkPairs(fields [][2]string) error {
@@ -246,10 +252,9 @@ func (d *directTarget) RoundTripDirect(ctx context.Context, own [][2]string, bod
 		if err != nil {
 			return nil, err
 		}
-		s := &clientStream{cc: c, ctx: ctx, target: d, own: own, trace: trace}
-		s.sender.s, s.sender.bytes, s.sender.length = s, body, int64(len(body))
-		err = s.roundTrip()
-		s.own = nil
+		s := &clientStream{cc: c, ctx: ctx, target: d, trace: trace}
+		s.sender.s, s.sender.length = s, int64(len(body))
+		err = s.roundTrip(directBody{own, body})
 		if err == nil {
 			return &s.body, nil
 		}

@@ -169,7 +169,7 @@ func (c *serverConn) quick(s *serverStream) bool {
 	if s.oversized || !s.got { // who else sets got is the reading goroutine, too
 		return false
 	}
-	path := s.path()
+	path := s.pathOf()
 	p := c.paces[path]
 	if p == nil {
 		if len(c.paces) >= pathsMax || len(path) > pathMax {

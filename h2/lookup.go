@@ -31,10 +31,10 @@ func (l *lookUps) find(mux *http.ServeMux, s *serverStream) http.Handler {
 	l.mu.Lock()
 	last := l.last
 	l.mu.Unlock()
-	if s.reads <= last.reads && s.url.Path == last.path && s.url.Host == last.host {
+	if s.reads <= last.reads && s.path == last.path && s.host == last.host {
 		return last.handler
 	}
-	next := lookUp{s.sc.reads.Load(), s.url.Host, s.url.Path, nil}
+	next := lookUp{s.sc.reads.Load(), s.host, s.path, nil}
 	next.handler = ask(mux, next.host, next.path)
 	l.mu.Lock()
 	l.last = next

@@ -24,12 +24,15 @@ type serverStream struct {
 	stream
 	sc      *serverConn
 	ctx     streamContext
-	request *http.Request
 	w       response
-	url     url.URL
+	request *http.Request
+	url     *url.URL // of the request
 
-	pairs     [][2]string // the fields of a request that has not been made: see direct.go
-	reads     uint64      // of the connection when it had arrived
+	// A request that has not been made: see direct.go.
+	host, path string
+	pairs      [][2]string // its fields
+	reads      uint64      // of the connection when it had arrived
+
 	trailer   http.Header // received; the reading goroutine hands it over with the end
 	expects   atomic.Bool // 100-continue was asked for and not answered
 	oversized bool        // the header was too large: answered without the handler
@@ -82,7 +85,19 @@ func validMethod(method string) bool {
 
 // newServerStream makes the stream for a request's field section. With mu held.
 func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serverStream {
-	s := &serverStream{sc: c}
+	direct := c.direct && !f.tooLarge() && f.mayBeDirect()
+	var s *serverStream
+	if direct {
+		s = new(serverStream)
+	} else {
+		both := new(struct {
+			serverStream
+			url url.URL
+		})
+		s = &both.serverStream
+		s.url = &both.url
+	}
+	s.sc = c
 	c.open(&s.stream, id, s)
 	s.trailing = true
 	s.declared = f.length
@@ -96,9 +111,8 @@ func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serve
 	}
 	switch {
 	case s.oversized:
-	case c.direct && f.mayBeDirect():
-		s.pairs, s.reads = f.pairs(), c.reads.Load()
-		s.url.Host, s.url.Path = f.authority, f.path
+	case direct:
+		s.host, s.path, s.pairs, s.reads = f.authority, f.path, f.pairs(), c.reads.Load()
 	default:
 		s.makeRequest(f.method, f.authority, f.path, f.url, f.header())
 	}
@@ -116,15 +130,18 @@ func (s *serverStream) makeRequest(method, authority, path string, u *url.URL, h
 		r.Host = r.Header.Get("Host")
 	}
 	delete(r.Header, "Host")
-	r.URL, r.RequestURI = &s.url, path
+	if s.url == nil {
+		s.url = new(url.URL)
+	}
+	r.URL, r.RequestURI = s.url, path
 	switch {
 	case method == http.MethodConnect:
-		s.url = url.URL{Host: authority}
+		s.url.Host = authority
 		r.RequestURI = authority
 	case u != nil:
 		r.URL = u
 	default:
-		s.url = url.URL{Path: path}
+		s.url.Path = path
 	}
 	if s.bodiless {
 		r.Body = http.NoBody

@@ -14,9 +14,9 @@ import (
 // A stream is one request and its response, as both ends see it.
 type stream struct {
 	conn *conn
-	id   uint32
 	user streamUser
 	in   inbox
+	id   uint32
 
 	// Of the reading goroutine.
 	queued   bool  // in conn.woken
@@ -29,12 +29,12 @@ type stream struct {
 
 	// Guarded by conn.mu.
 	sendWindow int64
-	recvLeft   int   // what the peer may still send
-	sent, got  bool  // our half is closed, theirs is
-	waits      bool  // in conn.waiting
-	err        error // why the stream ended before both were
-	returned   time.Time
+	recvLeft   int           // what the peer may still send
+	err        error         // why the stream ended before both halves were closed
+	returned   int64         // when the window was given back last: time.Now().UnixNano; 0: never
 	room       chan struct{} // has room for one; made when first needed
+	sent, got  bool          // our half is closed, theirs is
+	waits      bool          // in conn.waiting
 }
 
 // A streamUser is who the stream is for: a handler's call or a client's.
@@ -280,11 +280,11 @@ func (c *conn) repay() bool {
 // hold more. It returns by how much. With conn.mu held.
 func (s *stream) growWindow(credit int64) int {
 	c := s.conn
-	now := time.Now()
+	now := time.Now().UnixNano()
 	before := s.returned
 	s.returned = now
 	window := s.window.Load()
-	if before.IsZero() || c.rtt == 0 || int64(now.Sub(before))*window > int64(2*c.rtt)*credit {
+	if before == 0 || c.rtt == 0 || (now-before)*window > int64(2*c.rtt)*credit {
 		return 0
 	}
 	grown := min(2*window, int64(c.limits.maxStreamWindow))
