@@ -43,7 +43,7 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 			return nil, err
 		}
 		both.response = Response[Res]{Msg: &both.msg, header: conn.reply.fields, trailer: conn.trailer}
-		if conn.direct != nil {
+		if conn.direct {
 			both.response.making = &both.making
 		}
 		return &both.response, nil
@@ -67,7 +67,7 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 		return nil, err
 	}
 	ctx, info := beginCall(ctx)
-	request.call.spec, request.call.peer = c.config.spec, c.config.peer
+	request.call.spec, request.call.peer = &c.config.spec, c.config.peer
 	if info != nil {
 		info.call.spec, info.call.peer = request.call.spec, request.call.peer
 		addHeader(request.Header(), info.call.header)
@@ -92,7 +92,7 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any) (*c
 		}
 	}
 	state := request.state()
-	conn := newUnaryConn(ctx, c, c.spec)
+	conn := newUnaryConn(ctx, c)
 	conn.header = state.made()
 	defer conn.release()
 	info, _ := ctx.Value(callInfoKey{}).(*clientInfo)
@@ -100,9 +100,9 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any) (*c
 		info.response = conn
 	}
 	err := conn.sendOnly(request.Any())
-	state.method = conn.method
+	state.method = conn.method()
 	if info != nil {
-		info.call.method = conn.method
+		info.call.method = state.method
 	}
 	if err != nil {
 		return nil, err
@@ -125,7 +125,8 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 		return nil, err
 	}
 	conn := c.newStream(ctx, StreamTypeServer)
-	request.call.spec, request.call.peer = conn.Spec(), conn.Peer()
+	spec := conn.Spec()
+	request.call.spec, request.call.peer = &spec, conn.Peer()
 	addHeader(conn.RequestHeader(), request.call.made())
 	err := conn.Send(request.Msg)
 	if err == nil || isEOF(err) {
@@ -193,7 +194,8 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 	ctx, info := beginCall(ctx)
 	conn := c.stream(ctx, spec)
 	if info != nil {
-		info.call.spec, info.call.peer, info.call.method = conn.Spec(), conn.Peer(), http.MethodPost
+		spec := conn.Spec() // an interceptor may have another
+		info.call.spec, info.call.peer, info.call.method = &spec, conn.Peer(), http.MethodPost
 		info.response = conn
 		addHeader(conn.RequestHeader(), info.call.header)
 	}

@@ -37,32 +37,31 @@ import (
 type clientConn struct {
 	*dialect
 	config *config
-	spec   Spec
+	spec   *Spec              // never written
 	parent context.Context    // the caller's
 	ctx    context.Context    // ends with it, or with cancel
 	cancel context.CancelFunc // nil for unary calls
 
 	// The sending half.
 	out      packer
-	header   http.Header // of the request, nil until someone asks for it
-	pipe     *pipe       // nil unless the client streams
-	outgoing *outgoing   // nil for a direct call
-	method   string
-	own      [2][2]string // room for fields of a direct call
+	header   http.Header  // of the request, nil until someone asks for it
+	pipe     *pipe        // nil unless the client streams
+	outgoing *outgoing    // nil for a direct call
+	own      [1][2]string // room for a field of a direct call
 
 	// What the exchange found.
-	ready    chan struct{}  // nil where nobody waits
-	failed   error          // instead of a response
-	reply    wireHead       // of the response
-	incoming io.ReadCloser  // its body, nil without a response
-	response *http.Response // nil for a direct call
-	direct   directResponse // nil for any other
+	ready    chan struct{} // nil where nobody waits
+	failed   error         // instead of a response
+	reply    wireHead      // of the response
+	incoming io.ReadCloser // its body, nil without a response
 
 	mu       sync.Mutex
 	answered bool
 	released bool
 
-	sent bool // of the sending half: the request, or its head
+	sent      bool // of the sending half: the request, or its head
+	get, post bool // what it is
+	direct    bool // incoming is a directResponse
 
 	// The receiving half.
 	receiving sync.Mutex
@@ -96,10 +95,10 @@ func newConn(direct bool) *clientConn {
 }
 
 // newUnaryConn returns a conn for one unary call.
-func newUnaryConn(ctx context.Context, c *config, spec Spec) *clientConn {
+func newUnaryConn(ctx context.Context, c *config) *clientConn {
 	_, direct := c.transport().(directTransport)
 	conn := newConn(direct)
-	conn.dialect, conn.config, conn.spec, conn.parent, conn.ctx = c.dialect, c, spec, ctx, ctx
+	conn.dialect, conn.config, conn.spec, conn.parent, conn.ctx = c.dialect, c, &c.spec, ctx, ctx
 	if !c.heeds {
 		conn.ready = make(chan struct{})
 	}
@@ -110,7 +109,7 @@ func newUnaryConn(ctx context.Context, c *config, spec Spec) *clientConn {
 // newStreamConn returns a conn for one streaming call.
 func newStreamConn(ctx context.Context, c *config, spec Spec) *clientConn {
 	conn := newConn(false)
-	conn.dialect, conn.config, conn.spec, conn.parent, conn.ready = c.streams, c, spec, ctx, make(chan struct{})
+	conn.dialect, conn.config, conn.spec, conn.parent, conn.ready = c.streams, c, &spec, ctx, make(chan struct{})
 	conn.ctx, conn.cancel = context.WithCancel(ctx)
 	if spec.StreamType.clientStreams() {
 		conn.pipe = newPipe(conn.ctx)
@@ -126,7 +125,7 @@ func (c *clientConn) open() {
 	c.in.frames.src = emptyReader{}
 }
 
-func (c *clientConn) Spec() Spec { return c.spec }
+func (c *clientConn) Spec() Spec { return *c.spec }
 func (c *clientConn) Peer() Peer { return c.config.peer }
 
 func (c *clientConn) RequestHeader() http.Header {
@@ -305,9 +304,20 @@ func (c *clientConn) makeGet(r *http.Request, msg any) (bool, error) {
 	delete(r.Header, headerContentEncoding)
 	delete(r.Header, headerConnectVersion)
 	c.outgoing.url = *u
-	c.method = http.MethodGet
+	c.get = true
 	r.Method = http.MethodGet
 	return true, nil
+}
+
+// method returns the HTTP method of the request, "" before there is one.
+func (c *clientConn) method() string {
+	switch {
+	case c.get:
+		return http.MethodGet
+	case c.post:
+		return http.MethodPost
+	}
+	return ""
 }
 
 // newRequest returns the request without its body.
@@ -328,7 +338,7 @@ func (c *clientConn) newRequest() *http.Request {
 		c.outgoing = o
 	}
 	o.url = *c.config.url
-	c.method = http.MethodPost
+	c.post = true
 	o.request = *(&http.Request{ // by value: WithContext's copy needs no memory then
 		Method:     http.MethodPost,
 		URL:        &o.url,
@@ -394,7 +404,7 @@ func (c *clientConn) take(response *http.Response, err error) {
 	case response == nil:
 		err = errorf(CodeInternal, "%T returned neither a response nor an error", c.config.http)
 	default:
-		c.response, c.incoming, c.reply = response, response.Body, responseHead(response)
+		c.incoming, c.reply = response.Body, responseHead(response)
 		if c.incoming == nil {
 			c.incoming = http.NoBody
 		}
@@ -428,7 +438,7 @@ func (c *clientConn) readHead(length int64) error {
 	if err != nil {
 		return err
 	}
-	if r := c.response; r != nil && c.spec.StreamType == StreamTypeBidi && r.ProtoMajor == 1 {
+	if r := c.reply.response; r != nil && c.spec.StreamType == StreamTypeBidi && r.ProtoMajor == 1 {
 		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, r.ProtoMinor)
 	}
 	encoding := ""
@@ -531,7 +541,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		body:    p.data,
 		hasBody: p.end || !c.framed,
 		empty:   c.in.count == 0,
-		get:     c.method == http.MethodGet,
+		get:     c.get,
 	}
 	if !p.end { // otherwise all is in the end frame
 		trailer := c.trailers()
@@ -572,10 +582,10 @@ func (c *clientConn) ended(trailer fields) error {
 
 // trailers returns what followed the body, once it was read to its end.
 func (c *clientConn) trailers() fields {
-	if c.direct != nil {
-		return fields{pairs: c.direct.DirectTrailer()}
+	if c.direct {
+		return fields{pairs: c.incoming.(directResponse).DirectTrailer()}
 	}
-	return fields{header: c.response.Trailer}
+	return fields{header: c.reply.response.Trailer}
 }
 
 // serverError returns the error that ended the call, with all metadata of the

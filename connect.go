@@ -177,11 +177,18 @@ type StreamingClientConn interface {
 
 // callState is what a request knows of its call besides the message.
 type callState struct {
-	spec   Spec
+	spec   *Spec // shared, never written; nil until the call
 	peer   Peer
 	header http.Header  // nil until someone asks for it
 	source *handlerConn // has the header of a direct call, which is made when somebody asks
 	method string       // HTTP method, "" until the request is sent
+}
+
+func (s *callState) Spec() Spec {
+	if s.spec == nil {
+		return Spec{}
+	}
+	return *s.spec
 }
 
 // received takes the headers of a handler's request: now if they are there, so that
@@ -222,7 +229,7 @@ func (r *Request[_]) Any() any { return r.Msg }
 
 // Spec describes the procedure. It is empty until a client calls with the
 // request.
-func (r *Request[_]) Spec() Spec { return r.call.spec }
+func (r *Request[_]) Spec() Spec { return r.call.Spec() }
 
 // Peer describes the other side. It is empty until a client calls with the
 // request.

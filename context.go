@@ -70,7 +70,7 @@ type clientInfo struct {
 	response responseMetadata // nil before the call
 }
 
-func (i *clientInfo) Spec() Spec         { return i.call.spec }
+func (i *clientInfo) Spec() Spec         { return i.call.Spec() }
 func (i *clientInfo) Peer() Peer         { return i.call.peer }
 func (i *clientInfo) HTTPMethod() string { return i.call.method }
 func (i *clientInfo) internalOnly()      {}

@@ -43,16 +43,14 @@ func (h *Handler) ServeDirect(self http.Handler, _ string, call http.ResponseWri
 		return false
 	}
 	c := &handlerConn{config: h.config, w: call, direct: direct}
-	var remoteAddr string
 	request := &c.request
 	request.method, request.proto = http.MethodPost, 2
-	c.ctx.Context, request.pairs, request.body, request.length, c.host[0], remoteAddr = direct.DirectRequest()
+	c.ctx.Context, request.pairs, request.body, request.length, c.host[0], c.remote = direct.DirectRequest()
 	c.ctx.conn = c
 	if c.route = h.routes.find(request.first(headerContentType)); c.route == nil {
 		h.refuseType(call)
 		return true
 	}
-	c.peer = Peer{Addr: remoteAddr, Protocol: c.name}
 	h.serveConn(c)
 	return true
 }
@@ -60,13 +58,14 @@ func (h *Handler) ServeDirect(self http.Handler, _ string, call http.ResponseWri
 // beginDirect completes the response headers of a direct call: those that the
 // protocol needs.
 func (c *handlerConn) beginDirect() {
-	for _, value := range c.answer.contentType {
+	answer := c.answer()
+	for _, value := range answer.contentType {
 		c.direct.DirectField(headerContentType, value)
 	}
-	for _, value := range c.answer.encoding {
+	for _, value := range answer.encoding {
 		c.direct.DirectField(c.encoding, value)
 	}
-	for _, value := range c.answer.accept {
+	for _, value := range answer.accept {
 		c.direct.DirectField(c.accept, value)
 	}
 }
@@ -153,10 +152,10 @@ func (c *clientConn) exchangeDirect(b *buffer, compressed bool) bool {
 	if body == nil && err == nil {
 		return false
 	}
-	c.method = http.MethodPost
+	c.post = true
 	if err != nil {
 		b.free()
-		c.settle(doError(c.method, c.config.url, err))
+		c.settle(doError(http.MethodPost, c.config.url, err))
 		return true
 	}
 	reply, ok := body.(directResponse)
@@ -171,7 +170,7 @@ func (c *clientConn) exchangeDirect(b *buffer, compressed bool) bool {
 	switch {
 	case status == http.StatusOK && head.first(headerTrailer) == "":
 		b.free()
-		c.direct, c.incoming, c.reply = reply, reply, head
+		c.direct, c.incoming, c.reply = true, reply, head
 		c.settle(c.readHead(length))
 	case isRedirect(status):
 		r := c.newRequest()
@@ -238,7 +237,7 @@ func (c *clientConn) directFields(compressed bool) (shared, own [][2]string) {
 // succeededDirect reports whether a direct call is at its end, and this says success
 // and nothing else: then no header need be made of what came. It returns the trailers.
 func (c *clientConn) succeededDirect(p piece, err error) (fields, bool) {
-	if c.direct == nil || c.succeeded == nil || p.end || err != io.EOF {
+	if !c.direct || c.succeeded == nil || p.end || err != io.EOF {
 		return fields{}, false
 	}
 	trailer := c.trailers()

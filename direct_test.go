@@ -111,7 +111,7 @@ func TestDirectFields(t *testing.T) {
 			compressed := config.send != nil && r.IntN(2) == 0
 			before, shared := header.Clone(), slices.Clone(config.pairs)
 
-			c := newUnaryConn(ctx, config, config.spec)
+			c := newUnaryConn(ctx, config)
 			c.header = header
 			common, own := c.directFields(compressed)
 			got := headerOfFields(common, own)

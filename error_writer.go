@@ -78,9 +78,9 @@ func (w *ErrorWriter) Write(response http.ResponseWriter, request *http.Request,
 		err = errorf(CodeUnknown, "no error was given")
 	}
 	sink := &errorSink{ResponseWriter: response}
-	c := &handlerConn{route: &route{dialect: d}, config: w.config, w: sink}
+	asked := []string{canonicalType(first(request.Header, headerContentType))}
+	c := &handlerConn{route: &route{dialect: d, contentType: asked}, config: w.config, w: sink}
 	c.request.proto = request.ProtoMajor
-	c.answer.contentType = []string{canonicalType(first(request.Header, headerContentType))}
 	c.finish(err, true)
 	return sink.err
 }

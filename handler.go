@@ -139,7 +139,8 @@ func NewServerStreamHandler[Req, Res any](
 ) *Handler {
 	c := newHandlerConfig(procedure, StreamTypeServer, options)
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
-		request := &Request[Req]{Msg: new(Req), call: callState{spec: conn.Spec(), peer: conn.Peer(), method: http.MethodPost}}
+		spec := conn.Spec()
+		request := &Request[Req]{Msg: new(Req), call: callState{spec: &spec, peer: conn.Peer(), method: http.MethodPost}}
 		request.call.received(conn)
 		if err := receiveOnly(conn, request.Msg, c.initialize); err != nil {
 			return err

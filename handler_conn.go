@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -42,8 +43,9 @@ type handlerConn struct {
 	w       http.ResponseWriter
 	direct  directCall // w, if it is one
 	request inbound
-	peer    Peer
-	host    [1]string // the Host header's value
+	remote  string     // address of the client
+	query   url.Values // of the URL, nil if there is none
+	host    [1]string  // the Host header's value
 	ctx     handlerContext
 	cancel  context.CancelFunc // nil unless the client set a timeout
 
@@ -55,16 +57,17 @@ type handlerConn struct {
 	in        unpacker
 	received  error // what ended the reading half
 
-	sending     sync.Mutex
-	out         packer
-	answer      head
-	trailer     http.Header // nil until someone asks for it
-	headersThen int         // how many headers there were when the call began
-	outbox      *outbox     // nil until messages follow each other closely
-	turned      atomic.Bool // the handler has received since it sent last
-	wanted      bool        // the response headers of a direct call were asked for
-	began       bool        // the response headers are written
-	closed      bool        // the handler returned
+	sending       sync.Mutex
+	out           packer
+	trailer       http.Header // nil until someone asks for it
+	headersThen   int         // how many headers there were when the call began
+	outbox        *outbox     // nil until messages follow each other closely
+	turned        atomic.Bool // the handler has received since it sent last
+	tellsEncoding bool        // the response headers name the messages' compression
+	tellsAccept   bool        // and those that the client may use
+	wanted        bool        // the response headers of a direct call were asked for
+	began         bool        // the response headers are written
+	closed        bool        // the handler returned
 }
 
 // inbound is a request as a conn sees it.
@@ -80,9 +83,9 @@ type inbound struct {
 func (c *handlerConn) setRequest(r *http.Request) {
 	c.request = inbound{requestHead(r), r.Method, r.ProtoMajor, r.Body, r.ContentLength}
 	c.ctx = handlerContext{r.Context(), c}
-	c.peer = Peer{Addr: r.RemoteAddr, Protocol: c.name}
+	c.remote = r.RemoteAddr
 	if r.URL.RawQuery != "" {
-		c.peer.Query = r.URL.Query()
+		c.query = r.URL.Query()
 	}
 	c.headersThen = len(c.w.Header())
 	if r.Header[headerHost] == nil {
@@ -108,7 +111,6 @@ func (c *handlerContext) Value(key any) any {
 // open reads the head of the request and decides on that of the response. The
 // context that it returns is the call's, also with an error.
 func (c *handlerConn) open() (context.Context, error) {
-	c.answer = head{contentType: c.contentType}
 	c.in = unpacker{codec: c.codec, framed: c.framed, endFlag: c.endFlag, limit: c.config.readMax,
 		blame: CodeInvalidArgument, single: !c.config.spec.StreamType.clientStreams()}
 	c.in.frames.src = c.request.body
@@ -130,16 +132,14 @@ func (c *handlerConn) open() (context.Context, error) {
 	}
 	used, known := c.config.compressions.get(encoding)
 	if used != nil || !known { // the client wants to know; to others the header is a cost
-		c.answer.accept = c.config.compressions.accept
+		c.tellsAccept = true
 	}
 	if !known {
 		return &c.ctx, errorf(CodeUnimplemented, "unknown compression %q: supported encodings are %v", encoding, &c.config.compressions)
 	}
 	c.in.compression = used
 	c.out.compression = c.config.compressions.choose(hd.accept, used)
-	if c.framed && c.out.compression != nil {
-		c.answer.encoding = c.out.compression.value // an unframed answer tells when it is compressed
-	}
+	c.tellsEncoding = c.framed && c.out.compression != nil // an unframed answer tells when it is compressed
 	if c.request.method == http.MethodGet {
 		c.in.frames.src = &buffer{data: hd.message}
 	} else if n := c.request.length; n > 0 {
@@ -211,7 +211,7 @@ func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call U
 		return fault(ctx, err, CodeCanceled)
 	}
 	state := request.state()
-	state.spec, state.peer = c.config.spec, c.peer
+	state.spec, state.peer = &c.config.spec, c.Peer()
 	state.method = c.request.method
 	state.received(c)
 	response, err := call(ctx, request)
@@ -232,7 +232,7 @@ func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call U
 }
 
 func (c *handlerConn) Spec() Spec         { return c.config.spec }
-func (c *handlerConn) Peer() Peer         { return c.peer }
+func (c *handlerConn) Peer() Peer         { return Peer{c.remote, c.name, c.query} }
 func (c *handlerConn) HTTPMethod() string { return c.request.method }
 func (c *handlerConn) internalOnly()      {}
 
@@ -342,9 +342,7 @@ func (c *handlerConn) Send(msg any) error {
 		// A unary Connect response has its trailers among the headers: what ends
 		// the call goes before the message.
 		before = c.encodeEnd(end{trailer: c.trailer}, true)
-		if compressed {
-			c.answer.encoding = c.out.compression.value
-		}
+		c.tellsEncoding = compressed
 	}
 	first := !c.began
 	c.begin(before)
@@ -413,6 +411,18 @@ func (c *handlerConn) flush() error {
 	return http.NewResponseController(c.w).Flush()
 }
 
+// answer returns what the response headers tell of the messages.
+func (c *handlerConn) answer() head {
+	hd := head{contentType: c.contentType}
+	if c.tellsEncoding {
+		hd.encoding = c.out.compression.value
+	}
+	if c.tellsAccept {
+		hd.accept = c.config.compressions.accept
+	}
+	return hd
+}
+
 // begin completes the response headers, once. They take effect with the next
 // write.
 func (c *handlerConn) begin(w wireEnd) {
@@ -428,7 +438,7 @@ func (c *handlerConn) begin(w wireEnd) {
 	if len(h) > c.headersThen {
 		maps.DeleteFunc(h, func(key string, _ []string) bool { return describesMessages(key) })
 	}
-	c.writeHead(h, c.answer)
+	c.writeHead(h, c.answer())
 	if c.dialect == dialectGRPC && c.request.proto == 1 {
 		h[headerTrailer] = valueStatus // net/http sends trailers over HTTP/1.1 only if it hears of them before the body
 	}
@@ -479,7 +489,7 @@ func (c *handlerConn) finish(err error, bare bool) {
 		w = c.encodeEnd(e.minimal(), sent)
 	}
 	if !c.framed {
-		c.answer.encoding = nil // errors are not compressed
+		c.tellsEncoding = false // errors are not compressed
 	}
 	c.begin(w)
 	c.writeEnd(w)

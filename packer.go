@@ -121,12 +121,12 @@ func marshal(b *buffer, codec Codec, msg any) error {
 // one message, then io.EOF.
 type unpacker struct {
 	codec       Codec
-	framed      bool
-	endFlag     uint8        // marks the frame that ends the stream, 0 if there is none
 	compression *compression // nil is identity
 	limit       int          // of a message, on the wire and decompressed, 0 is none
 	blame       Code         // of data that cannot be understood
-	single      bool         // there is one message: a second one is not read
+	framed      bool
+	endFlag     uint8 // marks the frame that ends the stream, 0 if there is none
+	single      bool  // there is one message: a second one is not read
 	ended       bool
 
 	frames   frameReader

@@ -31,9 +31,9 @@ type head struct {
 // wireHead is what precedes the messages, in HTTP terms, as it is read.
 type wireHead struct {
 	fields
-	url    *url.URL // of a request; nil where there is no query
-	status int      // of a response
-	text   string   // its status line without the protocol, may be ""
+	url      *url.URL       // of a request; nil where there is no query
+	status   int            // of a response
+	response *http.Response // as net/http has it, may be nil
 }
 
 // requestHead returns what precedes the messages of a request.
@@ -43,7 +43,7 @@ func requestHead(r *http.Request) wireHead {
 
 // responseHead returns what precedes the messages of a response.
 func responseHead(r *http.Response) wireHead {
-	return wireHead{fields: fields{header: r.Header}, status: r.StatusCode, text: r.Status}
+	return wireHead{fields: fields{header: r.Header}, status: r.StatusCode, response: r}
 }
 
 // end is what follows the messages, in Go terms. A nil err is success.
@@ -205,8 +205,8 @@ func (f *facts) checkResponse(w *wireHead, codec string) error {
 
 // statusText returns a response's status line without the protocol.
 func (w *wireHead) statusText() string {
-	if w.text != "" {
-		return w.text
+	if w.response != nil && w.response.Status != "" {
+		return w.response.Status
 	}
 	return strconv.Itoa(w.status) + " " + http.StatusText(w.status)
 }
