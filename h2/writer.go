@@ -57,13 +57,13 @@ func (c *conn) flush() {
 		return
 	}
 	w.sending = true
-	if w.crowd > 1 && len(w.out) < yieldBelow {
-		// Others are about to add theirs: one write carries all of it.
-		c.mu.Unlock()
-		runtime.Gosched()
-		c.mu.Lock()
-	}
 	for len(w.out) > 0 && c.err == nil {
+		if w.crowd > 1 && len(w.out) < yieldBelow {
+			// Others are about to add theirs: one write carries all of it.
+			c.mu.Unlock()
+			runtime.Gosched()
+			c.mu.Lock()
+		}
 		out := w.swap()
 		if w.direct == nil {
 			go c.writeRest(out, 0)
