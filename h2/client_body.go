@@ -322,40 +322,19 @@ func (b *bodySender) proceed(wanted bool) {
 	}
 }
 
-// sendAll reads the body and sends it, piece by piece.
+// sendAll sends the body.
 func (b *bodySender) sendAll() {
 	defer close(b.over)
 	if b.expects {
 		b.awaitContinue()
 	}
 	s, c := b.s, b.s.cc
-	buffer := newChunk(largeChunk)
-	defer buffer.free()
-	p := buffer.data[:cap(buffer.data)]
 	var err error
-	sent := int64(0)
 	c.mu.Lock()
-	for err == nil && b.mayRead() {
-		c.mu.Unlock()
-		var n int
-		n, err = b.body.Read(p)
-		sent += int64(n)
-		switch {
-		case b.length >= 0 && sent > b.length:
-			err = b.tooLong()
-		case b.length >= 0 && err == io.EOF && sent < b.length:
-			err = b.tooShort(err)
-		case err == io.EOF:
-			b.close() // before the end is sent: then the caller may use the body again
-		}
-		c.mu.Lock()
-		b.reading = false
-		if err == nil || err == io.EOF {
-			if failed := b.sendPiece(p[:n], err == io.EOF); failed != nil {
-				err = failed
-			}
-			c.flush()
-		}
+	if whole, ok := b.body.(io.WriterTo); ok && b.length > 0 && inMemory(b.body) {
+		err = b.sendFrom(whole)
+	} else {
+		err = b.sendPieces()
 	}
 	if err == nil {
 		err = s.err // nobody wants the rest
@@ -371,6 +350,89 @@ func (b *bodySender) sendAll() {
 		b.close()
 	}
 	b.wrote(err)
+}
+
+// sendPieces reads the body and sends it, piece by piece. It returns io.EOF if that
+// was all of it, and nil if nobody wants the rest. With conn.mu held, which it gives
+// away meanwhile.
+func (b *bodySender) sendPieces() (err error) {
+	c := b.s.cc
+	buffer := newChunk(largeChunk)
+	defer buffer.free()
+	p := buffer.data[:cap(buffer.data)]
+	sent := int64(0)
+	for err == nil && b.mayRead() {
+		c.mu.Unlock()
+		var n int
+		n, err = b.body.Read(p)
+		sent += int64(n)
+		err = b.measure(sent, err)
+		c.mu.Lock()
+		b.reading = false
+		if err == nil || err == io.EOF {
+			if failed := b.sendPiece(p[:n], err == io.EOF); failed != nil {
+				err = failed
+			}
+			c.flush()
+		}
+	}
+	return err
+}
+
+// sendFrom is sendPieces for a body that lies in memory: without a copy.
+func (b *bodySender) sendFrom(body io.WriterTo) error {
+	c := b.s.cc
+	if !b.mayRead() {
+		return nil
+	}
+	c.mu.Unlock()
+	to := &bodyWriter{b: b}
+	_, err := body.WriteTo(to)
+	if err == nil {
+		err = b.measure(to.sent, io.EOF)
+	}
+	c.mu.Lock()
+	b.reading = false
+	if err == io.EOF {
+		if failed := b.sendPiece(nil, true); failed != nil {
+			err = failed
+		}
+	}
+	return err
+}
+
+// measure returns the error of a read, or what is wrong with the length: sent bytes
+// were there with it. At the end it closes the body, before the end is sent: then the
+// caller may use the body again.
+func (b *bodySender) measure(sent int64, err error) error {
+	switch {
+	case b.length >= 0 && sent > b.length:
+		return b.tooLong()
+	case b.length >= 0 && err == io.EOF && sent < b.length:
+		return b.tooShort(err)
+	case err == io.EOF:
+		b.close()
+	}
+	return err
+}
+
+// A bodyWriter sends what is written.
+type bodyWriter struct {
+	b    *bodySender
+	sent int64
+}
+
+func (w *bodyWriter) Write(p []byte) (int, error) {
+	w.sent += int64(len(p))
+	if w.sent > w.b.length {
+		return 0, w.b.tooLong()
+	}
+	s, c := w.b.s, w.b.s.cc
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := s.stream.send(s.ctx, p, false)
+	c.flush()
+	return n, err
 }
 
 // mayRead reports whether more of the body is wanted, and that it is being read
