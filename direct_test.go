@@ -32,13 +32,15 @@ import (
 // A directFake is a transport that takes direct calls with a function.
 type directFake struct {
 	roundTripper
-	direct func(ctx context.Context, u *url.URL, fields [][2]string, body []byte) (io.ReadCloser, error)
+	direct   func(ctx context.Context, u *url.URL, fields [][2]string, body []byte) (io.ReadCloser, error)
+	prepared int // targets
 }
 
 func (f *directFake) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (directTarget, error) {
 	if self != http.RoundTripper(f) {
 		return nil, nil
 	}
+	f.prepared++
 	return &directFakeTarget{f, u, shared}, nil
 }
 
@@ -173,8 +175,8 @@ func TestDirectLeft(t *testing.T) {
 		taken, left := 0, 0
 		failed := errors.New("of a test")
 		transport := &directFake{
-			func(*http.Request) (*http.Response, error) { left++; return nil, failed },
-			func(context.Context, *url.URL, [][2]string, []byte) (io.ReadCloser, error) {
+			roundTripper: func(*http.Request) (*http.Response, error) { left++; return nil, failed },
+			direct: func(context.Context, *url.URL, [][2]string, []byte) (io.ReadCloser, error) {
 				taken++
 				return nil, failed
 			},
@@ -187,6 +189,40 @@ func TestDirectLeft(t *testing.T) {
 		}
 		if (taken == 1) != c.direct || taken+left != 1 {
 			t.Errorf("%s: got %d direct calls and %d others, want direct %t", name, taken, left, c.direct)
+		}
+	}
+}
+
+// TestDirectPrepared counts what a client prepares: a target for each transport, and
+// one for each call that names itself.
+func TestDirectPrepared(t *testing.T) {
+	direct := func(context.Context, *url.URL, [][2]string, []byte) (io.ReadCloser, error) {
+		return nil, errors.New("of a test")
+	}
+	transports := []*directFake{{direct: direct}, {direct: direct}}
+	httpClient := new(http.Client)
+	client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](httpClient, "http://host/a/b")
+	call := func(transport int, agent string) {
+		httpClient.Transport = transports[transport]
+		request := NewRequest(text(1))
+		if agent != "" {
+			request.Header().Set("User-Agent", agent)
+		}
+		if _, err := client.CallUnary(context.Background(), request); CodeOf(err) != CodeUnavailable {
+			t.Errorf("got error %v", err)
+		}
+	}
+	for i, c := range []struct {
+		transport int
+		agent     string
+		want      [2]int
+	}{
+		{0, "", [2]int{1, 0}}, {0, "", [2]int{1, 0}}, {0, "test", [2]int{2, 0}}, {0, "", [2]int{2, 0}},
+		{1, "", [2]int{2, 1}}, {1, "", [2]int{2, 1}}, {0, "", [2]int{3, 1}},
+	} {
+		call(c.transport, c.agent)
+		if got := [2]int{transports[0].prepared, transports[1].prepared}; got != c.want {
+			t.Errorf("after call %d: got %d prepared, want %d", i, got, c.want)
 		}
 	}
 }
@@ -340,7 +376,7 @@ func TestDirectExchangeErrors(t *testing.T) {
 				return fmt.Sprint(outcomeOf(response, err), errors.Is(err, http.ErrSchemeMismatch))
 			}
 			got := call(&directFake{direct: func(context.Context, *url.URL, [][2]string, []byte) (io.ReadCloser, error) { return nil, failed }})
-			want := call(&directFake{func(*http.Request) (*http.Response, error) { return nil, failed }, notDirect})
+			want := call(&directFake{roundTripper: func(*http.Request) (*http.Response, error) { return nil, failed }, direct: notDirect})
 			if got != want {
 				t.Errorf("%v: got %s, want %s", failed, got, want)
 			}

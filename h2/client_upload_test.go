@@ -20,9 +20,15 @@ import (
 // memory and read as they come. The call fails, and the server is told.
 func TestUploadLength(t *testing.T) {
 	for name, c := range map[string]struct {
+		size   int
 		length int64
 		text   string
-	}{"too short": {10, "ends before"}, "too long": {3, "is longer"}} {
+	}{
+		"too short":       {5, 10, "ends before"},
+		"too long":        {5, 3, "is longer"},
+		"long, too short": {100 << 10, 100<<10 + 1, "ends before"},
+		"long, too long":  {100 << 10, 100<<10 - 1, "is longer"},
+	} {
 		for _, memory := range []bool{true, false} {
 			bubble(t, func(t *testing.T) {
 				s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -31,7 +37,7 @@ func TestUploadLength(t *testing.T) {
 					}
 				})
 				client := newClient(t, s.network, nil)
-				r := request(t.Context(), "POST", strings.NewReader("12345"))
+				r := request(t.Context(), "POST", strings.NewReader(digits(c.size)))
 				r.ContentLength = c.length
 				if !memory {
 					r.Body = watch(r.Body)

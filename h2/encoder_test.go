@@ -98,6 +98,50 @@ func TestEncoderTables(t *testing.T) {
 	}
 }
 
+// TestEncoderKeeps sends the same blocks again and again, as they were kept, while
+// other fields and changes of the table's size come in between.
+func TestEncoderKeeps(t *testing.T) {
+	kept, encoded := 0, 0
+	for seed := range uint64(50) {
+		random := rand.New(rand.NewPCG(seed, 3))
+		p := newHpackPeer(t, 4096)
+		targets := make([][]hpack.HeaderField, 6) // more than are kept
+		for i := range targets {
+			targets[i] = []hpack.HeaderField{hfield(":method", "POST", false), hfield(":path", fmt.Sprint("/", i), false), hfield("te", "trailers", false)}
+		}
+		for range 400 {
+			switch random.IntN(40) {
+			case 0:
+				size := random.IntN(800)
+				p.enc.resize(size)
+				p.dec.SetAllowedMaxDynamicTableSize(uint32(size))
+			case 1:
+				p.send(hfield("x", fmt.Sprint(random.IntN(100)), false))
+			}
+			of := &targets[random.IntN(len(targets))]
+			block, known := p.enc.repeat(p.enc.begin(nil), of)
+			if known {
+				kept++
+			} else {
+				encoded++
+				start, version := len(block), p.enc.version
+				for _, f := range *of {
+					block = p.enc.append(block, f.Name, f.Value, false)
+				}
+				if p.enc.version == version {
+					p.enc.keep(of, block[start:])
+				}
+			}
+			if got, err := p.dec.DecodeFull(block); err != nil || !slices.Equal(got, *of) {
+				t.Fatalf("got %v and error %v, want %v", got, err, *of)
+			}
+		}
+	}
+	if kept < encoded/2 {
+		t.Errorf("got %d blocks that were kept and %d that were not: too few to tell", kept, encoded)
+	}
+}
+
 // TestEncoderStatic makes sure that the names have the numbers of RFC 7541.
 func TestEncoderStatic(t *testing.T) {
 	for name := range staticNames {

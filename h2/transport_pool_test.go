@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -357,5 +358,34 @@ func TestManyHosts(t *testing.T) {
 			client.CloseIdleConnections()
 		}
 		call(client, get(t.Context())).want(t, 200, "ok")
+	})
+}
+
+// TestManyHostsDirect is the same with a target that was prepared before its host was
+// forgotten.
+func TestManyHostsDirect(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := startServer(t, answerOK)
+		client := newClient(t, s.network, nil)
+		target, err := client.PrepareDirect(client, directURL(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3000 {
+			r := get(t.Context())
+			if i%1500 == 0 {
+				body, err := target.RoundTripDirect(t.Context(), nil, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text, err := io.ReadAll(body); string(text) != "ok" || err != nil {
+					t.Errorf("after %d hosts: got %q and error %v", i, text, err)
+				}
+				_ = body.Close()
+			}
+			r.URL.Host = fmt.Sprintf("host%d.test", i)
+			call(client, r).want(t, 200, "ok")
+			client.CloseIdleConnections()
+		}
 	})
 }
