@@ -116,7 +116,7 @@ func packAllocs(codec Codec, used *compression) func(*testing.T) func() {
 			defer u.free()
 			piece, err := u.next()
 			if err == nil {
-				err = u.unmarshal(piece.data, got)
+				err = u.unmarshal(piece.data, got, false)
 			}
 			if err != nil {
 				t.Fatal(err)

@@ -494,15 +494,16 @@ func (c *clientConn) wait() error {
 // looks for the end of the response. What ended the response is told again by
 // every later call.
 func (c *clientConn) Receive(msg any) error {
-	return codedEnd(c.receiveNext(msg))
+	return codedEnd(c.receiveNext(msg, false))
 }
 
-// receiveNext is Receive with a plain io.EOF at the end.
-func (c *clientConn) receiveNext(msg any) error {
+// receiveNext is Receive with a plain io.EOF at the end. Fresh says that msg has
+// nothing in it.
+func (c *clientConn) receiveNext(msg any, fresh bool) error {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	if c.received == nil {
-		c.received = c.receive(msg)
+		c.received = c.receive(msg, fresh)
 		if c.received != nil {
 			c.release()
 			c.free()
@@ -511,7 +512,7 @@ func (c *clientConn) receiveNext(msg any) error {
 	return c.received
 }
 
-func (c *clientConn) receive(msg any) error {
+func (c *clientConn) receive(msg any, fresh bool) error {
 	if err := c.wait(); err != nil {
 		return err
 	}
@@ -525,7 +526,7 @@ func (c *clientConn) receive(msg any) error {
 		return fault(c.parent, context.DeadlineExceeded, CodeDeadlineExceeded)
 	}
 	if err == nil && !p.end && (c.framed || c.reply.status == http.StatusOK) {
-		return c.in.unmarshal(p.data, msg)
+		return c.in.unmarshal(p.data, msg, fresh)
 	}
 	return c.receiveEnd(p, err)
 }

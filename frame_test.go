@@ -406,7 +406,7 @@ func testPacker(t *testing.T, r *rand.Rand, codec Codec, used *compression, fram
 			t.Fatalf("message %d: got %+v, %v", i, piece, err)
 		}
 		got := want.ProtoReflect().New().Interface()
-		if err := u.unmarshal(piece.data, got); err != nil {
+		if err := u.unmarshal(piece.data, got, false); err != nil {
 			t.Fatalf("message %d: %v", i, err)
 		}
 		if !proto.Equal(got, want) {
@@ -536,7 +536,7 @@ func TestUnpackErrors(t *testing.T) {
 	if p, err := u.next(); err != nil || !p.end || string(p.data) != "{}" || !u.ended {
 		t.Errorf("end frame: got %+v, %v, want {}", p, err)
 	}
-	if err := u.unmarshal([]byte{0xff}, &wrapperspb.StringValue{}); CodeOf(err) != u.blame {
+	if err := u.unmarshal([]byte{0xff}, &wrapperspb.StringValue{}, false); CodeOf(err) != u.blame {
 		t.Errorf("not a message: got %v, want %v", err, u.blame)
 	}
 }

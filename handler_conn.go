@@ -276,16 +276,17 @@ func (c *handlerConn) ResponseTrailer() http.Header {
 // what may be there instead. What ended the request is told again by every later
 // call.
 func (c *handlerConn) Receive(msg any) error {
-	return codedEnd(c.receiveNext(msg))
+	return codedEnd(c.receiveNext(msg, false))
 }
 
-// receiveNext is Receive with a plain io.EOF at the end.
-func (c *handlerConn) receiveNext(msg any) error {
+// receiveNext is Receive with a plain io.EOF at the end. Fresh says that msg has
+// nothing in it.
+func (c *handlerConn) receiveNext(msg any, fresh bool) error {
 	c.turned.Store(true)
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	if c.received == nil {
-		c.received = c.receive(msg)
+		c.received = c.receive(msg, fresh)
 	}
 	return c.received
 }
@@ -299,7 +300,7 @@ func codedEnd(err error) error {
 	return err
 }
 
-func (c *handlerConn) receive(msg any) error {
+func (c *handlerConn) receive(msg any, fresh bool) error {
 	p, err := c.in.next()
 	switch {
 	case err == io.EOF && c.in.single && c.in.count == 0:
@@ -315,7 +316,7 @@ func (c *handlerConn) receive(msg any) error {
 	case p.end:
 		return errorf(CodeInternal, "protocol error: invalid envelope flags: a request has no trailers")
 	}
-	return c.in.unmarshal(p.data, msg)
+	return c.in.unmarshal(p.data, msg, fresh)
 }
 
 // Send writes one message, with the response headers before the first one. A nil
@@ -566,25 +567,36 @@ func (w wireEnd) size() int {
 	return size
 }
 
-// receiveOnly receives the one message of its direction, and its end.
-func receiveOnly(conn interface {
+// receivingConn is the receiving half of a conn.
+type receivingConn interface {
 	Spec() Spec
-	Receive(any) error
-}, msg any, initialize func(Spec, any) error) error {
+	Receive(msg any) error
+}
+
+// ownConn is a conn of this package, without interceptors around it.
+type ownConn interface {
+	receiveNext(msg any, fresh bool) error
+}
+
+// receiveInto receives into a message that has nothing in it.
+func receiveInto(conn receivingConn, msg any, initialize func(Spec, any) error) error {
 	if initialize != nil {
 		if err := initialize(conn.Spec(), msg); err != nil {
 			return err
 		}
+	} else if own, ok := conn.(ownConn); ok {
+		return codedEnd(own.receiveNext(msg, true))
 	}
-	own, ok := conn.(interface{ receiveNext(any) error })
-	if !ok {
-		if err := conn.Receive(msg); err != nil {
-			return err
-		}
-		return unlessEOF(conn.Receive(msg))
+	return conn.Receive(msg)
+}
+
+// receiveOnly is receiveInto for the one message of its direction, with its end.
+func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error) error {
+	if err := receiveInto(conn, msg, initialize); err != nil {
+		return err
 	}
-	if err := own.receiveNext(msg); err != nil {
-		return codedEnd(err)
+	if own, ok := conn.(ownConn); ok {
+		return unlessEOF(own.receiveNext(msg, false))
 	}
-	return unlessEOF(own.receiveNext(msg))
+	return unlessEOF(conn.Receive(msg))
 }

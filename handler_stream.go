@@ -27,17 +27,9 @@ func (r *receiver[T]) receive() bool {
 }
 
 // receiveMessage receives into a new message.
-func receiveMessage[T any](conn interface {
-	Spec() Spec
-	Receive(any) error
-}, initialize func(Spec, any) error) (*T, error) {
+func receiveMessage[T any](conn receivingConn, initialize func(Spec, any) error) (*T, error) {
 	msg := new(T)
-	if initialize != nil {
-		if err := initialize(conn.Spec(), msg); err != nil {
-			return nil, err
-		}
-	}
-	if err := conn.Receive(msg); err != nil {
+	if err := receiveInto(conn, msg, initialize); err != nil {
 		return nil, err
 	}
 	return msg, nil

@@ -244,9 +244,17 @@ func tooLarge(size uint64, limit int) error {
 	return errorf(CodeResourceExhausted, "message of %d bytes exceeds the limit of %d bytes for receiving", size, limit)
 }
 
-// unmarshal decodes a message.
-func (u *unpacker) unmarshal(data []byte, msg any) error {
-	if err := u.codec.Unmarshal(data, msg); err != nil {
+// unmarshal decodes a message. Fresh says that msg has nothing in it, which need not
+// be cleared then.
+func (u *unpacker) unmarshal(data []byte, msg any, fresh bool) error {
+	var err error
+	m, known := msg.(proto.Message)
+	if _, ok := u.codec.(protoCodec); ok && known && fresh {
+		err = proto.UnmarshalOptions{Merge: true}.Unmarshal(data, m)
+	} else {
+		err = u.codec.Unmarshal(data, msg)
+	}
+	if err != nil {
 		return errorf(u.blame, "unmarshal message: %w", err)
 	}
 	return nil
