@@ -22,7 +22,7 @@
 //
 // A library that knows of this package, as package connect of this module does, can
 // spare a call its [http.Request], [http.Response] and headers. A client's side is
-// [Transport.RoundTripDirect]. A server's is a method of the [http.Handler] that the
+// [Transport.PrepareDirect]. A server's is a method of the [http.Handler] that the
 // server has, or that its [http.ServeMux] has for the request:
 //
 //	ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool
