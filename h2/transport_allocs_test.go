@@ -65,7 +65,7 @@ func TestDirectAllocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := make([]byte, 64)
-	wantAllocs(t, 7, 1600, func() io.ReadCloser {
+	wantAllocs(t, 7, 1300, func() io.ReadCloser {
 		body, err := target.RoundTripDirect(t.Context(), nil, data)
 		if err != nil || body == nil {
 			t.Fatalf("got %v and error %v, want a response", body, err)
