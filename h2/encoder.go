@@ -4,7 +4,11 @@
 
 package h2
 
-import "golang.org/x/net/http2/hpack"
+import (
+	"slices"
+
+	"golang.org/x/net/http2/hpack"
+)
 
 const (
 	tableSizeDefault = 4096 // of both tables, before SETTINGS
@@ -30,7 +34,7 @@ type encoder struct {
 
 	version int // of the entries: another with each change of them
 	kept    [blocksKept]keptBlock
-	next    int // of kept to be used again
+	next    int // of kept, to be given up
 }
 
 // A keptBlock is how fields look like as long as the entries are the same.
@@ -52,15 +56,12 @@ func (e *encoder) repeat(b []byte, of any) ([]byte, bool) {
 
 // keep keeps a block that has changed no entry.
 func (e *encoder) keep(of any, block []byte) {
-	k := &e.kept[e.next%blocksKept]
-	for i := range e.kept {
-		if e.kept[i].of == of {
-			k = &e.kept[i]
-			e.next-- // it is not used up
-		}
+	i := slices.IndexFunc(e.kept[:], func(k keptBlock) bool { return k.of == of })
+	if i < 0 {
+		i = e.next
+		e.next = (e.next + 1) % blocksKept
 	}
-	e.next++
-	k.of, k.version, k.block = of, e.version, append(k.block[:0], block...)
+	e.kept[i] = keptBlock{of, e.version, append(e.kept[i].block[:0], block...)}
 }
 
 type tableEntry struct{ name, value string }
