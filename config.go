@@ -19,8 +19,7 @@ const (
 )
 
 // config holds the settings of one handler or client. Options write it during
-// construction; afterwards it is only read, but for lastSent
-// and prepared.
+// construction; afterwards it is only read, but for lastSent and prepared.
 type config struct {
 	spec         Spec
 	compressions compressions
