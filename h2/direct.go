@@ -216,8 +216,8 @@ func (r *directReply) takeHead(status int, f *fieldSection, bodiless bool) {
 // The result's RoundTripDirect is RoundTrip with a body in memory. The call's own
 // fields are as the shared ones; neither they nor body are used once it has
 // returned. It returns nil without an error if body has more than 64 KiB. What it
-// returns has the methods of a [responseBody]: beside those of an [io.ReadCloser],
-// DirectHead and DirectTrailer.
+// returns is the response's body, with the methods that the package's documentation
+// lists.
 func (t *Transport) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (interface {
 	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
 }, error) {

@@ -22,8 +22,13 @@
 //
 // A library that knows of this package, as package connect of this module does, can
 // spare a call its [http.Request], [http.Response] and headers. A client's side is
-// [Transport.PrepareDirect]. A server's is a method of the [http.Handler] that the
-// server has, or that its [http.ServeMux] has for the request:
+// [Transport.PrepareDirect]. The bodies of its responses have, beside Read and Close,
+//
+//	DirectHead() (status int, fields [][2]string, length int64) // negative: not known
+//	DirectTrailer() [][2]string                                 // after Read returned io.EOF
+//
+// A server's side is a method of the [http.Handler] that the server has, or that its
+// [http.ServeMux] has for the request:
 //
 //	ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool
 //
