@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 // bodyAtOnce is how long a body may be to go with the head: it is read before, and
@@ -468,12 +470,12 @@ func (b *bodySender) endWithTrailers() {
 	}
 	at := c.beginFields()
 	for key, values := range s.request.Trailer {
-		name := lower(key)
-		if !sendable(name) {
+		name := wire.Lower(key)
+		if !wire.Sendable(name) {
 			continue
 		}
 		for _, value := range values {
-			if validValue(value) {
+			if wire.ValidValue(value) {
 				c.field(name, value)
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 // check looks for what net/http's own transport looks for.
@@ -22,18 +24,18 @@ func check(r *http.Request) error {
 	switch {
 	case r.Header == nil:
 		return errors.New("h2: request with a nil Header")
-	case r.Method != "" && !validMethod(r.Method):
+	case r.Method != "" && !wire.ValidMethod(r.Method):
 		return fmt.Errorf("h2: invalid method %q", r.Method)
 	}
 	for _, fields := range []http.Header{r.Header, r.Trailer} {
 		for key, values := range fields {
-			if err := checkField(key, lower(key), values); err != nil {
+			if err := checkField(key, wire.Lower(key), values); err != nil {
 				return err
 			}
 		}
 	}
 	for key := range r.Trailer {
-		switch lower(key) {
+		switch wire.Lower(key) {
 		case "content-length", "trailer", "transfer-encoding":
 			return fmt.Errorf("h2: field %q may not be a trailer", key)
 		}
@@ -54,11 +56,11 @@ func checkURL(u *url.URL) error {
 }
 
 func checkField(key, name string, values []string) error {
-	if !validName(name) {
+	if !wire.ValidName(name) {
 		return fmt.Errorf("h2: invalid field name %q", key)
 	}
 	for _, value := range values {
-		if !validValue(value) { // which may be a secret
+		if !wire.ValidValue(value) { // which may be a secret
 			return fmt.Errorf("h2: the value of field %q has control characters", key)
 		}
 	}
@@ -111,7 +113,7 @@ func headOf(method, host string, u *url.URL) (head requestHead, err error) {
 		return head, err
 	}
 	head.scheme, head.path = u.Scheme, u.Path
-	if u.RawPath == "" && u.RawQuery == "" && !u.ForceQuery && u.Opaque == "" && plainPath(u.Path) {
+	if u.RawPath == "" && u.RawQuery == "" && !u.ForceQuery && u.Opaque == "" && wire.PlainPath(u.Path) {
 		return head, nil
 	}
 	head.path = u.RequestURI()
@@ -162,7 +164,7 @@ func (s *clientStream) requestFields(yield func(name, value string)) {
 	r := s.request
 	agent := false
 	for key, values := range r.Header {
-		name := lower(key)
+		name := wire.Lower(key)
 		switch name {
 		case "host", "content-length", "connection", "proxy-connection", "transfer-encoding", "upgrade", "keep-alive":
 			continue // said otherwise, or not at all [RFC 9113, section 8.2.2]
@@ -242,7 +244,7 @@ func (s *clientStream) tooLarge(d directBody) bool {
 		return false
 	}
 	size := 0
-	sum := func(name, value string) { size += fieldSize(name, value) }
+	sum := func(name, value string) { size += wire.FieldSize(name, value) }
 	if s.target == nil {
 		s.fields(d, sum)
 	} else {
@@ -251,9 +253,6 @@ func (s *clientStream) tooLarge(d directBody) bool {
 	}
 	return size > limit
 }
-
-// fieldSize is what a field adds to SETTINGS_MAX_HEADER_LIST_SIZE.
-func fieldSize(name, value string) int { return len(name) + len(value) + entryOverhead }
 
 // writeHead appends the request's field section. With conn.mu held.
 func (s *clientStream) writeHead(d directBody) {
@@ -272,12 +271,12 @@ func (s *clientStream) writeHead(d directBody) {
 // fieldsOf encodes what direct calls to the same target begin with. With mu held.
 func (c *conn) fieldsOf(d *directTarget) {
 	var known bool
-	if c.writer.out, known = c.enc.repeat(c.writer.out, d); known {
+	if c.writer.out, known = c.enc.Repeat(c.writer.out, d); known {
 		return
 	}
-	start, version := len(c.writer.out), c.enc.version
+	start, version := len(c.writer.out), c.enc.Version
 	d.fields(c.field)
-	if c.enc.version == version {
-		c.enc.keep(d, c.writer.out[start:])
+	if c.enc.Version == version {
+		c.enc.Keep(d, c.writer.out[start:])
 	}
 }

@@ -12,12 +12,14 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 const informationalMax = 32 // 1xx responses before the final one, if nobody listens
 
 // headers takes a field section. Reading goroutine.
-func (s *clientStream) headers(f *fieldSection, end bool) error {
+func (s *clientStream) headers(f *wire.FieldSection, end bool) error {
 	if !s.begun {
 		s.begun = true
 		if s.trace != nil && s.trace.GotFirstResponseByte != nil {
@@ -25,17 +27,17 @@ func (s *clientStream) headers(f *fieldSection, end bool) error {
 		}
 	}
 	switch {
-	case f.bad != nil:
-		return s.reject(ErrCodeProtocol, "malformed response: %w", f.bad)
-	case f.tooLarge():
-		return s.reject(ErrCodeCancel, "header of the response exceeds %d bytes", f.limit)
+	case f.Bad != nil:
+		return s.reject(ErrCodeProtocol, "malformed response: %w", f.Bad)
+	case f.TooLarge():
+		return s.reject(ErrCodeCancel, "header of the response exceeds %d bytes", f.Limit)
 	case s.trailing:
 		return s.takeTrailers(f, end)
 	}
-	status, err := strconv.Atoi(f.status)
+	status, err := strconv.Atoi(f.Status)
 	switch {
-	case err != nil || len(f.status) != 3 || f.pseudo != hasStatus || status < 100:
-		return s.reject(ErrCodeProtocol, "malformed response: pseudo-field \":status\": got %q", f.status)
+	case err != nil || len(f.Status) != 3 || f.Pseudo != wire.HasStatus || status < 100:
+		return s.reject(ErrCodeProtocol, "malformed response: pseudo-field \":status\": got %q", f.Status)
 	case s.received > 0:
 		return s.reject(ErrCodeProtocol, "DATA before the head of the response")
 	case status < 200:
@@ -52,11 +54,11 @@ func (s *clientStream) reject(code ErrCode, format string, args ...any) error {
 }
 
 // takeHead takes the head of the final response.
-func (s *clientStream) takeHead(status int, f *fieldSection, end bool) error {
+func (s *clientStream) takeHead(status int, f *wire.FieldSection, end bool) error {
 	c := s.cc
 	bodiless := s.head.method == http.MethodHead || !bodyAllowed(status)
 	ending := io.EOF
-	if end && f.length > 0 && !bodiless {
+	if end && f.Length > 0 && !bodiless {
 		ending = io.ErrUnexpectedEOF // for the reader of the body, as net/http has it
 	}
 	s.trailing = true
@@ -64,7 +66,7 @@ func (s *clientStream) takeHead(status int, f *fieldSection, end bool) error {
 	case bodiless:
 		s.declared = 0 // what the field says is of another response [RFC 9110, section 8.6]
 	default:
-		s.declared = f.length
+		s.declared = f.Length
 	}
 	if s.request == nil {
 		s.reply.takeHead(status, f, end && ending == io.EOF)
@@ -86,20 +88,20 @@ func (s *clientStream) takeHead(status int, f *fieldSection, end bool) error {
 }
 
 // makeResponse makes the response. ending is what end means for its body.
-func (s *clientStream) makeResponse(status int, f *fieldSection, end bool, ending error) {
+func (s *clientStream) makeResponse(status int, f *wire.FieldSection, end bool, ending error) {
 	res := &http.Response{
 		Status:        statusLine(status),
 		StatusCode:    status,
 		Proto:         "HTTP/2.0",
 		ProtoMajor:    2,
-		Header:        f.header(),
-		ContentLength: f.length,
+		Header:        f.Header(),
+		ContentLength: f.Length,
 		Body:          &s.body,
 		Request:       s.request,
 	}
 	s.response = res
 	if end && ending == io.EOF {
-		if f.length < 0 && s.head.method != http.MethodHead {
+		if f.Length < 0 && s.head.method != http.MethodHead {
 			res.ContentLength = 0
 		}
 		res.Body = http.NoBody
@@ -117,7 +119,7 @@ func (s *clientStream) makeResponse(status int, f *fieldSection, end bool, endin
 }
 
 // inform takes a 1xx response. [RFC 9110, section 15.2]
-func (s *clientStream) inform(status int, f *fieldSection, end bool) error {
+func (s *clientStream) inform(status int, f *wire.FieldSection, end bool) error {
 	listens := s.trace != nil && s.trace.Got1xxResponse != nil
 	s.informed++
 	switch {
@@ -131,7 +133,7 @@ func (s *clientStream) inform(status int, f *fieldSection, end bool) error {
 		s.trace.Got100Continue()
 	}
 	if listens {
-		if err := s.trace.Got1xxResponse(status, map[string][]string(f.header())); err != nil {
+		if err := s.trace.Got1xxResponse(status, map[string][]string(f.Header())); err != nil {
 			s.giveUp(err)
 			s.cc.wakeLater(&s.stream)
 			return nil
@@ -144,7 +146,7 @@ func (s *clientStream) inform(status int, f *fieldSection, end bool) error {
 }
 
 // takeTrailers takes the field section after the body.
-func (s *clientStream) takeTrailers(f *fieldSection, end bool) error {
+func (s *clientStream) takeTrailers(f *wire.FieldSection, end bool) error {
 	switch {
 	case !end:
 		return s.reject(ErrCodeProtocol, "second field section does not end the stream")
@@ -155,11 +157,11 @@ func (s *clientStream) takeTrailers(f *fieldSection, end bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case len(f.fields) == 0:
+	case len(f.Fields) == 0:
 	case s.request == nil:
-		s.reply.trailer = f.pairs()
+		s.reply.trailer = f.Pairs()
 	default:
-		s.trailer = f.header()
+		s.trailer = f.Header()
 	}
 	c.endOfBody(&s.stream, io.EOF)
 	c.flush()

@@ -11,6 +11,8 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 // A clientStream is one call.
@@ -175,7 +177,7 @@ func (s *clientStream) open(d directBody) error {
 		return unprocessedError{error: c.err}
 	case c.retired.Load():
 		return unprocessedError{error: errClosed}
-	case c.nextID > streamIDMax:
+	case c.nextID > wire.StreamIDMax:
 		c.retireLocked(nil)
 		return unprocessedError{error: errors.New("http2: stream numbers are used up")}
 	case len(c.writer.out) > outBroken:

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 const (
@@ -67,10 +69,10 @@ type conn struct {
 
 	// Of the reading goroutine.
 	br        *bufio.Reader
-	dec       *decoder
-	fields    fieldSection
+	dec       *wire.Decoder
+	fields    wire.FieldSection
 	block     []byte // a field section that came in several pieces
-	began     frameHeader
+	began     wire.FrameHeader
 	continued int // CONTINUATION frames of the section under way
 	greeted   bool
 	buckets   buckets
@@ -86,7 +88,7 @@ type conn struct {
 
 	mu      sync.Mutex
 	writer  writer
-	enc     *encoder
+	enc     *wire.Encoder
 	err     error // why the connection is over
 	streams map[uint32]*stream
 	waiting []*stream // their DATA waits for window or room
@@ -117,17 +119,17 @@ func newConn(nc net.Conn, limits limits) *conn {
 		buckets: newBuckets(limits.burst, limits.rate),
 		streams: make(map[uint32]*stream),
 
-		sendWindow:     windowStart,
-		peerWindow:     windowStart,
-		peerFrame:      frameSizeMin,
+		sendWindow:     wire.WindowStart,
+		peerWindow:     wire.WindowStart,
+		peerFrame:      wire.FrameSizeMin,
 		peerMaxStreams: 1<<32 - 1,
-		recvLeft:       windowStart,
+		recvLeft:       wire.WindowStart,
 	}
-	c.fields.limit = limits.maxHeaderList
-	c.br = bufio.NewReaderSize(wire{c}, readBuffer)
-	c.enc = newEncoder(int(limits.encoderTable))
+	c.fields.Limit = limits.maxHeaderList
+	c.br = bufio.NewReaderSize(network{c}, readBuffer)
+	c.enc = wire.NewEncoder(int(limits.encoderTable))
 	// Until the peer has acknowledged our settings, its table may have the usual size.
-	c.dec = newDecoder(max(limits.decoderTable, tableSizeDefault), limits.maxHeaderList, &c.fields)
+	c.dec = wire.NewDecoder(max(limits.decoderTable, wire.TableSizeDefault), limits.maxHeaderList, &c.fields)
 	c.lastRead.Store(time.Now().UnixNano())
 	return c
 }
@@ -137,23 +139,23 @@ func (c *conn) greet(preface string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := append(c.writer.out, preface...)
-	settings := []setting{
-		{settingInitialWindowSize, uint32(c.limits.streamWindow)},
-		{settingMaxFrameSize, uint32(c.limits.maxFrame)},
-		{settingMaxHeaderListSize, uint32(c.limits.maxHeaderList)},
+	settings := []wire.Setting{
+		{ID: wire.SettingInitialWindowSize, Value: uint32(c.limits.streamWindow)},
+		{ID: wire.SettingMaxFrameSize, Value: uint32(c.limits.maxFrame)},
+		{ID: wire.SettingMaxHeaderListSize, Value: uint32(c.limits.maxHeaderList)},
 	}
 	if c.limits.maxStreams > 0 {
-		settings = append(settings, setting{settingMaxStreams, c.limits.maxStreams})
+		settings = append(settings, wire.Setting{ID: wire.SettingMaxStreams, Value: c.limits.maxStreams})
 	} else {
-		settings = append(settings, setting{settingEnablePush, 0})
+		settings = append(settings, wire.Setting{ID: wire.SettingEnablePush, Value: 0})
 	}
 	if c.limits.decoderTable != 4096 {
-		settings = append(settings, setting{settingHeaderTableSize, c.limits.decoderTable})
+		settings = append(settings, wire.Setting{ID: wire.SettingHeaderTableSize, Value: c.limits.decoderTable})
 	}
-	out = appendSettings(out, settings...)
+	out = wire.AppendSettings(out, settings...)
 	c.asked = time.Now()
-	if more := c.limits.connWindow - windowStart; more > 0 {
-		out = appendWindowUpdate(out, 0, more)
+	if more := c.limits.connWindow - wire.WindowStart; more > 0 {
+		out = wire.AppendWindowUpdate(out, 0, more)
 		c.recvLeft += more
 	}
 	c.writer.out = out
@@ -172,12 +174,12 @@ func (c *conn) read(p []byte) (int, error) {
 	return n, err
 }
 
-// wire is what the buffer of the reading goroutine is filled from.
-type wire struct{ c *conn }
+// network is what the buffer of the reading goroutine is filled from.
+type network struct{ c *conn }
 
 // Read reads little while long DATA frames follow one another: only their headers
 // are for the buffer, and what else it held would be copied once more.
-func (w wire) Read(p []byte) (int, error) {
+func (w network) Read(p []byte) (int, error) {
 	if w.c.bulk && len(p) > bulkPeek {
 		p = p[:bulkPeek]
 	}
@@ -326,7 +328,7 @@ func (c *conn) sayGoAway(code ErrCode, reason string) {
 	if c.limits.maxStreams == 0 {
 		last = 0 // a client accepts no streams
 	}
-	c.writer.out = appendGoAway(c.writer.out, last, code, reason)
+	c.writer.out = wire.AppendGoAway(c.writer.out, last, code, reason)
 }
 
 // linger lets the peer read what was said last: closing a socket with unread input
@@ -380,7 +382,7 @@ func (c *conn) abort(s *stream, code ErrCode, cause error) {
 // sayReset appends RST_STREAM and remembers that frames of the stream that are
 // under way may be ignored. With mu held.
 func (c *conn) sayReset(id uint32, code ErrCode) {
-	c.writer.out = appendRSTStream(c.writer.out, id, code)
+	c.writer.out = wire.AppendRSTStream(c.writer.out, id, code)
 	if len(c.resets) < min(max(resetsMin, int(c.limits.maxStreams)), resetsMax) {
 		c.resets = append(c.resets, id)
 	} else {
@@ -423,7 +425,7 @@ func (c *conn) ping() <-chan struct{} {
 		c.pings = make(map[[8]byte]chan struct{})
 	}
 	c.pings[data] = answered
-	c.writer.out = appendPing(c.writer.out, false, data)
+	c.writer.out = wire.AppendPing(c.writer.out, false, data)
 	return answered
 }
 

@@ -10,17 +10,19 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
-func (c *conn) priority(h frameHeader) error {
-	if h.stream == 0 {
+func (c *conn) priority(h wire.FrameHeader) error {
+	if h.Stream == 0 {
 		return violated(ErrCodeProtocol, "PRIORITY without a stream")
 	}
-	if h.length != 5 {
-		if _, err := c.br.Discard(h.length); err != nil {
+	if h.Length != 5 {
+		if _, err := c.br.Discard(h.Length); err != nil {
 			return midFrame(err)
 		}
-		return c.reject(h.stream, ErrCodeFrameSize, "PRIORITY of %d bytes, want 5", h.length)
+		return c.reject(h.Stream, ErrCodeFrameSize, "PRIORITY of %d bytes, want 5", h.Length)
 	}
 	b, err := c.payload(h, 5)
 	if err != nil {
@@ -29,14 +31,14 @@ func (c *conn) priority(h frameHeader) error {
 	if !c.allow(&c.buckets.priority) {
 		return c.flooded("PRIORITY frames")
 	}
-	if binary.BigEndian.Uint32(b)&streamIDMax == h.stream {
-		return c.reject(h.stream, ErrCodeProtocol, "stream %d depends on itself", h.stream)
+	if binary.BigEndian.Uint32(b)&wire.StreamIDMax == h.Stream {
+		return c.reject(h.Stream, ErrCodeProtocol, "stream %d depends on itself", h.Stream)
 	}
 	return nil // deprecated: it has no effect [RFC 9113, section 5.3.2]
 }
 
-func (c *conn) rstStream(h frameHeader) error {
-	if h.stream == 0 {
+func (c *conn) rstStream(h wire.FrameHeader) error {
+	if h.Stream == 0 {
 		return violated(ErrCodeProtocol, "RST_STREAM without a stream")
 	}
 	b, err := c.payload(h, 4)
@@ -46,7 +48,7 @@ func (c *conn) rstStream(h frameHeader) error {
 	code := ErrCode(binary.BigEndian.Uint32(b))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.streams[h.stream]
+	s := c.streams[h.Stream]
 	if s == nil {
 		return c.strayFrame(h)
 	}
@@ -59,11 +61,11 @@ func (c *conn) rstStream(h frameHeader) error {
 	return nil
 }
 
-func (c *conn) settings(h frameHeader) error {
-	if h.stream != 0 {
-		return violated(ErrCodeProtocol, "SETTINGS on stream %d", h.stream)
+func (c *conn) settings(h wire.FrameHeader) error {
+	if h.Stream != 0 {
+		return violated(ErrCodeProtocol, "SETTINGS on stream %d", h.Stream)
 	}
-	if h.has(flagAck) {
+	if h.Has(wire.FlagAck) {
 		if _, err := c.payload(h, 0); err != nil {
 			return err
 		}
@@ -72,34 +74,34 @@ func (c *conn) settings(h frameHeader) error {
 		if !c.asked.IsZero() {
 			c.rtt = max(time.Since(c.asked), time.Microsecond)
 			c.asked = time.Time{}
-			c.dec.hpack.SetAllowedMaxDynamicTableSize(c.limits.decoderTable)
+			c.dec.Allow(c.limits.decoderTable)
 		}
 		return nil
 	}
-	if h.length%6 != 0 {
-		return violated(ErrCodeFrameSize, "SETTINGS of %d bytes, want a multiple of 6", h.length)
+	if h.Length%6 != 0 {
+		return violated(ErrCodeFrameSize, "SETTINGS of %d bytes, want a multiple of 6", h.Length)
 	}
 	if c.greeted && !c.allow(&c.buckets.settings) {
 		return c.flooded("SETTINGS frames")
 	}
 	c.greeted = true
-	if h.length > 6*64 {
+	if h.Length > 6*64 {
 		return c.flooded("settings in one frame")
 	}
-	b, err := c.br.Peek(h.length)
+	b, err := c.br.Peek(h.Length)
 	if err != nil {
 		return midFrame(err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for ; len(b) > 0; b = b[6:] {
-		s := setting{settingID(binary.BigEndian.Uint16(b)), binary.BigEndian.Uint32(b[2:])}
+		s := wire.Setting{ID: wire.SettingID(binary.BigEndian.Uint16(b)), Value: binary.BigEndian.Uint32(b[2:])}
 		if err := c.apply(s); err != nil {
 			return err
 		}
 	}
-	_, _ = c.br.Discard(h.length)
-	c.writer.out = appendFrame(c.writer.out, frameSettings, flagAck, 0, 0)
+	_, _ = c.br.Discard(h.Length)
+	c.writer.out = wire.AppendFrame(c.writer.out, wire.FrameSettings, wire.FlagAck, 0, 0)
 	c.side.settled()
 	c.wakeSenders()
 	c.answers = true
@@ -107,39 +109,39 @@ func (c *conn) settings(h frameHeader) error {
 }
 
 // apply changes one parameter. With mu held.
-func (c *conn) apply(s setting) error {
-	switch s.id {
-	case settingHeaderTableSize:
-		c.enc.resize(int(min(s.value, 1<<30)))
-	case settingEnablePush:
-		if s.value > 1 || s.value == 1 && c.limits.maxStreams == 0 {
-			return violated(ErrCodeProtocol, "SETTINGS_ENABLE_PUSH of %d", s.value)
+func (c *conn) apply(s wire.Setting) error {
+	switch s.ID {
+	case wire.SettingHeaderTableSize:
+		c.enc.Resize(int(min(s.Value, 1<<30)))
+	case wire.SettingEnablePush:
+		if s.Value > 1 || s.Value == 1 && c.limits.maxStreams == 0 {
+			return violated(ErrCodeProtocol, "SETTINGS_ENABLE_PUSH of %d", s.Value)
 		}
-	case settingMaxStreams:
-		c.peerMaxStreams = s.value
-	case settingMaxHeaderListSize:
-		c.peerHeaderList = max(s.value, 1) // zero is a limit, too
-	case settingInitialWindowSize:
-		if s.value > windowMax {
-			return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE of %d, want at most %d", s.value, windowMax)
+	case wire.SettingMaxStreams:
+		c.peerMaxStreams = s.Value
+	case wire.SettingMaxHeaderListSize:
+		c.peerHeaderList = max(s.Value, 1) // zero is a limit, too
+	case wire.SettingInitialWindowSize:
+		if s.Value > wire.WindowMax {
+			return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE of %d, want at most %d", s.Value, wire.WindowMax)
 		}
-		change := int64(s.value) - c.peerWindow
-		c.peerWindow = int64(s.value)
+		change := int64(s.Value) - c.peerWindow
+		c.peerWindow = int64(s.Value)
 		for _, st := range c.streams {
-			if st.sendWindow += change; st.sendWindow > windowMax {
-				return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE makes a window larger than %d", windowMax)
+			if st.sendWindow += change; st.sendWindow > wire.WindowMax {
+				return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE makes a window larger than %d", wire.WindowMax)
 			}
 		}
-	case settingMaxFrameSize:
-		if s.value < frameSizeMin || s.value > frameSizeMax {
-			return violated(ErrCodeProtocol, "SETTINGS_MAX_FRAME_SIZE of %d, want %d to %d", s.value, frameSizeMin, frameSizeMax)
+	case wire.SettingMaxFrameSize:
+		if s.Value < wire.FrameSizeMin || s.Value > wire.FrameSizeMax {
+			return violated(ErrCodeProtocol, "SETTINGS_MAX_FRAME_SIZE of %d, want %d to %d", s.Value, wire.FrameSizeMin, wire.FrameSizeMax)
 		}
-		c.peerFrame = min(int(s.value), outFull/2)
+		c.peerFrame = min(int(s.Value), outFull/2)
 	}
 	return nil
 }
 
-func (c *conn) windowUpdate(h frameHeader) error {
+func (c *conn) windowUpdate(h wire.FrameHeader) error {
 	b, err := c.payload(h, 4)
 	if err != nil {
 		return err
@@ -147,27 +149,27 @@ func (c *conn) windowUpdate(h frameHeader) error {
 	if !c.allowEarned(&c.buckets.windows, &c.earnedWindows) {
 		return c.flooded("WINDOW_UPDATE frames")
 	}
-	n := int64(binary.BigEndian.Uint32(b) & windowMax)
+	n := int64(binary.BigEndian.Uint32(b) & wire.WindowMax)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if h.stream == 0 {
+	if h.Stream == 0 {
 		if n == 0 {
 			return violated(ErrCodeProtocol, "WINDOW_UPDATE of nothing")
 		}
-		if c.sendWindow += n; c.sendWindow > windowMax {
-			return violated(ErrCodeFlowControl, "the connection's window exceeds %d", windowMax)
+		if c.sendWindow += n; c.sendWindow > wire.WindowMax {
+			return violated(ErrCodeFlowControl, "the connection's window exceeds %d", wire.WindowMax)
 		}
 		c.wakeSenders()
 		return nil
 	}
-	s := c.streams[h.stream]
+	s := c.streams[h.Stream]
 	switch {
 	case s == nil:
 		return c.strayFrame(h)
 	case n == 0:
-		return c.rejectLocked(h.stream, ErrCodeProtocol, errors.New("WINDOW_UPDATE of nothing"))
-	case s.sendWindow+n > windowMax:
-		return c.rejectLocked(h.stream, ErrCodeFlowControl, errors.New("the window exceeds 2^31-1"))
+		return c.rejectLocked(h.Stream, ErrCodeProtocol, errors.New("WINDOW_UPDATE of nothing"))
+	case s.sendWindow+n > wire.WindowMax:
+		return c.rejectLocked(h.Stream, ErrCodeFlowControl, errors.New("the window exceeds 2^31-1"))
 	}
 	s.sendWindow += n
 	if s.waits {
@@ -176,50 +178,50 @@ func (c *conn) windowUpdate(h frameHeader) error {
 	return nil
 }
 
-func (c *conn) pingFrame(h frameHeader) error {
-	if h.stream != 0 {
-		return violated(ErrCodeProtocol, "PING on stream %d", h.stream)
+func (c *conn) pingFrame(h wire.FrameHeader) error {
+	if h.Stream != 0 {
+		return violated(ErrCodeProtocol, "PING on stream %d", h.Stream)
 	}
 	b, err := c.payload(h, 8)
 	if err != nil {
 		return err
 	}
 	data := [8]byte(b)
-	if !h.has(flagAck) && !c.allowEarned(&c.buckets.pings, &c.earnedPings) {
+	if !h.Has(wire.FlagAck) && !c.allowEarned(&c.buckets.pings, &c.earnedPings) {
 		return c.flooded("PING frames")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if h.has(flagAck) {
+	if h.Has(wire.FlagAck) {
 		if answered := c.pings[data]; answered != nil {
 			close(answered)
 			delete(c.pings, data)
 		}
 		return nil
 	}
-	c.writer.out = appendPing(c.writer.out, true, data)
+	c.writer.out = wire.AppendPing(c.writer.out, true, data)
 	c.answers = true
 	return c.drowned()
 }
 
-func (c *conn) goAwayFrame(h frameHeader) error {
-	if h.stream != 0 {
-		return violated(ErrCodeProtocol, "GOAWAY on stream %d", h.stream)
+func (c *conn) goAwayFrame(h wire.FrameHeader) error {
+	if h.Stream != 0 {
+		return violated(ErrCodeProtocol, "GOAWAY on stream %d", h.Stream)
 	}
-	if h.length < 8 {
-		return violated(ErrCodeFrameSize, "GOAWAY of %d bytes, want at least 8", h.length)
+	if h.Length < 8 {
+		return violated(ErrCodeFrameSize, "GOAWAY of %d bytes, want at least 8", h.Length)
 	}
 	b, err := c.br.Peek(8)
 	if err != nil {
 		return midFrame(err)
 	}
-	last, code := binary.BigEndian.Uint32(b)&streamIDMax, ErrCode(binary.BigEndian.Uint32(b[4:]))
+	last, code := binary.BigEndian.Uint32(b)&wire.StreamIDMax, ErrCode(binary.BigEndian.Uint32(b[4:]))
 	_, _ = c.br.Discard(8)
-	reason := make([]byte, min(h.length-8, 256)) // what follows is for people
+	reason := make([]byte, min(h.Length-8, 256)) // what follows is for people
 	if _, err := io.ReadFull(c.br, reason); err != nil {
 		return midFrame(err)
 	}
-	if _, err := c.br.Discard(h.length - 8 - len(reason)); err != nil {
+	if _, err := c.br.Discard(h.Length - 8 - len(reason)); err != nil {
 		return midFrame(err)
 	}
 	c.side.goAway(last, code, string(reason))

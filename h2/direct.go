@@ -14,6 +14,8 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"sync/atomic"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 // ---- server ----
@@ -40,21 +42,6 @@ func takesDirect(server *http.Server) bool {
 		return true
 	}
 	return false
-}
-
-// mayBeDirect reports whether a request needs nothing that only an [http.Request]
-// can tell. checkRequest has found nothing wrong with it.
-func (f *fieldSection) mayBeDirect() bool {
-	if f.method != http.MethodPost || f.url != nil || f.authority == "" {
-		return false
-	}
-	for i := range f.fields {
-		switch f.fields[i][0] {
-		case "expect", "host", "trailer":
-			return false
-		}
-	}
-	return true
 }
 
 // serve calls the handler.
@@ -89,7 +76,7 @@ func (s *serverStream) serveDirect() bool {
 	if h, ok := found.(directHandler); ok && h.ServeDirect(found, s.path, &s.w) {
 		return true
 	}
-	s.makeRequest(http.MethodPost, s.host, s.path, nil, headerOf(s.pairs, canonicalKey))
+	s.makeRequest(http.MethodPost, s.host, s.path, nil, wire.HeaderOf(s.pairs, wire.CanonicalKey))
 	return false
 }
 
@@ -110,9 +97,9 @@ func (w *response) DirectField(name, value string) {
 	if w.over || w.status != 0 {
 		return
 	}
-	name = lower(name)
+	name = wire.Lower(name)
 	values := [1]string{value}
-	if !w.heed(name, values[:]) || !sendable(name) || !validValue(value) {
+	if !w.heed(name, values[:]) || !wire.Sendable(name) || !wire.ValidValue(value) {
 		return
 	}
 	w.takeParts()
@@ -121,8 +108,8 @@ func (w *response) DirectField(name, value string) {
 
 // DirectTrailer adds a trailer, which need not have been announced.
 func (w *response) DirectTrailer(name, value string) {
-	name = lower(name)
-	if w.over || !sendable(name) || name == "content-length" || name == "trailer" || !validValue(value) {
+	name = wire.Lower(name)
+	if w.over || !wire.Sendable(name) || name == "content-length" || name == "trailer" || !wire.ValidValue(value) {
 		return
 	}
 	w.takeParts()
@@ -197,8 +184,8 @@ type directReply struct {
 	trailer [][2]string
 }
 
-func (r *directReply) takeHead(status int, f *fieldSection, bodiless bool) {
-	r.status, r.length, r.fields = status, f.length, f.pairs()
+func (r *directReply) takeHead(status int, f *wire.FieldSection, bodiless bool) {
+	r.status, r.length, r.fields = status, f.Length, f.Pairs()
 	if bodiless && r.length < 0 {
 		r.length = 0
 	}
@@ -235,7 +222,7 @@ func (t *Transport) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][
 	if err != nil {
 		return nil, err
 	}
-	d.fields(func(name, value string) { d.size += fieldSize(name, value) })
+	d.fields(func(name, value string) { d.size += wire.FieldSize(name, value) })
 	return d, nil
 }
 

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 const (
@@ -257,7 +259,7 @@ func (h *host) add(nc net.Conn) error {
 	c := h.t.newClientConn(h, nc)
 	err := errTransportClosed
 	if h.t.opened(c) {
-		c.greet(clientPreface) // before any call can use it
+		c.greet(wire.ClientPreface) // before any call can use it
 		err = nil
 	}
 	h.mu.Lock()

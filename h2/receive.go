@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 const continuationsMax = 16
@@ -19,19 +21,19 @@ const continuationsMax = 16
 // when another goroutine reads on, see inline.go: then it has touched nothing since.
 func (c *conn) readFrames() error {
 	for {
-		if len(c.starts) > 0 && c.br.Buffered() < frameHeaderLen && !c.side.(*serverConn).startInline() {
+		if len(c.starts) > 0 && c.br.Buffered() < wire.FrameHeaderLen && !c.side.(*serverConn).startInline() {
 			return errTakenOver
 		}
-		b, err := c.br.Peek(frameHeaderLen)
+		b, err := c.br.Peek(wire.FrameHeaderLen)
 		if err != nil {
 			if err == io.EOF && len(b) > 0 {
 				err = io.ErrUnexpectedEOF
 			}
 			return err
 		}
-		h := parseFrameHeader(b)
-		_, _ = c.br.Discard(frameHeaderLen)
-		c.bulk = h.kind == frameData && h.length >= bulkFrame
+		h := wire.ParseFrameHeader(b)
+		_, _ = c.br.Discard(wire.FrameHeaderLen)
+		c.bulk = h.Type == wire.FrameData && h.Length >= bulkFrame
 		if err := c.frame(h); err != nil {
 			return err
 		}
@@ -39,49 +41,49 @@ func (c *conn) readFrames() error {
 }
 
 // frame reads the payload of a frame and acts on it.
-func (c *conn) frame(h frameHeader) error {
+func (c *conn) frame(h wire.FrameHeader) error {
 	switch {
-	case h.length > c.limits.maxFrame:
-		return violated(ErrCodeFrameSize, "frame of %d bytes, want at most %d", h.length, c.limits.maxFrame)
-	case c.began.stream != 0 && (h.kind != frameContinuation || h.stream != c.began.stream):
-		return violated(ErrCodeProtocol, "frame of type %d inside the header block of stream %d", h.kind, c.began.stream)
-	case !c.greeted && (h.kind != frameSettings || h.has(flagAck)):
-		return violated(ErrCodeProtocol, "first frame is of type %d, want SETTINGS", h.kind)
+	case h.Length > c.limits.maxFrame:
+		return violated(ErrCodeFrameSize, "frame of %d bytes, want at most %d", h.Length, c.limits.maxFrame)
+	case c.began.Stream != 0 && (h.Type != wire.FrameContinuation || h.Stream != c.began.Stream):
+		return violated(ErrCodeProtocol, "frame of type %d inside the header block of stream %d", h.Type, c.began.Stream)
+	case !c.greeted && (h.Type != wire.FrameSettings || h.Has(wire.FlagAck)):
+		return violated(ErrCodeProtocol, "first frame is of type %d, want SETTINGS", h.Type)
 	}
-	switch h.kind {
-	case frameData:
+	switch h.Type {
+	case wire.FrameData:
 		return c.data(h)
-	case frameHeaders:
+	case wire.FrameHeaders:
 		return c.headers(h)
-	case frameContinuation:
+	case wire.FrameContinuation:
 		return c.continuation(h)
-	case frameSettings:
+	case wire.FrameSettings:
 		return c.settings(h)
-	case frameWindowUpdate:
+	case wire.FrameWindowUpdate:
 		return c.windowUpdate(h)
-	case frameRSTStream:
+	case wire.FrameRSTStream:
 		return c.rstStream(h)
-	case framePing:
+	case wire.FramePing:
 		return c.pingFrame(h)
-	case frameGoAway:
+	case wire.FrameGoAway:
 		return c.goAwayFrame(h)
-	case framePriority:
+	case wire.FramePriority:
 		return c.priority(h)
-	case framePushPromise:
+	case wire.FramePushPromise:
 		return violated(ErrCodeProtocol, "PUSH_PROMISE, which was not enabled")
 	}
 	// Unknown types are ignored [RFC 9113, section 4.1]: up to a point.
 	if !c.allow(&c.buckets.priority) {
 		return c.flooded("frames of unknown types")
 	}
-	_, err := c.br.Discard(h.length)
+	_, err := c.br.Discard(h.Length)
 	return err
 }
 
 // payload returns the whole payload of a small frame, valid until the next read.
-func (c *conn) payload(h frameHeader, want int) ([]byte, error) {
-	if h.length != want {
-		return nil, violated(ErrCodeFrameSize, "frame of type %d with %d bytes, want %d", h.kind, h.length, want)
+func (c *conn) payload(h wire.FrameHeader, want int) ([]byte, error) {
+	if h.Length != want {
+		return nil, violated(ErrCodeFrameSize, "frame of type %d with %d bytes, want %d", h.Type, h.Length, want)
 	}
 	b, err := c.br.Peek(want)
 	_, _ = c.br.Discard(len(b))
@@ -90,21 +92,21 @@ func (c *conn) payload(h frameHeader, want int) ([]byte, error) {
 
 // unpad reads the length of the padding, if the frame has any. It returns the
 // length of what is left before the padding. [RFC 9113, section 6.1]
-func (c *conn) unpad(h frameHeader) (length, padding int, err error) {
-	if !h.has(flagPadded) {
-		return h.length, 0, nil
+func (c *conn) unpad(h wire.FrameHeader) (length, padding int, err error) {
+	if !h.Has(wire.FlagPadded) {
+		return h.Length, 0, nil
 	}
-	if h.length == 0 {
-		return 0, 0, violated(ErrCodeFrameSize, "padded frame of type %d without a length of its padding", h.kind)
+	if h.Length == 0 {
+		return 0, 0, violated(ErrCodeFrameSize, "padded frame of type %d without a length of its padding", h.Type)
 	}
 	b, err := c.br.ReadByte()
 	if err != nil {
 		return 0, 0, midFrame(err)
 	}
-	if padding = int(b); padding >= h.length {
-		return 0, 0, violated(ErrCodeProtocol, "frame of type %d is shorter than its padding", h.kind)
+	if padding = int(b); padding >= h.Length {
+		return 0, 0, violated(ErrCodeProtocol, "frame of type %d is shorter than its padding", h.Type)
 	}
-	return h.length - 1 - padding, padding, nil
+	return h.Length - 1 - padding, padding, nil
 }
 
 // midFrame is for errors where a frame has begun.
@@ -173,26 +175,26 @@ func (c *conn) drowned() error {
 
 // ---- DATA ----
 
-func (c *conn) data(h frameHeader) error {
-	if h.stream == 0 {
+func (c *conn) data(h wire.FrameHeader) error {
+	if h.Stream == 0 {
 		return violated(ErrCodeProtocol, "DATA without a stream")
 	}
 	length, padding, err := c.unpad(h)
 	if err != nil {
 		return err
 	}
-	if length == 0 && !h.has(flagEndStream) && !c.allow(&c.buckets.empty) {
+	if length == 0 && !h.Has(wire.FlagEndStream) && !c.allow(&c.buckets.empty) {
 		return c.flooded("DATA frames without data")
 	}
 
 	c.mu.Lock()
-	if h.length > c.recvLeft {
+	if h.Length > c.recvLeft {
 		c.mu.Unlock()
 		return violated(ErrCodeFlowControl, "DATA exceeds the connection's window")
 	}
-	c.recvLeft -= h.length
-	c.owed += h.length
-	s := c.streams[h.stream]
+	c.recvLeft -= h.Length
+	c.owed += h.Length
+	s := c.streams[h.Stream]
 	switch {
 	case s == nil:
 		c.repay()
@@ -208,10 +210,10 @@ func (c *conn) data(h frameHeader) error {
 		return c.refuseData(s, length+padding, ErrCodeStreamClosed, errStreamOver)
 	case !s.trailing:
 		return c.refuseData(s, length+padding, ErrCodeProtocol, errors.New("DATA before the head of the response"))
-	case h.length > s.recvLeft:
+	case h.Length > s.recvLeft:
 		return c.refuseData(s, length+padding, ErrCodeFlowControl, errors.New("DATA exceeds the stream's window"))
 	}
-	s.recvLeft -= h.length
+	s.recvLeft -= h.Length
 	c.mu.Unlock()
 
 	s.received += int64(length)
@@ -221,10 +223,10 @@ func (c *conn) data(h frameHeader) error {
 	if _, err := c.br.Discard(padding); err != nil {
 		return midFrame(err)
 	}
-	if extra := h.length - length; extra > 0 {
+	if extra := h.Length - length; extra > 0 {
 		s.taken(extra)
 	}
-	end := h.has(flagEndStream)
+	end := h.Has(wire.FlagEndStream)
 	switch {
 	case s.declared < 0 || s.received < s.declared && !end || s.received == s.declared:
 	case s.received < s.declared && c.limits.maxStreams == 0:
@@ -289,14 +291,14 @@ func (c *conn) endOfBody(s *stream, err error) {
 
 // strayFrame says what to do about a frame on a stream that is not open. With mu
 // held. [RFC 9113, section 5.1]
-func (c *conn) strayFrame(h frameHeader) error {
+func (c *conn) strayFrame(h wire.FrameHeader) error {
 	switch {
-	case c.isIdle(h.stream):
-		return violated(ErrCodeProtocol, "frame of type %d on stream %d, which was never opened", h.kind, h.stream)
-	case c.recentlyReset(h.stream):
+	case c.isIdle(h.Stream):
+		return violated(ErrCodeProtocol, "frame of type %d on stream %d, which was never opened", h.Type, h.Stream)
+	case c.recentlyReset(h.Stream):
 		return nil // it was under way
-	case h.kind == frameData:
-		return c.rejectLocked(h.stream, ErrCodeStreamClosed, errStreamOver)
+	case h.Type == wire.FrameData:
+		return c.rejectLocked(h.Stream, ErrCodeStreamClosed, errStreamOver)
 	}
 	return nil
 }
@@ -310,23 +312,23 @@ func (c *conn) isIdle(id uint32) bool {
 // ---- HEADERS ----
 
 // headers reads a HEADERS frame, of which a CONTINUATION may follow.
-func (c *conn) headers(h frameHeader) error {
-	if h.stream%2 == 0 {
-		return violated(ErrCodeProtocol, "HEADERS on stream %d, want an odd number", h.stream)
+func (c *conn) headers(h wire.FrameHeader) error {
+	if h.Stream%2 == 0 {
+		return violated(ErrCodeProtocol, "HEADERS on stream %d, want an odd number", h.Stream)
 	}
 	length, padding, err := c.unpad(h)
 	if err != nil {
 		return err
 	}
 	dependsOn := uint32(0)
-	if h.has(flagPriority) {
+	if h.Has(wire.FlagPriority) {
 		length -= 5
 		if length >= 0 {
 			b, err := c.br.Peek(5)
 			if err != nil {
 				return midFrame(err)
 			}
-			dependsOn = binary.BigEndian.Uint32(b) & streamIDMax
+			dependsOn = binary.BigEndian.Uint32(b) & wire.StreamIDMax
 			_, _ = c.br.Discard(5)
 		}
 	}
@@ -337,13 +339,13 @@ func (c *conn) headers(h frameHeader) error {
 		return violated(ErrCodeEnhanceYourCalm, "header block of more than %d bytes", c.blockMax())
 	}
 	c.mu.Lock()
-	s := c.streams[h.stream]
+	s := c.streams[h.Stream]
 	c.mu.Unlock()
-	c.fields.begin(s != nil && s.trailing)
-	if dependsOn == h.stream && dependsOn != 0 {
-		c.fields.malformed("stream %d depends on itself", h.stream)
+	c.fields.Begin(s != nil && s.trailing)
+	if dependsOn == h.Stream && dependsOn != 0 {
+		c.fields.Malformed("stream %d depends on itself", h.Stream)
 	}
-	if h.has(flagEndHeaders) && length <= c.br.Size() {
+	if h.Has(wire.FlagEndHeaders) && length <= c.br.Size() {
 		// The usual case: decoded where it lies.
 		b, err := c.br.Peek(length)
 		if err != nil {
@@ -359,7 +361,7 @@ func (c *conn) headers(h frameHeader) error {
 	if _, err := c.br.Discard(padding); err != nil {
 		return midFrame(err)
 	}
-	if !h.has(flagEndHeaders) {
+	if !h.Has(wire.FlagEndHeaders) {
 		c.began, c.continued = h, 0
 		return nil
 	}
@@ -381,34 +383,34 @@ func (c *conn) keepBlock(n int) error {
 	return midFrame(err)
 }
 
-func (c *conn) continuation(h frameHeader) error {
-	if c.began.stream == 0 {
+func (c *conn) continuation(h wire.FrameHeader) error {
+	if c.began.Stream == 0 {
 		return violated(ErrCodeProtocol, "CONTINUATION without HEADERS")
 	}
 	if c.continued++; c.continued > continuationsMax {
 		return violated(ErrCodeEnhanceYourCalm, "more than %d CONTINUATION frames", continuationsMax)
 	}
-	if err := c.keepBlock(h.length); err != nil {
+	if err := c.keepBlock(h.Length); err != nil {
 		return err
 	}
-	if !h.has(flagEndHeaders) {
+	if !h.Has(wire.FlagEndHeaders) {
 		return nil
 	}
 	began := c.began
-	c.began = frameHeader{}
+	c.began = wire.FrameHeader{}
 	return c.endHeaders(began)
 }
 
 // decode gives a whole header block to HPACK.
 func (c *conn) decode(block []byte) error {
-	if err := c.dec.decode(block); err != nil {
+	if err := c.dec.Decode(block); err != nil {
 		return violated(ErrCodeCompression, "%v", err)
 	}
 	return nil
 }
 
 // endHeaders acts on a complete field section.
-func (c *conn) endHeaders(h frameHeader) error {
+func (c *conn) endHeaders(h wire.FrameHeader) error {
 	if len(c.block) > 0 {
 		err := c.decode(c.block)
 		c.block = c.block[:0]
@@ -420,7 +422,7 @@ func (c *conn) endHeaders(h frameHeader) error {
 		}
 	}
 	c.mu.Lock()
-	s := c.streams[h.stream]
+	s := c.streams[h.Stream]
 	c.mu.Unlock()
-	return c.side.headers(s, h.stream, h.has(flagEndStream))
+	return c.side.headers(s, h.Stream, h.Has(wire.FlagEndStream))
 }

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 const (
@@ -98,12 +100,12 @@ func (w *response) inform(status int) {
 	at := c.beginFields()
 	c.field(":status", strconv.Itoa(status))
 	for key, values := range w.header {
-		name := lower(key)
-		if !sendable(name) || name == "content-length" { // [RFC 9110, section 8.6]
+		name := wire.Lower(key)
+		if !wire.Sendable(name) || name == "content-length" { // [RFC 9110, section 8.6]
 			continue
 		}
 		for _, value := range values {
-			if validValue(value) {
+			if wire.ValidValue(value) {
 				c.field(name, value)
 			}
 		}
@@ -130,16 +132,6 @@ func (w *response) sendContinue() {
 	c.flush()
 }
 
-// sendable reports whether a field may be in an HTTP/2 message.
-// [RFC 9113, section 8.2.2]
-func sendable(name string) bool {
-	switch name {
-	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
-		return false
-	}
-	return validName(name)
-}
-
 // decide takes the status and a copy of the header: what the handler changes
 // later has no effect, trailers apart.
 func (w *response) decide(status int) {
@@ -155,12 +147,12 @@ func (w *response) decide(status int) {
 		if strings.HasPrefix(key, http.TrailerPrefix) || slices.Contains(w.trailers, key) {
 			continue
 		}
-		name := lower(key)
-		if !w.heed(name, values) || !sendable(name) {
+		name := wire.Lower(key)
+		if !w.heed(name, values) || !wire.Sendable(name) {
 			continue
 		}
 		for _, value := range values {
-			if validValue(value) {
+			if wire.ValidValue(value) {
 				w.parts.fields = append(w.parts.fields, field{name, value})
 			}
 		}
@@ -408,12 +400,12 @@ func (w *response) collectTrailers() []field {
 }
 
 func (p *responseParts) addTrailer(key string, values []string) {
-	name := lower(key)
-	if !sendable(name) || name == "content-length" || name == "trailer" {
+	name := wire.Lower(key)
+	if !wire.Sendable(name) || name == "content-length" || name == "trailer" {
 		return
 	}
 	for _, value := range values {
-		if validValue(value) {
+		if wire.ValidValue(value) {
 			p.fields = append(p.fields, field{name, value})
 		}
 	}

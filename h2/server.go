@@ -16,6 +16,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 // The keys with which net/http finds another HTTP/2 implementation.
@@ -194,7 +196,7 @@ func limitsOf(standard *http.HTTP2Config, headerBytes int) limits {
 	if standard == nil {
 		return l
 	}
-	if n := standard.MaxReadFrameSize; n >= frameSizeMin && n <= frameSizeMax {
+	if n := standard.MaxReadFrameSize; n >= wire.FrameSizeMin && n <= wire.FrameSizeMax {
 		l.maxFrame = n
 	}
 	if n := standard.MaxDecoderHeaderTableSize; n > 0 && n < 4<<20 {
@@ -203,7 +205,7 @@ func limitsOf(standard *http.HTTP2Config, headerBytes int) limits {
 	if n := standard.MaxEncoderHeaderTableSize; n > 0 && n < 4<<20 {
 		l.encoderTable = uint32(n)
 	}
-	if n := standard.MaxReceiveBufferPerConnection; n >= windowStart {
+	if n := standard.MaxReceiveBufferPerConnection; n >= wire.WindowStart {
 		l.connWindow = n
 	}
 	if n := standard.MaxReceiveBufferPerStream; n > 0 {
@@ -264,7 +266,7 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 		server:  server,
 		handler: handler,
 		ctx:     context.Background(),
-		last:    streamIDMax,
+		last:    wire.StreamIDMax,
 		idleFor: defaultIdle,
 		ended:   make(chan struct{}, 1),
 	}
@@ -322,11 +324,11 @@ func (c *serverConn) start(greeted, down bool) error {
 	if greeted {
 		return nil
 	}
-	preface := make([]byte, len(clientPreface))
+	preface := make([]byte, len(wire.ClientPreface))
 	if _, err := io.ReadFull(c.br, preface); err != nil {
 		return err
 	}
-	if string(preface) != clientPreface {
+	if string(preface) != wire.ClientPreface {
 		return violated(ErrCodeProtocol, "the client's preface is not that of HTTP/2")
 	}
 	return nil
@@ -413,13 +415,13 @@ func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 		return false, nil // after the last GOAWAY; the client may try elsewhere
 	}
 	c.maxID = id
-	if f.bad == nil {
-		f.checkRequest(end)
+	if f.Bad == nil {
+		f.CheckRequest(end)
 	}
 	switch {
-	case f.bad != nil:
+	case f.Bad != nil:
 		c.sayBadRequest(id)
-		return false, c.rejectLocked(id, ErrCodeProtocol, f.bad)
+		return false, c.rejectLocked(id, ErrCodeProtocol, f.Bad)
 	case c.handlers >= int(c.limits.maxStreams):
 		return false, c.rejectLocked(id, ErrCodeRefusedStream, errors.New("too many streams"))
 	}
@@ -450,5 +452,5 @@ func (c *serverConn) returned() {
 // drained reports whether the connection has nothing left to do. With conn.mu
 // held.
 func (c *serverConn) drained() bool {
-	return c.handlers == 0 && c.draining && c.last != streamIDMax && c.err == nil
+	return c.handlers == 0 && c.draining && c.last != wire.StreamIDMax && c.err == nil
 }

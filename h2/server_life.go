@@ -7,6 +7,8 @@ package h2
 import (
 	"context"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 func (c *serverConn) startTimers() {
@@ -118,7 +120,7 @@ func (c *serverConn) drain() {
 		return
 	}
 	c.draining = true
-	c.writer.out = appendGoAway(c.writer.out, streamIDMax, ErrCodeNo, "")
+	c.writer.out = wire.AppendGoAway(c.writer.out, wire.StreamIDMax, ErrCodeNo, "")
 	heard := c.ping()
 	c.flush()
 	c.mu.Unlock()

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 // A serverStream is one request, its context, its body and its response: one
@@ -44,48 +46,9 @@ type serverStream struct {
 	pace   *pace  // of the path; nil: is not measured
 }
 
-// checkRequest looks for what a request must have. end says that it has no body.
-// [RFC 9113, sections 8.1.1 and 8.3.1]
-func (f *fieldSection) checkRequest(end bool) {
-	const usual = hasMethod | hasScheme | hasPath
-	switch {
-	case f.tooLarge(): // what is missing may have come later
-	case f.pseudo&hasStatus != 0:
-		f.malformed("pseudo-field \":status\" in a request")
-	case end && f.length > 0:
-		f.malformed("no body, Content-Length says %d", f.length)
-	case f.method == "CONNECT":
-		if f.pseudo&^uint8(hasMethod|hasAuthority) != 0 || f.authority == "" {
-			f.malformed("CONNECT: want \":method\" and \":authority\" only")
-		}
-	case f.pseudo&usual != usual:
-		f.malformed("request without \":method\", \":scheme\" or \":path\"")
-	case f.method == "" || !validMethod(f.method):
-		f.malformed("pseudo-field \":method\": got %q", f.method)
-	case f.scheme != "http" && f.scheme != "https":
-		f.malformed("pseudo-field \":scheme\": got %q, want \"http\" or \"https\"", f.scheme)
-	case !strings.HasPrefix(f.path, "/") && !(f.path == "*" && f.method == "OPTIONS"):
-		f.malformed("pseudo-field \":path\": got %q, want it to begin with \"/\"", f.path)
-	case !plainPath(f.path):
-		u, err := url.ParseRequestURI(f.path)
-		if err != nil {
-			f.malformed("pseudo-field \":path\": %w", err)
-		}
-		f.url = u
-	}
-}
-
-func validMethod(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodPost, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
-		return true
-	}
-	return validName(strings.ToLower(method))
-}
-
 // newServerStream makes the stream for a request's field section. With mu held.
-func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serverStream {
-	direct := c.direct && !f.tooLarge() && f.mayBeDirect()
+func newServerStream(c *serverConn, id uint32, f *wire.FieldSection, end bool) *serverStream {
+	direct := c.direct && !f.TooLarge() && f.MayBeDirect()
 	var s *serverStream
 	if direct {
 		s = new(serverStream)
@@ -100,10 +63,10 @@ func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serve
 	s.sc = c
 	c.open(&s.stream, id, s)
 	s.trailing = true
-	s.declared = f.length
+	s.declared = f.Length
 	s.ctx.Context = c.ctx
 	s.w.s = s
-	s.oversized = f.tooLarge()
+	s.oversized = f.TooLarge()
 	s.bodiless = end
 	if end {
 		s.got = true
@@ -112,9 +75,9 @@ func newServerStream(c *serverConn, id uint32, f *fieldSection, end bool) *serve
 	switch {
 	case s.oversized:
 	case direct:
-		s.host, s.path, s.pairs, s.reads = f.authority, f.path, f.pairs(), c.reads.Load()
+		s.host, s.path, s.pairs, s.reads = f.Authority, f.Path, f.Pairs(), c.reads.Load()
 	default:
-		s.makeRequest(f.method, f.authority, f.path, f.url, f.header())
+		s.makeRequest(f.Method, f.Authority, f.Path, f.URL, f.Header())
 	}
 	return s
 }
@@ -158,19 +121,6 @@ func (s *serverStream) makeRequest(method, authority, path string, u *url.URL, h
 	}
 }
 
-// plainPath reports whether a path is its own parsed form.
-func plainPath(path string) bool {
-	for i := 0; i < len(path); i++ {
-		switch c := path[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
-		case c == '/' && !(i == 1): // "//host" would be an authority to others
-		default:
-			return false
-		}
-	}
-	return path != ""
-}
-
 // declareTrailers takes the names that the client announced in "Trailer".
 func (s *serverStream) declareTrailers() {
 	r := s.request
@@ -191,7 +141,7 @@ func (s *serverStream) declareTrailers() {
 }
 
 // trailers takes the field section that ends the request. Reading goroutine.
-func (s *serverStream) trailers(f *fieldSection, end bool) error {
+func (s *serverStream) trailers(f *wire.FieldSection, end bool) error {
 	c := s.sc
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -200,14 +150,14 @@ func (s *serverStream) trailers(f *fieldSection, end bool) error {
 		return c.rejectLocked(s.id, ErrCodeStreamClosed, errStreamOver)
 	case !end:
 		return c.rejectLocked(s.id, ErrCodeProtocol, errors.New("second field section does not end the stream"))
-	case f.bad != nil:
-		return c.rejectLocked(s.id, ErrCodeProtocol, f.bad)
-	case f.tooLarge():
+	case f.Bad != nil:
+		return c.rejectLocked(s.id, ErrCodeProtocol, f.Bad)
+	case f.TooLarge():
 		return c.rejectLocked(s.id, ErrCodeEnhanceYourCalm, errors.New("trailers are too large"))
 	case s.declared >= 0 && s.received != s.declared:
 		return c.rejectLocked(s.id, ErrCodeProtocol, errors.New("body is shorter than Content-Length says"))
 	}
-	s.trailer = f.header()
+	s.trailer = f.Header()
 	c.endOfBody(&s.stream, io.EOF)
 	c.wakeLater(&s.stream)
 	return nil

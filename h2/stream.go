@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 // A stream is one request and its response, as both ends see it.
@@ -126,11 +128,11 @@ func (s *stream) appendData(p []byte, end bool) (int, error) {
 		last := end && n == len(rest)
 		var flags uint8
 		if last {
-			flags = flagEndStream
+			flags = wire.FlagEndStream
 			s.sent = true
 		}
 		if n > 0 || last {
-			c.writer.out = appendFrame(c.writer.out, frameData, flags, s.id, n)
+			c.writer.out = wire.AppendFrame(c.writer.out, wire.FrameData, flags, s.id, n)
 			c.earn(n)
 			s.sendWindow -= int64(n)
 			c.sendWindow -= int64(n)
@@ -255,7 +257,7 @@ func (s *stream) taken(n int) {
 		s.credit.Add(-credit)
 		more := int(credit) + s.growWindow(credit)
 		s.recvLeft += more
-		c.writer.out = appendWindowUpdate(c.writer.out, s.id, more)
+		c.writer.out = wire.AppendWindowUpdate(c.writer.out, s.id, more)
 	}
 	c.flush()
 }
@@ -266,7 +268,7 @@ func (s *stream) taken(n int) {
 // flushes.
 func (c *conn) repay() bool {
 	if c.owed >= c.limits.connWindow/2 && c.unread.Load() <= int64(c.limits.connWindow) && c.err == nil {
-		c.writer.out = appendWindowUpdate(c.writer.out, 0, c.owed)
+		c.writer.out = wire.AppendWindowUpdate(c.writer.out, 0, c.owed)
 		c.recvLeft += c.owed
 		c.owed = 0
 		return true

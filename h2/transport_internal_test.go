@@ -17,6 +17,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
 func TestASCIIHost(t *testing.T) {
@@ -159,7 +161,7 @@ func TestStreamNumbersEnd(t *testing.T) {
 	first := get()
 	for _, c := range client.list() {
 		c.mu.Lock()
-		c.nextID = streamIDMax - 2 // odd
+		c.nextID = wire.StreamIDMax - 2 // odd
 		c.mu.Unlock()
 	}
 	for range 2 { // the last two of the connection

@@ -2,7 +2,7 @@
 
 // The HPACK encoder against golang.org/x/net's decoder.
 
-package h2
+package wire
 
 import (
 	"fmt"
@@ -17,20 +17,20 @@ import (
 // A peer decodes what an encoder under test writes.
 type hpackPeer struct {
 	t   *testing.T
-	enc *encoder
+	enc *Encoder
 	dec *hpack.Decoder
 }
 
 func newHpackPeer(t *testing.T, limit int) *hpackPeer {
-	return &hpackPeer{t, newEncoder(limit), hpack.NewDecoder(tableSizeDefault, nil)}
+	return &hpackPeer{t, NewEncoder(limit), hpack.NewDecoder(TableSizeDefault, nil)}
 }
 
 // send encodes a block of fields, decodes it and compares. It returns its length.
 func (p *hpackPeer) send(fields ...hpack.HeaderField) int {
 	p.t.Helper()
-	block := p.enc.begin(nil)
+	block := p.enc.Begin(nil)
 	for _, f := range fields {
-		block = p.enc.append(block, f.Name, f.Value, f.Sensitive)
+		block = p.enc.Append(block, f.Name, f.Value, f.Sensitive)
 	}
 	got, err := p.dec.DecodeFull(block)
 	if err != nil {
@@ -54,7 +54,7 @@ func hfield(name, value string, passing bool) hpack.HeaderField {
 }
 
 func TestEncoderRepeats(t *testing.T) {
-	p := newHpackPeer(t, tableSizeDefault)
+	p := newHpackPeer(t, TableSizeDefault)
 	call := func() int {
 		return p.send(
 			hfield(":method", "POST", false), hfield(":scheme", "http", false), hfield(":authority", "example.com:8080", false),
@@ -82,7 +82,7 @@ func TestEncoderTables(t *testing.T) {
 			for range 300 {
 				if random.IntN(10) == 0 {
 					size := random.IntN(8000)
-					p.enc.resize(size)
+					p.enc.Resize(size)
 					p.dec.SetAllowedMaxDynamicTableSize(uint32(size))
 				}
 				var fields []hpack.HeaderField
@@ -113,23 +113,23 @@ func TestEncoderKeeps(t *testing.T) {
 			switch random.IntN(40) {
 			case 0:
 				size := random.IntN(800)
-				p.enc.resize(size)
+				p.enc.Resize(size)
 				p.dec.SetAllowedMaxDynamicTableSize(uint32(size))
 			case 1:
 				p.send(hfield("x", fmt.Sprint(random.IntN(100)), false))
 			}
 			of := &targets[random.IntN(len(targets))]
-			block, known := p.enc.repeat(p.enc.begin(nil), of)
+			block, known := p.enc.Repeat(p.enc.Begin(nil), of)
 			if known {
 				kept++
 			} else {
 				encoded++
-				start, version := len(block), p.enc.version
+				start, version := len(block), p.enc.Version
 				for _, f := range *of {
-					block = p.enc.append(block, f.Name, f.Value, false)
+					block = p.enc.Append(block, f.Name, f.Value, false)
 				}
-				if p.enc.version == version {
-					p.enc.keep(of, block[start:])
+				if p.enc.Version == version {
+					p.enc.Keep(of, block[start:])
 				}
 			}
 			if got, err := p.dec.DecodeFull(block); err != nil || !slices.Equal(got, *of) {
@@ -145,7 +145,7 @@ func TestEncoderKeeps(t *testing.T) {
 // TestEncoderStatic makes sure that the names have the numbers of RFC 7541.
 func TestEncoderStatic(t *testing.T) {
 	for name := range staticNames {
-		newHpackPeer(t, tableSizeDefault).send(hfield(name, "some value", true))
+		newHpackPeer(t, TableSizeDefault).send(hfield(name, "some value", true))
 	}
 	for _, f := range []hpack.HeaderField{
 		{Name: ":method", Value: "GET"}, {Name: ":method", Value: "POST"}, {Name: ":path", Value: "/"},
@@ -153,7 +153,7 @@ func TestEncoderStatic(t *testing.T) {
 		{Name: ":status", Value: "200"}, {Name: ":status", Value: "204"}, {Name: ":status", Value: "206"},
 		{Name: ":status", Value: "304"}, {Name: ":status", Value: "400"}, {Name: ":status", Value: "404"}, {Name: ":status", Value: "500"},
 	} {
-		if n := newHpackPeer(t, tableSizeDefault).send(f); n != 1 {
+		if n := newHpackPeer(t, TableSizeDefault).send(f); n != 1 {
 			t.Errorf("%v: got %d bytes, want 1", f, n)
 		}
 	}

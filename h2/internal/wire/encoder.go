@@ -2,7 +2,7 @@
 
 // HPACK encoding for the few fields that RPC repeats without end. [RFC 7541]
 
-package h2
+package wire
 
 import (
 	"slices"
@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	tableSizeDefault = 4096 // of both tables, before SETTINGS
+	TableSizeDefault = 4096 // of both tables, before SETTINGS
 	staticEntries    = 61   // [RFC 7541, appendix A]
 	entryOverhead    = 32   // [RFC 7541, section 4.1]
 	blocksKept       = 4
@@ -21,7 +21,7 @@ const (
 // searched from the newest on, comparing a number first: a connection that carries
 // calls has a dozen entries, and finds what it looks for in a few nanoseconds. A
 // hash map costs several times that.
-type encoder struct {
+type Encoder struct {
 	entries []tableEntry // oldest first
 	marks   []uint32     // mark of each entry
 	size    int          // as RFC 7541 counts
@@ -32,7 +32,7 @@ type encoder struct {
 	changed bool
 	lowest  int
 
-	version int // of the entries: another with each change of them
+	Version int // of the entries: another with each change of them
 	kept    [blocksKept]keptBlock
 	next    int // of kept, to be given up
 }
@@ -45,9 +45,9 @@ type keptBlock struct {
 }
 
 // repeat appends fields as they were kept, and reports whether they were.
-func (e *encoder) repeat(b []byte, of any) ([]byte, bool) {
+func (e *Encoder) Repeat(b []byte, of any) ([]byte, bool) {
 	for i := range e.kept {
-		if k := &e.kept[i]; k.of == of && k.version == e.version {
+		if k := &e.kept[i]; k.of == of && k.version == e.Version {
 			return append(b, k.block...), true
 		}
 	}
@@ -55,27 +55,27 @@ func (e *encoder) repeat(b []byte, of any) ([]byte, bool) {
 }
 
 // keep keeps a block that has changed no entry.
-func (e *encoder) keep(of any, block []byte) {
+func (e *Encoder) Keep(of any, block []byte) {
 	i := slices.IndexFunc(e.kept[:], func(k keptBlock) bool { return k.of == of })
 	if i < 0 {
 		i = e.next
 		e.next = (e.next + 1) % blocksKept
 	}
-	e.kept[i] = keptBlock{of, e.version, append(e.kept[i].block[:0], block...)}
+	e.kept[i] = keptBlock{of, e.Version, append(e.kept[i].block[:0], block...)}
 }
 
 type tableEntry struct{ name, value string }
 
-func newEncoder(limit int) *encoder {
-	e := &encoder{max: tableSizeDefault, limit: limit}
+func NewEncoder(limit int) *Encoder {
+	e := &Encoder{max: TableSizeDefault, limit: limit}
 	if limit < e.max {
-		e.resize(limit)
+		e.Resize(limit)
 	}
 	return e
 }
 
 // resize takes the peer's SETTINGS_HEADER_TABLE_SIZE.
-func (e *encoder) resize(size int) {
+func (e *Encoder) Resize(size int) {
 	size = min(size, e.limit)
 	if !e.changed || size < e.lowest {
 		e.lowest = size
@@ -86,14 +86,14 @@ func (e *encoder) resize(size int) {
 }
 
 // evict makes room for need more bytes.
-func (e *encoder) evict(need int) {
+func (e *Encoder) evict(need int) {
 	n := 0
 	for n < len(e.entries) && e.size+need > e.max {
 		e.size -= e.entries[n].size()
 		n++
 	}
 	if n > 0 {
-		e.version++
+		e.Version++
 		e.entries = append(e.entries[:0], e.entries[n:]...)
 		e.marks = append(e.marks[:0], e.marks[n:]...)
 	}
@@ -114,7 +114,7 @@ func mark(name, value string) uint32 {
 }
 
 // begin appends what has to be at the beginning of a block.
-func (e *encoder) begin(b []byte) []byte {
+func (e *Encoder) Begin(b []byte) []byte {
 	if !e.changed {
 		return b
 	}
@@ -124,7 +124,7 @@ func (e *encoder) begin(b []byte) []byte {
 		// take a second size only while their table is empty, golang.org/x/net's too:
 		// so empty it is.
 		e.entries, e.marks, e.size = e.entries[:0], e.marks[:0], 0
-		e.version++
+		e.Version++
 		b = appendInt(b, 0x20, 5, 0)
 	}
 	return appendInt(b, 0x20, 5, e.max)
@@ -132,7 +132,7 @@ func (e *encoder) begin(b []byte) []byte {
 
 // append appends one field. A passing field is not remembered: its value will not
 // be seen again.
-func (e *encoder) append(b []byte, name, value string, passing bool) []byte {
+func (e *Encoder) Append(b []byte, name, value string, passing bool) []byte {
 	if i := staticField(name, value); i > 0 {
 		return appendInt(b, 0x80, 7, i)
 	}
@@ -172,7 +172,7 @@ func (e *encoder) append(b []byte, name, value string, passing bool) []byte {
 	b = appendString(b, value)
 	if !passing {
 		e.evict(entry.size())
-		e.version++
+		e.Version++
 		e.entries = append(e.entries, entry)
 		e.marks = append(e.marks, m)
 		e.size += entry.size()
@@ -182,7 +182,7 @@ func (e *encoder) append(b []byte, name, value string, passing bool) []byte {
 
 // index returns the number by which the decoder knows an entry: the newest comes
 // first, after the static ones. [RFC 7541, section 2.3.3]
-func (e *encoder) index(i int) int { return staticEntries + len(e.entries) - i }
+func (e *Encoder) index(i int) int { return staticEntries + len(e.entries) - i }
 
 // staticField returns the index of a field of the static table that occurs, or 0.
 func staticField(name, value string) int {

@@ -2,7 +2,7 @@
 
 // HPACK decoding for peers that say the same again and again. [RFC 7541]
 
-package h2
+package wire
 
 import (
 	"bytes"
@@ -19,9 +19,9 @@ const (
 // references to the tables, a byte for each field, and continue, if at all, with
 // what is different each time. While the dynamic table is the same, the same
 // references mean the same fields: they are decoded, checked and sorted out once.
-type decoder struct {
+type Decoder struct {
 	hpack  *hpack.Decoder
-	into   *fieldSection
+	into   *FieldSection
 	starts [startsKept]start // by their hash; those without a block are vacant
 }
 
@@ -32,17 +32,17 @@ type start struct {
 	section section
 }
 
-func newDecoder(tableSize uint32, stringMax int, into *fieldSection) *decoder {
-	d := &decoder{hpack: hpack.NewDecoder(tableSize, into.add), into: into}
+func NewDecoder(tableSize uint32, stringMax int, into *FieldSection) *Decoder {
+	d := &Decoder{hpack: hpack.NewDecoder(tableSize, into.add), into: into}
 	d.hpack.SetMaxStringLength(stringMax)
 	return d
 }
 
 // decode adds the fields of a whole block to the section.
-func (d *decoder) decode(block []byte) error {
+func (d *Decoder) Decode(block []byte) error {
 	n, hash := references(block)
 	rest := block[n:]
-	if d.into.size > 0 || d.into.bad != nil || changesTable(rest) {
+	if d.into.size > 0 || d.into.Bad != nil || changesTable(rest) {
 		d.forget()
 		n, rest = 0, block
 	}
@@ -55,7 +55,7 @@ func (d *decoder) decode(block []byte) error {
 				return err
 			}
 			s.block = s.block[:0]
-			if d.into.bad == nil && !d.into.tooLarge() {
+			if d.into.Bad == nil && !d.into.TooLarge() {
 				s.block, s.trailer = append(s.block, block[:n]...), d.into.trailer
 				s.section.set(&d.into.section)
 			}
@@ -70,12 +70,16 @@ func (d *decoder) decode(block []byte) error {
 	return d.hpack.Close()
 }
 
+// allow bounds the size to which the peer may set the table.
+// [RFC 7541, section 4.2]
+func (d *Decoder) Allow(tableSize uint32) { d.hpack.SetAllowedMaxDynamicTableSize(tableSize) }
+
 // forget is called when the table changes.
-func (d *decoder) forget() {
+func (d *Decoder) forget() {
 	for i := range d.starts {
 		s := &d.starts[i]
-		clear(s.section.fields)
-		s.section = section{fields: s.section.fields[:0]}
+		clear(s.section.Fields)
+		s.section = section{Fields: s.section.Fields[:0]}
 		s.block = s.block[:0]
 	}
 }

@@ -3,7 +3,7 @@
 // The HPACK decoder, which remembers how blocks begin, against golang.org/x/net's
 // alone, which does not.
 
-package h2
+package wire
 
 import (
 	"fmt"
@@ -18,16 +18,16 @@ import (
 // twoDecoders read the same blocks.
 type twoDecoders struct {
 	t          *testing.T
-	got, want  fieldSection
-	decoder    *decoder
+	got, want  FieldSection
+	decoder    *Decoder
 	alone      *hpack.Decoder
 	remembered int // blocks whose beginning was known
 }
 
 func newTwoDecoders(t *testing.T, tableSize uint32, limit int) *twoDecoders {
 	d := &twoDecoders{t: t}
-	d.got.limit, d.want.limit = limit, limit
-	d.decoder = newDecoder(tableSize, limit, &d.got)
+	d.got.Limit, d.want.Limit = limit, limit
+	d.decoder = NewDecoder(tableSize, limit, &d.got)
 	d.alone = hpack.NewDecoder(tableSize, d.want.add)
 	d.alone.SetMaxStringLength(limit)
 	return d
@@ -36,10 +36,10 @@ func newTwoDecoders(t *testing.T, tableSize uint32, limit int) *twoDecoders {
 // read reads a block, and reports whether it was one.
 func (d *twoDecoders) read(block []byte, trailer, malformed bool) bool {
 	d.t.Helper()
-	for _, f := range []*fieldSection{&d.got, &d.want} {
-		f.begin(trailer)
+	for _, f := range []*FieldSection{&d.got, &d.want} {
+		f.Begin(trailer)
 		if malformed {
-			f.malformed("before the block")
+			f.Malformed("before the block")
 		}
 	}
 	for i := range d.decoder.starts {
@@ -52,20 +52,20 @@ func (d *twoDecoders) read(block []byte, trailer, malformed bool) bool {
 	if err == nil {
 		err = d.alone.Close()
 	}
-	if got := d.decoder.decode(slices.Clone(block)); fmt.Sprint(got) != fmt.Sprint(err) {
+	if got := d.decoder.Decode(slices.Clone(block)); fmt.Sprint(got) != fmt.Sprint(err) {
 		d.t.Fatalf("block % x: got error %v, want %v", block, got, err)
 	}
 	if err != nil {
 		return false
 	}
 	got, want := d.got.section, d.want.section
-	if fmt.Sprint(got.bad) != fmt.Sprint(want.bad) {
-		d.t.Fatalf("block % x: got %v, want %v", block, got.bad, want.bad)
+	if fmt.Sprint(got.Bad) != fmt.Sprint(want.Bad) {
+		d.t.Fatalf("block % x: got %v, want %v", block, got.Bad, want.Bad)
 	}
-	got.bad, want.bad = nil, nil
-	got.fields, want.fields = slices.Clip(got.fields), slices.Clip(want.fields)
-	if len(got.fields)+len(want.fields) == 0 {
-		got.fields, want.fields = nil, nil
+	got.Bad, want.Bad = nil, nil
+	got.Fields, want.Fields = slices.Clip(got.Fields), slices.Clip(want.Fields)
+	if len(got.Fields)+len(want.Fields) == 0 {
+		got.Fields, want.Fields = nil, nil
 	}
 	if !reflect.DeepEqual(got, want) {
 		d.t.Fatalf("block % x: got %+v, want %+v", block, got, want)
@@ -75,14 +75,14 @@ func (d *twoDecoders) read(block []byte, trailer, malformed bool) bool {
 
 // TestDecoderCalls: what requests begin with is decoded once, whatever follows.
 func TestDecoderCalls(t *testing.T) {
-	e := newEncoder(tableSizeDefault)
-	d := newTwoDecoders(t, tableSizeDefault, 16<<10)
+	e := NewEncoder(TableSizeDefault)
+	d := newTwoDecoders(t, TableSizeDefault, 16<<10)
 	call := func(path, value string) {
-		block := e.begin(nil)
+		block := e.Begin(nil)
 		for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "host"}, {":path", path}, {"te", "trailers"}} {
-			block = e.append(block, f[0], f[1], false)
+			block = e.Append(block, f[0], f[1], false)
 		}
-		block = e.append(block, "grpc-timeout", value, true)
+		block = e.Append(block, "grpc-timeout", value, true)
 		d.read(block, false, false)
 	}
 	for i := range 10 {
@@ -99,8 +99,8 @@ func TestDecoderCalls(t *testing.T) {
 	}
 	known := []byte{0x83, 0x86}
 	if got := testing.AllocsPerRun(100, func() {
-		d.got.begin(false)
-		if err := d.decoder.decode(known); err != nil {
+		d.got.Begin(false)
+		if err := d.decoder.Decode(known); err != nil {
 			t.Error(err)
 		}
 	}); got > 0 {
