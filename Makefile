@@ -73,7 +73,7 @@ bench-compare: ## this tree against the last release, in about a minute; for peo
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz test of the root package, h2 and compress for FUZZTIME
-	@set -e; for m in . h2 compress; do cd $(CURDIR)/$$m; \
+	@set -e; for m in . h2 h2/internal/wire compress; do cd $(CURDIR)/$$m; \
 		for f in $$(go test -list '^Fuzz' . | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
 		done; \

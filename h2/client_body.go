@@ -83,7 +83,7 @@ func (b *bodySender) close() {
 }
 
 // stop ends the sending: the stream is over. With conn.mu held.
-func (b *bodySender) stop() {
+func (b *bodySender) stopLocked() {
 	if !b.running {
 		return
 	}
@@ -195,10 +195,10 @@ func (b *bodySender) checkEnd() error {
 
 // begin sends what goes with the head: direct is the body of a direct call. With
 // conn.mu held, after the head was appended; the caller flushes.
-func (b *bodySender) begin(direct []byte) {
+func (b *bodySender) beginRelocking(direct []byte) {
 	switch {
 	case len(direct) > 0:
-		n, err := b.s.appendData(direct, true)
+		n, err := b.s.appendDataRelocking(direct, true)
 		if rest := direct[n:]; err == nil && len(rest) > 0 {
 			b.whole = newChunk(len(rest)) // as the caller may use its memory again
 			b.whole.data = append(b.whole.data, rest...)
@@ -206,7 +206,7 @@ func (b *bodySender) begin(direct []byte) {
 		}
 	case b.body == nil:
 		if b.trailers {
-			b.endWithTrailers()
+			b.endWithTrailersLocked()
 		}
 	case b.whole == nil:
 		b.running = true
@@ -214,7 +214,7 @@ func (b *bodySender) begin(direct []byte) {
 			b.asked = make(chan struct{}, 1)
 		}
 	default:
-		n, err := b.s.appendData(b.whole.data, true)
+		n, err := b.s.appendDataRelocking(b.whole.data, true)
 		if err == nil && n < len(b.whole.data) {
 			b.running, b.next = true, n
 			return
@@ -266,23 +266,23 @@ func (b *bodySender) settle() {
 func (b *bodySender) sendWhole() {
 	c := b.s.cc
 	c.mu.Lock()
-	_, err := b.s.stream.send(b.s.ctx, b.whole.data[b.next:], true)
+	_, err := b.s.stream.sendRelocking(b.s.ctx, b.whole.data[b.next:], true)
 	b.drop()
-	b.ended(err)
+	b.endedRelocking(err)
 	c.mu.Unlock()
 	b.wrote(err)
 }
 
 // ended takes the end of sending. With conn.mu held.
-func (b *bodySender) ended(err error) {
+func (b *bodySender) endedRelocking(err error) {
 	b.running = false
 	if b.breaker != nil && b.breaker.Stop() {
 		b.s.cc.t.breaking.Done()
 	}
 	if err != nil {
-		b.s.giveUpLocked(err)
+		b.s.giveUpRelocking(err)
 	}
-	b.s.cc.flush()
+	b.s.cc.flushRelocking()
 	if b.s.headerPatience() > 0 {
 		b.s.in.signal() // its time runs from now on
 	}
@@ -334,9 +334,9 @@ func (b *bodySender) sendAll() {
 	var err error
 	c.mu.Lock()
 	if whole, ok := b.body.(io.WriterTo); ok && b.length > 0 && inMemory(b.body) {
-		err = b.sendFrom(whole)
+		err = b.sendFromRelocking(whole)
 	} else {
-		err = b.sendPieces()
+		err = b.sendPiecesRelocking()
 	}
 	if err == nil {
 		err = s.err // nobody wants the rest
@@ -346,7 +346,7 @@ func (b *bodySender) sendAll() {
 	}
 	mine := b.used || !s.unprocessed // or else the next attempt's
 	b.used = mine
-	b.ended(err)
+	b.endedRelocking(err)
 	c.mu.Unlock()
 	if mine {
 		b.close()
@@ -357,13 +357,13 @@ func (b *bodySender) sendAll() {
 // sendPieces reads the body and sends it, piece by piece. It returns io.EOF if that
 // was all of it, and nil if nobody wants the rest. With conn.mu held, which it gives
 // away meanwhile.
-func (b *bodySender) sendPieces() (err error) {
+func (b *bodySender) sendPiecesRelocking() (err error) {
 	c := b.s.cc
 	buffer := newChunk(largeChunk)
 	defer buffer.free()
 	p := buffer.data[:cap(buffer.data)]
 	sent := int64(0)
-	for err == nil && b.mayRead() {
+	for err == nil && b.mayReadLocked() {
 		c.mu.Unlock()
 		var n int
 		n, err = b.body.Read(p)
@@ -372,19 +372,19 @@ func (b *bodySender) sendPieces() (err error) {
 		c.mu.Lock()
 		b.reading = false
 		if err == nil || err == io.EOF {
-			if failed := b.sendPiece(p[:n], err == io.EOF); failed != nil {
+			if failed := b.sendPieceRelocking(p[:n], err == io.EOF); failed != nil {
 				err = failed
 			}
-			c.flush()
+			c.flushRelocking()
 		}
 	}
 	return err
 }
 
 // sendFrom is sendPieces for a body that lies in memory: without a copy.
-func (b *bodySender) sendFrom(body io.WriterTo) error {
+func (b *bodySender) sendFromRelocking(body io.WriterTo) error {
 	c := b.s.cc
-	if !b.mayRead() {
+	if !b.mayReadLocked() {
 		return nil
 	}
 	c.mu.Unlock()
@@ -396,7 +396,7 @@ func (b *bodySender) sendFrom(body io.WriterTo) error {
 	c.mu.Lock()
 	b.reading = false
 	if err == io.EOF {
-		if failed := b.sendPiece(nil, true); failed != nil {
+		if failed := b.sendPieceRelocking(nil, true); failed != nil {
 			err = failed
 		}
 	}
@@ -432,14 +432,14 @@ func (w *bodyWriter) Write(p []byte) (int, error) {
 	s, c := w.b.s, w.b.s.cc
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, err := s.stream.send(s.ctx, p, false)
-	c.flush()
+	n, err := s.stream.sendRelocking(s.ctx, p, false)
+	c.flushRelocking()
 	return n, err
 }
 
 // mayRead reports whether more of the body is wanted, and that it is being read
 // if so. With conn.mu held.
-func (b *bodySender) mayRead() bool {
+func (b *bodySender) mayReadLocked() bool {
 	s := b.s
 	if s.err != nil || s.sent || s.cc.err != nil || b.declined {
 		return false
@@ -450,25 +450,25 @@ func (b *bodySender) mayRead() bool {
 
 // sendPiece sends a piece of the body, and what ends the request after the last.
 // With conn.mu held.
-func (b *bodySender) sendPiece(p []byte, last bool) error {
+func (b *bodySender) sendPieceRelocking(p []byte, last bool) error {
 	if len(p) > 0 || last && !b.trailers {
-		if _, err := b.s.stream.send(b.s.ctx, p, last && !b.trailers); err != nil {
+		if _, err := b.s.stream.sendRelocking(b.s.ctx, p, last && !b.trailers); err != nil {
 			return err
 		}
 	}
 	if last && b.trailers {
-		b.endWithTrailers()
+		b.endWithTrailersLocked()
 	}
 	return nil
 }
 
 // endWithTrailers ends the request. With conn.mu held.
-func (b *bodySender) endWithTrailers() {
+func (b *bodySender) endWithTrailersLocked() {
 	s, c := b.s, b.s.cc
-	if s.over() || s.sent || c.err != nil {
+	if s.overLocked() || s.sent || c.err != nil {
 		return
 	}
-	at := c.beginFields()
+	at := c.beginFieldsLocked()
 	for key, values := range s.request.Trailer {
 		name := wire.Lower(key)
 		if !wire.Sendable(name) {
@@ -476,11 +476,11 @@ func (b *bodySender) endWithTrailers() {
 		}
 		for _, value := range values {
 			if wire.ValidValue(value) {
-				c.field(name, value)
+				c.fieldLocked(name, value)
 			}
 		}
 	}
-	c.endFields(at, s.id, true)
+	c.endFieldsLocked(at, s.id, true)
 	s.sent = true
-	c.closeIfDone(&s.stream)
+	c.forgetIfDoneLocked(&s.stream)
 }

@@ -76,7 +76,7 @@ func (c *clientConn) begin() {
 			err = *c.farewell // that is why the peer closed
 		}
 		c.ending = true
-		c.retireLocked(err) // finish may linger
+		c.retireRelocking(err) // finish may linger
 		c.mu.Unlock()
 		c.finish(err)
 		c.timer.Stop()
@@ -91,11 +91,11 @@ func (c *clientConn) load() (int, bool) {
 }
 
 // release gives a place back. With mu held.
-func (c *clientConn) release() {
+func (c *clientConn) releaseLocked() {
 	if c.active.Add(-1) == 0 {
 		c.idleSince = time.Now()
 		if c.retired.Load() {
-			c.leave()
+			c.leaveRelocking()
 		}
 	}
 	c.host.freed()
@@ -105,19 +105,19 @@ func (c *clientConn) release() {
 func (c *clientConn) giveBack() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.release()
+	c.releaseLocked()
 }
 
 // retire takes the connection out of the pool. It closes after its last call.
 func (c *clientConn) retire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.retireLocked(nil)
+	c.retireRelocking(nil)
 }
 
 // retireLocked is retire with mu held. cause is an error that ends the connection,
 // if there is one.
-func (c *clientConn) retireLocked(cause error) {
+func (c *clientConn) retireRelocking(cause error) {
 	c.retired.Store(true)
 	if !c.removed {
 		c.removed = true
@@ -127,22 +127,22 @@ func (c *clientConn) retireLocked(cause error) {
 		c.host.remove(c, cause)
 	}
 	if c.active.Load() == 0 {
-		c.leave()
+		c.leaveRelocking()
 	}
 }
 
 // leave says goodbye and closes. With mu held.
-func (c *clientConn) leave() {
+func (c *clientConn) leaveRelocking() {
 	if c.err != nil || c.ending {
 		return
 	}
 	c.ending = true
-	c.sayGoAway(ErrCodeNo, "")
-	c.flush()
+	c.appendGoAwayLocked(ErrCodeNo, "")
+	c.flushRelocking()
 	if c.writer.sending {
 		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger)) // for a peer that takes nothing
 	}
-	c.afterWriting(func() { c.fail(errClosed) })
+	c.afterWritingLocked(func() { c.failLocked(errClosed) })
 }
 
 // closeIfIdle closes the connection if it carries no call.
@@ -150,7 +150,7 @@ func (c *clientConn) closeIfIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.active.Load() == 0 {
-		c.retireLocked(nil)
+		c.retireRelocking(nil)
 	}
 }
 
@@ -185,23 +185,23 @@ func (c *clientConn) look() {
 		if idle := c.t.config.IdleConnTimeout; idle > 0 {
 			left := idle - now.Sub(c.idleSince)
 			if left <= 0 {
-				c.retireLocked(nil)
+				c.retireRelocking(nil)
 				return
 			}
 			next = min(next, left)
 		}
-	} else if alive := c.patience(); alive > 0 && !c.probing {
+	} else if alive := c.patienceLocked(); alive > 0 && !c.probing {
 		if left := alive - now.Sub(time.Unix(0, c.lastRead.Load())); left > 0 {
 			next = min(next, left)
 		} else {
-			c.probe()
+			c.probeRelocking()
 		}
 	}
 	c.timer.Reset(next)
 }
 
 // patience is how long the peer may be silent before it is asked. With mu held.
-func (c *clientConn) patience() time.Duration {
+func (c *clientConn) patienceLocked() time.Duration {
 	alive := c.t.config.KeepAlive
 	if alive <= 0 || !c.t.lenient {
 		return alive
@@ -216,11 +216,11 @@ func (c *clientConn) patience() time.Duration {
 }
 
 // probe asks whether the peer is alive. With mu held.
-func (c *clientConn) probe() {
+func (c *clientConn) probeRelocking() {
 	c.probing, c.probedID = true, c.nextID
 	asked := time.Now()
-	answered := c.ping()
-	c.flush()
+	answered := c.pingLocked()
+	c.flushRelocking()
 	go func() {
 		timer := time.NewTimer(c.t.config.KeepAliveTimeout)
 		defer timer.Stop()
@@ -244,7 +244,7 @@ func (c *clientConn) probe() {
 			}
 		}
 		if time.Unix(0, c.lastRead.Load()).Before(asked) { // nothing at all has come
-			c.fail(errSilent)
+			c.failLocked(errSilent)
 		}
 	}()
 }
@@ -254,7 +254,7 @@ var errSilent = errors.New("http2: the peer does not answer: connection given up
 // ---- side ----
 
 // settled takes the peer's limit on streams. With mu held.
-func (c *clientConn) settled() {
+func (c *clientConn) settledLocked() {
 	c.max.Store(int32(min(c.peerMaxStreams, 1<<30)))
 	c.known.Store(true)
 	if !c.proved {
@@ -270,7 +270,7 @@ func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.goAways++; c.goAways > defaultBurst {
-		c.fail(ConnError{Code: ErrCodeEnhanceYourCalm, Reason: "too many GOAWAY frames"})
+		c.failLocked(ConnError{Code: ErrCodeEnhanceYourCalm, Reason: "too many GOAWAY frames"})
 		return
 	}
 	ended := ConnError{Code: code, Remote: true, Reason: reason}
@@ -280,19 +280,19 @@ func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 			c.host.calm.Store(true)
 		}
 	}
-	c.retireLocked(nil)
+	c.retireRelocking(nil)
 	for id, s := range c.streams {
 		if id > last {
 			delete(c.streams, id)
-			s.user.(*clientStream).refuse()
-			s.stop(ended)
+			s.user.(*clientStream).refuseLocked()
+			s.stopLocked(ended)
 			c.wakeLater(s)
 		}
 	}
 }
 
 // over tells the pool. With mu held.
-func (c *clientConn) over(err error) { c.retireLocked(err) }
+func (c *clientConn) overLocked(err error) { c.retireRelocking(err) }
 
 // headers takes the head of a response, or its trailers.
 func (c *clientConn) headers(s *stream, id uint32, end bool) error {
@@ -301,7 +301,7 @@ func (c *clientConn) headers(s *stream, id uint32, end bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.isIdle(id) {
+	if c.isIdleLocked(id) {
 		return violated(ErrCodeProtocol, "HEADERS on stream %d, which was never opened", id)
 	}
 	return nil // the call was given up

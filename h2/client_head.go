@@ -238,7 +238,7 @@ func (s *clientStream) wantsClose() bool {
 
 // tooLarge reports whether the peer has said that it does not take a head of this
 // size. [RFC 9113, section 6.5.2] With conn.mu held.
-func (s *clientStream) tooLarge(d directBody) bool {
+func (s *clientStream) tooLargeLocked(d directBody) bool {
 	limit := int(s.cc.peerHeaderList)
 	if limit == 0 {
 		return false
@@ -255,27 +255,27 @@ func (s *clientStream) tooLarge(d directBody) bool {
 }
 
 // writeHead appends the request's field section. With conn.mu held.
-func (s *clientStream) writeHead(d directBody) {
+func (s *clientStream) appendHeadLocked(d directBody) {
 	c := s.cc
-	at := c.beginFields()
+	at := c.beginFieldsLocked()
 	if s.target == nil {
-		s.fields(d, c.field)
+		s.fields(d, c.fieldLocked)
 	} else {
-		c.fieldsOf(s.target)
-		s.lastFields(d, c.field)
+		c.fieldsOfLocked(s.target)
+		s.lastFields(d, c.fieldLocked)
 	}
 	s.sent = s.sender.nothing() && len(d.bytes) == 0
-	c.endFields(at, s.id, s.sent)
+	c.endFieldsLocked(at, s.id, s.sent)
 }
 
 // fieldsOf encodes what direct calls to the same target begin with. With mu held.
-func (c *conn) fieldsOf(d *directTarget) {
+func (c *conn) fieldsOfLocked(d *directTarget) {
 	var known bool
 	if c.writer.out, known = c.enc.Repeat(c.writer.out, d); known {
 		return
 	}
 	start, version := len(c.writer.out), c.enc.Version
-	d.fields(c.field)
+	d.fields(c.fieldLocked)
 	if c.enc.Version == version {
 		c.enc.Keep(d, c.writer.out[start:])
 	}

@@ -79,7 +79,7 @@ func (s *clientStream) takeHead(status int, f *wire.FieldSection, end bool) erro
 	}
 	if end {
 		c.mu.Lock()
-		c.endOfBody(&s.stream, ending)
+		c.endOfBodyLocked(&s.stream, ending)
 		c.answers = true
 		c.mu.Unlock()
 	}
@@ -163,8 +163,8 @@ func (s *clientStream) takeTrailers(f *wire.FieldSection, end bool) error {
 	default:
 		s.trailer = f.Header()
 	}
-	c.endOfBody(&s.stream, io.EOF)
-	c.flush()
+	c.endOfBodyLocked(&s.stream, io.EOF)
+	c.flushRelocking()
 	c.wakeLater(&s.stream)
 	return nil
 }
@@ -212,7 +212,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != io.EOF {
-		s.giveUpLocked(err)
+		s.giveUpRelocking(err)
 		return n, err
 	}
 	switch {

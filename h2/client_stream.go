@@ -113,9 +113,9 @@ func (s *clientStream) send(d directBody) error {
 	}
 	closing := s.wantsClose()
 	c.mu.Lock()
-	err = s.open(d)
+	err = s.openLocked(d)
 	if err != nil {
-		c.release()
+		c.releaseLocked()
 		c.mu.Unlock()
 		s.sender.drop()
 		if failed, ok := err.(unprocessedError); ok {
@@ -125,11 +125,11 @@ func (s *clientStream) send(d directBody) error {
 		s.sender.close()
 		return err
 	}
-	s.writeHead(d)
-	s.sender.begin(d.bytes)
-	c.flush()
+	s.appendHeadLocked(d)
+	s.sender.beginRelocking(d.bytes)
+	c.flushRelocking()
 	if closing {
-		c.retireLocked(nil)
+		c.retireRelocking(nil)
 	}
 	sent := s.sent
 	c.mu.Unlock()
@@ -170,7 +170,7 @@ func (c *clientConn) info() httptrace.GotConnInfo {
 }
 
 // open gives the call a stream. With conn.mu held.
-func (s *clientStream) open(d directBody) error {
+func (s *clientStream) openLocked(d directBody) error {
 	c := s.cc
 	switch {
 	case c.err != nil:
@@ -178,20 +178,20 @@ func (s *clientStream) open(d directBody) error {
 	case c.retired.Load():
 		return unprocessedError{error: errClosed}
 	case c.nextID > wire.StreamIDMax:
-		c.retireLocked(nil)
+		c.retireRelocking(nil)
 		return unprocessedError{error: errors.New("http2: stream numbers are used up")}
 	case len(c.writer.out) > outBroken:
 		// Calls come and are given up while the peer takes nothing.
-		c.fail(errWriteStalled)
+		c.failLocked(errWriteStalled)
 		return unprocessedError{error: errWriteStalled}
-	case s.tooLarge(d):
+	case s.tooLargeLocked(d):
 		return errTooManyFields
 	}
 	id := c.nextID
 	c.nextID += 2
 	c.maxID = id
 	c.born = true
-	c.conn.open(&s.stream, id, s)
+	c.conn.openLocked(&s.stream, id, s)
 	c.writer.crowd++
 	if c.buckets.resets.spent > 0 {
 		c.buckets.resets.spent-- // the peer may end as many calls as there are
@@ -341,24 +341,24 @@ func (s *clientStream) giveUp(cause error) (unprocessed, used bool) {
 	c := s.cc
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.giveUpLocked(cause)
+	s.giveUpRelocking(cause)
 	return s.unprocessed, s.sender.used
 }
 
 // giveUpLocked is giveUp with conn.mu held.
-func (s *clientStream) giveUpLocked(cause error) {
+func (s *clientStream) giveUpRelocking(cause error) {
 	c := s.cc
-	if c.err != nil || s.over() {
+	if c.err != nil || s.overLocked() {
 		return
 	}
-	c.sayReset(s.id, ErrCodeCancel)
+	c.appendResetLocked(s.id, ErrCodeCancel)
 	delete(c.streams, s.id)
-	s.stop(cause)
-	c.flush()
+	s.stopLocked(cause)
+	c.flushRelocking()
 }
 
 // free gives the call's place back, once. With conn.mu held.
-func (s *clientStream) free() {
+func (s *clientStream) freeLocked() {
 	if s.released {
 		return
 	}
@@ -371,42 +371,42 @@ func (s *clientStream) free() {
 	if s.gone != nil {
 		close(s.gone)
 	}
-	s.cc.release()
+	s.cc.releaseLocked()
 }
 
 // refuse says that the peer did not process the request. With conn.mu held; the
 // caller stops the stream.
-func (s *clientStream) refuse() { s.unprocessed = !s.answered.Load() }
+func (s *clientStream) refuseLocked() { s.unprocessed = !s.answered.Load() }
 
 // stopped takes the stream's early end. With conn.mu held.
-func (s *clientStream) stopped(err error) {
+func (s *clientStream) stoppedLocked(err error) {
 	if s.failure == nil {
 		s.failure = err
 		if reset, ok := err.(StreamError); ok && reset.Code == ErrCodeRefusedStream && reset.Cause == errFromPeer {
-			s.refuse()
+			s.refuseLocked()
 		}
 	}
-	s.sender.stop()
-	s.free()
+	s.sender.stopLocked()
+	s.freeLocked()
 }
 
 // finished takes the end of the response. What was not sent of the request is not
 // wanted. With conn.mu held.
-func (s *clientStream) finished() {
+func (s *clientStream) finishedLocked() {
 	if !s.answered.Load() && s.failure == nil {
 		s.failure = StreamError{StreamID: s.id, Code: ErrCodeProtocol, Cause: errNoHead}
 	}
 	if !s.sent {
 		if s.err == nil {
-			s.cc.sayReset(s.id, ErrCodeNo)
+			s.cc.appendResetLocked(s.id, ErrCodeNo)
 		}
 		s.sent = true
-		s.sender.stop()
+		s.sender.stopLocked()
 		if s.room != nil {
 			signal(s.room)
 		}
 	}
-	s.free()
+	s.freeLocked()
 }
 
 var errNoHead = errors.New("the stream ends before the head of the response")

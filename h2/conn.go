@@ -51,11 +51,11 @@ type side interface {
 	// not open.
 	headers(s *stream, id uint32, end bool) error
 	// settled says that the peer's settings have changed. With conn.mu held.
-	settled()
+	settledLocked()
 	// goAway says that the peer will not take streams after last.
 	goAway(last uint32, code ErrCode, reason string)
 	// over says that the connection has ended. With conn.mu held.
-	over(err error)
+	overLocked(err error)
 }
 
 // A conn is one HTTP/2 connection. One goroutine reads and parses what arrives;
@@ -159,7 +159,7 @@ func (c *conn) greet(preface string) {
 		c.recvLeft += more
 	}
 	c.writer.out = out
-	c.flush()
+	c.flushRelocking()
 }
 
 // read reads from the network. All who have news learn it before it waits.
@@ -253,7 +253,7 @@ func (c *conn) answer() {
 		runtime.Gosched()
 		c.mu.Lock()
 	}
-	c.flush()
+	c.flushRelocking()
 }
 
 // wakeLater remembers that a stream has news. Reading goroutine only.
@@ -267,21 +267,21 @@ func (c *conn) wakeLater(s *stream) {
 // ---- the end ----
 
 // fail ends the connection at once. The first error counts. With mu held.
-func (c *conn) fail(err error) {
+func (c *conn) failLocked(err error) {
 	if c.err != nil {
 		return
 	}
 	c.err = err
 	for _, s := range c.streams {
-		s.stop(err)
+		s.stopLocked(err)
 	}
 	clear(c.streams)
-	c.wakeSenders()
+	c.wakeSendersLocked()
 	for _, answered := range c.pings {
 		close(answered)
 	}
 	c.pings = nil
-	c.side.over(err)
+	c.side.overLocked(err)
 	if c.writer.direct != nil {
 		_ = c.nc.Close()
 	} else {
@@ -298,7 +298,7 @@ func (c *conn) finish(err error) {
 			err = io.ErrUnexpectedEOF
 		}
 		c.mu.Lock()
-		c.fail(err)
+		c.failLocked(err)
 		c.mu.Unlock()
 		c.tell()
 		return
@@ -307,23 +307,23 @@ func (c *conn) finish(err error) {
 	c.mu.Lock()
 	if c.err == nil {
 		for _, s := range c.streams {
-			s.stop(err)
+			s.stopLocked(err)
 		}
 		clear(c.streams)
-		c.sayGoAway(violation.Code, violation.Reason)
-		c.flush()
+		c.appendGoAwayLocked(violation.Code, violation.Reason)
+		c.flushRelocking()
 	}
 	c.mu.Unlock()
 	c.tell()
 	c.linger()
 	c.mu.Lock()
-	c.fail(err)
+	c.failLocked(err)
 	c.mu.Unlock()
 }
 
 // sayGoAway appends a GOAWAY that owns up to every stream that was accepted. With
 // mu held.
-func (c *conn) sayGoAway(code ErrCode, reason string) {
+func (c *conn) appendGoAwayLocked(code ErrCode, reason string) {
 	last := c.maxID
 	if c.limits.maxStreams == 0 {
 		last = 0 // a client accepts no streams
@@ -336,7 +336,7 @@ func (c *conn) sayGoAway(code ErrCode, reason string) {
 func (c *conn) linger() {
 	said := make(chan struct{})
 	c.mu.Lock()
-	c.afterWriting(func() { close(said) })
+	c.afterWritingLocked(func() { close(said) })
 	c.mu.Unlock()
 	patience := time.NewTimer(closeLinger)
 	defer patience.Stop()
@@ -356,11 +356,11 @@ func (c *conn) linger() {
 type closeWriter interface{ CloseWrite() error }
 
 // hangUp ends the connection when what was said has been written. With mu held.
-func (c *conn) hangUp() {
-	c.afterWriting(func() {
+func (c *conn) hangUpLocked() {
+	c.afterWritingLocked(func() {
 		half, ok := c.nc.(closeWriter)
 		if !ok || c.err != nil || half.CloseWrite() != nil {
-			c.fail(errClosed)
+			c.failLocked(errClosed)
 			return
 		}
 		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger)) // then the reading goroutine ends it
@@ -370,18 +370,18 @@ func (c *conn) hangUp() {
 // ---- what is said about streams ----
 
 // abort resets a stream that may be open. With mu held; the caller flushes.
-func (c *conn) abort(s *stream, code ErrCode, cause error) {
-	if c.err != nil || s.over() {
+func (c *conn) abortLocked(s *stream, code ErrCode, cause error) {
+	if c.err != nil || s.overLocked() {
 		return
 	}
-	c.sayReset(s.id, code)
-	s.stop(StreamError{StreamID: s.id, Code: code, Cause: cause})
+	c.appendResetLocked(s.id, code)
+	s.stopLocked(StreamError{StreamID: s.id, Code: code, Cause: cause})
 	delete(c.streams, s.id)
 }
 
 // sayReset appends RST_STREAM and remembers that frames of the stream that are
 // under way may be ignored. With mu held.
-func (c *conn) sayReset(id uint32, code ErrCode) {
+func (c *conn) appendResetLocked(id uint32, code ErrCode) {
 	c.writer.out = wire.AppendRSTStream(c.writer.out, id, code)
 	if len(c.resets) < min(max(resetsMin, int(c.limits.maxStreams)), resetsMax) {
 		c.resets = append(c.resets, id)
@@ -393,19 +393,19 @@ func (c *conn) sayReset(id uint32, code ErrCode) {
 
 // recentlyReset reports whether late frames of a stream are to be let pass. With
 // mu held.
-func (c *conn) recentlyReset(id uint32) bool {
+func (c *conn) recentlyResetLocked(id uint32) bool {
 	return slices.Contains(c.resets, id)
 }
 
 // earn counts a frame of ours with n bytes. Peers give windows back for a few
 // kilobytes at a time, on the stream and on the connection. With mu held.
-func (c *conn) earn(n int) {
+func (c *conn) earnLocked(n int) {
 	c.earnedWindows += 2 + n/512
 	c.earnedPings = min(c.earnedPings+1, defaultBurst)
 }
 
 // closeIfDone forgets a stream whose both halves are closed. With mu held.
-func (c *conn) closeIfDone(s *stream) {
+func (c *conn) forgetIfDoneLocked(s *stream) {
 	if s.sent && s.got {
 		delete(c.streams, s.id)
 	}
@@ -413,7 +413,7 @@ func (c *conn) closeIfDone(s *stream) {
 
 // ping sends a PING and returns a channel that is closed when it is answered or
 // the connection is over. With mu held; the caller flushes.
-func (c *conn) ping() <-chan struct{} {
+func (c *conn) pingLocked() <-chan struct{} {
 	answered := make(chan struct{})
 	if c.err != nil {
 		close(answered)

@@ -50,13 +50,13 @@ func (c *conn) rstStream(h wire.FrameHeader) error {
 	defer c.mu.Unlock()
 	s := c.streams[h.Stream]
 	if s == nil {
-		return c.strayFrame(h)
+		return c.strayFrameLocked(h)
 	}
-	if !c.resetAllowed() {
+	if !c.resetAllowedLocked() {
 		return c.flooded("streams that are reset")
 	}
 	delete(c.streams, s.id)
-	s.stop(StreamError{StreamID: s.id, Code: code, Cause: errFromPeer})
+	s.stopLocked(StreamError{StreamID: s.id, Code: code, Cause: errFromPeer})
 	c.wakeLater(s)
 	return nil
 }
@@ -96,20 +96,20 @@ func (c *conn) settings(h wire.FrameHeader) error {
 	defer c.mu.Unlock()
 	for ; len(b) > 0; b = b[6:] {
 		s := wire.Setting{ID: wire.SettingID(binary.BigEndian.Uint16(b)), Value: binary.BigEndian.Uint32(b[2:])}
-		if err := c.apply(s); err != nil {
+		if err := c.applyLocked(s); err != nil {
 			return err
 		}
 	}
 	_, _ = c.br.Discard(h.Length)
 	c.writer.out = wire.AppendFrame(c.writer.out, wire.FrameSettings, wire.FlagAck, 0, 0)
-	c.side.settled()
-	c.wakeSenders()
+	c.side.settledLocked()
+	c.wakeSendersLocked()
 	c.answers = true
-	return c.drowned()
+	return c.drownedLocked()
 }
 
 // apply changes one parameter. With mu held.
-func (c *conn) apply(s wire.Setting) error {
+func (c *conn) applyLocked(s wire.Setting) error {
 	switch s.ID {
 	case wire.SettingHeaderTableSize:
 		c.enc.Resize(int(min(s.Value, 1<<30)))
@@ -159,13 +159,13 @@ func (c *conn) windowUpdate(h wire.FrameHeader) error {
 		if c.sendWindow += n; c.sendWindow > wire.WindowMax {
 			return violated(ErrCodeFlowControl, "the connection's window exceeds %d", wire.WindowMax)
 		}
-		c.wakeSenders()
+		c.wakeSendersLocked()
 		return nil
 	}
 	s := c.streams[h.Stream]
 	switch {
 	case s == nil:
-		return c.strayFrame(h)
+		return c.strayFrameLocked(h)
 	case n == 0:
 		return c.rejectLocked(h.Stream, ErrCodeProtocol, errors.New("WINDOW_UPDATE of nothing"))
 	case s.sendWindow+n > wire.WindowMax:
@@ -201,7 +201,7 @@ func (c *conn) pingFrame(h wire.FrameHeader) error {
 	}
 	c.writer.out = wire.AppendPing(c.writer.out, true, data)
 	c.answers = true
-	return c.drowned()
+	return c.drownedLocked()
 }
 
 func (c *conn) goAwayFrame(h wire.FrameHeader) error {

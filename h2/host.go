@@ -72,7 +72,7 @@ func newHost(t *Transport, secure bool, address string) *host {
 func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, error) {
 	h.mu.Lock()
 	if h.queue.Len() == 0 && !h.stopped && !h.gone {
-		if c := h.pick(); c != nil {
+		if c := h.pickLocked(); c != nil {
 			h.mu.Unlock()
 			return c, nil
 		}
@@ -84,7 +84,7 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, 
 	w := &waiter{ctx: ctx, done: make(chan struct{})}
 	h.waiting.Add(1)
 	place := h.queue.PushBack(w)
-	h.serve()
+	h.serveLocked()
 	h.mu.Unlock()
 
 	var err error
@@ -115,7 +115,7 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, 
 // serve gives places to those who wait, in order, and has a connection opened for
 // those who are left. Whatever makes a place, or the hope of one, calls it. With mu
 // held.
-func (h *host) serve() {
+func (h *host) serveLocked() {
 	for {
 		first := h.queue.Front()
 		if first == nil {
@@ -123,11 +123,11 @@ func (h *host) serve() {
 		}
 		var c *clientConn
 		if !h.stopped {
-			c = h.pick()
+			c = h.pickLocked()
 		}
 		var err error
 		if c == nil {
-			if err = h.hopeless(); err == nil {
+			if err = h.hopelessLocked(); err == nil {
 				break
 			}
 		}
@@ -136,14 +136,14 @@ func (h *host) serve() {
 		w.conn, w.err = c, err
 		close(w.done)
 	}
-	if h.mayDial(true) {
-		h.dial(h.queue.Front().Value.(*waiter).ctx)
+	if h.mayDialLocked(true) {
+		h.dialLocked(h.queue.Front().Value.(*waiter).ctx)
 	}
 }
 
 // hopeless returns why it is of no use to wait, as there is no place. With mu
 // held.
-func (h *host) hopeless() error {
+func (h *host) hopelessLocked() error {
 	switch {
 	case h.stopped:
 		return errTransportClosed
@@ -165,7 +165,7 @@ func (h *host) strict() bool {
 }
 
 // pick reserves a place on the connection with the fewest calls. With mu held.
-func (h *host) pick() *clientConn {
+func (h *host) pickLocked() *clientConn {
 	var best *clientConn
 	load := 0
 	for _, c := range h.conns {
@@ -178,8 +178,8 @@ func (h *host) pick() *clientConn {
 		return nil
 	}
 	best.active.Add(1)
-	if load >= crowded && h.mayDial(false) {
-		h.dial(context.Background()) // the next calls will have it
+	if load >= crowded && h.mayDialLocked(false) {
+		h.dialLocked(context.Background()) // the next calls will have it
 	}
 	return best
 }
@@ -195,7 +195,7 @@ func (h *host) hasRoom() bool {
 
 // mayDial reports whether another connection may be opened; needed says that no
 // other has room. With mu held.
-func (h *host) mayDial(needed bool) bool {
+func (h *host) mayDialLocked(needed bool) bool {
 	most := h.t.config.MaxConnsPerHost
 	if most == 0 && !needed {
 		most = runtime.GOMAXPROCS(0)
@@ -217,7 +217,7 @@ func (h *host) mayDial(needed bool) bool {
 
 // dial opens a connection in the background: calls that wait for it may come and
 // go. ctx is that of one of them, for its values. With mu held.
-func (h *host) dial(ctx context.Context) {
+func (h *host) dialLocked(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialTimeout)
 	h.dialing, h.cancel = true, cancel
 	go func() {
@@ -233,13 +233,13 @@ func (h *host) dial(ctx context.Context) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.dialing = false
-		h.fault(err)
-		h.serve()
+		h.faultLocked(err)
+		h.serveLocked()
 	}()
 }
 
 // fault counts a connection that could not be opened. With mu held.
-func (h *host) fault(err error) {
+func (h *host) faultLocked(err error) {
 	h.failed = fmt.Errorf("h2: connecting to %s: %w", h.address, err)
 	wait := min(backoffMin<<min(h.failures, 10), backoffMax)
 	h.failures++
@@ -272,7 +272,7 @@ func (h *host) add(nc net.Conn) error {
 		h.conns = append(h.conns, c)
 	}
 	stopped := h.stopped
-	h.serve()
+	h.serveLocked()
 	h.mu.Unlock()
 	if err == errTransportClosed {
 		_ = nc.Close()
@@ -292,9 +292,9 @@ func (h *host) remove(c *clientConn, err error) {
 	defer h.mu.Unlock()
 	h.conns = slices.DeleteFunc(h.conns, func(other *clientConn) bool { return other == c })
 	if err != nil {
-		h.fault(err)
+		h.faultLocked(err)
 	}
-	h.serve()
+	h.serveLocked()
 }
 
 // freed tells those who wait that there may be a place.
@@ -304,7 +304,7 @@ func (h *host) freed() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.serve()
+	h.serveLocked()
 }
 
 // stop lets no call in any more, and ends a dial under way.
@@ -315,7 +315,7 @@ func (h *host) stop() {
 	if h.cancel != nil {
 		h.cancel()
 	}
-	h.serve()
+	h.serveLocked()
 }
 
 // forget reports whether nobody uses the host. Then nobody can from now on.

@@ -75,7 +75,7 @@ func (in *inbox) signalLocked() {
 }
 
 // waker returns the channel that tells of news. With mu held.
-func (in *inbox) waker() chan struct{} {
+func (in *inbox) wakerLocked() chan struct{} {
 	if in.wake == nil {
 		in.wake = make(chan struct{}, 1)
 	}
@@ -107,7 +107,7 @@ func (in *inbox) put(n int) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.abandoned || in.last == nil {
-		in.drop()
+		in.dropLocked()
 		return false
 	}
 	in.last.data = in.last.data[:len(in.last.data)+n]
@@ -153,7 +153,7 @@ func (in *inbox) abandon(err error) int {
 }
 
 // drop frees all chunks. With mu held, by the reading goroutine.
-func (in *inbox) drop() {
+func (in *inbox) dropLocked() {
 	for in.first != nil {
 		c := in.first
 		in.first = c.next
@@ -179,7 +179,7 @@ func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
 			in.mu.Unlock()
 			return 0, nil
 		}
-		wake := in.waker()
+		wake := in.wakerLocked()
 		in.mu.Unlock()
 		select {
 		case <-wake:

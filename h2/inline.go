@@ -239,9 +239,9 @@ func (s *serverStream) measure() {
 
 // gathers reports whether the response need not be flushed when it is complete: the
 // reading goroutine does that after the batch, or who takes over. With conn.mu held.
-func (s *serverStream) gathers() bool {
+func (s *serverStream) gathersLocked() bool {
 	c := s.sc
-	return s.inline != 0 && s.inline == c.epoch.Load() && len(c.writer.out) < outFull/2 && !c.drained()
+	return s.inline != 0 && s.inline == c.epoch.Load() && len(c.writer.out) < outFull/2 && !c.drainedLocked()
 }
 
 // letRead is called before somebody waits for the peer: were it the reading

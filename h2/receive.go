@@ -140,7 +140,7 @@ func (c *conn) flooded(what string) error {
 }
 
 // resetAllowed spends a token for a stream that ends early. With mu held.
-func (c *conn) resetAllowed() bool { return c.buckets.resets.take(time.Now()) }
+func (c *conn) resetAllowedLocked() bool { return c.buckets.resets.take(time.Now()) }
 
 // reject resets a stream because of what the peer sent on it. That counts like a
 // reset of the peer's own, or it could have streams reset without end.
@@ -151,22 +151,22 @@ func (c *conn) reject(id uint32, code ErrCode, format string, args ...any) error
 }
 
 func (c *conn) rejectLocked(id uint32, code ErrCode, cause error) error {
-	if !c.resetAllowed() {
+	if !c.resetAllowedLocked() {
 		return c.flooded("streams that end in errors")
 	}
 	c.count("stream_", code)
 	if s := c.streams[id]; s != nil {
-		c.abort(s, code, cause)
+		c.abortLocked(s, code, cause)
 	} else if c.err == nil {
-		c.sayReset(id, code)
+		c.appendResetLocked(id, code)
 	}
 	c.answers = true
-	return c.drowned()
+	return c.drownedLocked()
 }
 
 // drowned returns an error if the peer makes us answer and takes no answers. With
 // mu held.
-func (c *conn) drowned() error {
+func (c *conn) drownedLocked() error {
 	if len(c.writer.out) > outBroken {
 		return c.flooded("frames that ask for answers, while none are read")
 	}
@@ -197,8 +197,8 @@ func (c *conn) data(h wire.FrameHeader) error {
 	s := c.streams[h.Stream]
 	switch {
 	case s == nil:
-		c.repay()
-		err := c.strayFrame(h)
+		c.repayLocked()
+		err := c.strayFrameLocked(h)
 		c.answers = true
 		c.mu.Unlock()
 		if err != nil {
@@ -233,7 +233,7 @@ func (c *conn) data(h wire.FrameHeader) error {
 		// The response is over, whatever we say: its reader gets what net/http gives.
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.endOfBody(s, io.ErrUnexpectedEOF)
+		c.endOfBodyLocked(s, io.ErrUnexpectedEOF)
 		c.wakeLater(s)
 		return nil
 	default:
@@ -241,11 +241,11 @@ func (c *conn) data(h wire.FrameHeader) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.repay() {
+	if c.repayLocked() {
 		c.answers = true
 	}
 	if end {
-		c.endOfBody(s, io.EOF)
+		c.endOfBodyLocked(s, io.EOF)
 	}
 	c.wakeLater(s)
 	return nil
@@ -282,20 +282,20 @@ func (c *conn) fill(s *stream, n int) error {
 
 // endOfBody closes the peer's half. err is io.EOF if the body is whole. With mu
 // held.
-func (c *conn) endOfBody(s *stream, err error) {
+func (c *conn) endOfBodyLocked(s *stream, err error) {
 	s.got = true
 	s.in.end(err)
-	s.user.finished()
-	c.closeIfDone(s)
+	s.user.finishedLocked()
+	c.forgetIfDoneLocked(s)
 }
 
 // strayFrame says what to do about a frame on a stream that is not open. With mu
 // held. [RFC 9113, section 5.1]
-func (c *conn) strayFrame(h wire.FrameHeader) error {
+func (c *conn) strayFrameLocked(h wire.FrameHeader) error {
 	switch {
-	case c.isIdle(h.Stream):
+	case c.isIdleLocked(h.Stream):
 		return violated(ErrCodeProtocol, "frame of type %d on stream %d, which was never opened", h.Type, h.Stream)
-	case c.recentlyReset(h.Stream):
+	case c.recentlyResetLocked(h.Stream):
 		return nil // it was under way
 	case h.Type == wire.FrameData:
 		return c.rejectLocked(h.Stream, ErrCodeStreamClosed, errStreamOver)
@@ -304,7 +304,7 @@ func (c *conn) strayFrame(h wire.FrameHeader) error {
 }
 
 // isIdle reports whether a stream was never opened. With mu held.
-func (c *conn) isIdle(id uint32) bool {
+func (c *conn) isIdleLocked(id uint32) bool {
 	ofClient := id%2 == 1
 	return !ofClient || id > c.maxID
 }

@@ -93,12 +93,12 @@ func (w *response) inform(status int) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w.s.waitForRoom()
-	if w.s.over() {
+	w.s.waitForRoomRelocking()
+	if w.s.overLocked() {
 		return
 	}
-	at := c.beginFields()
-	c.field(":status", strconv.Itoa(status))
+	at := c.beginFieldsLocked()
+	c.fieldLocked(":status", strconv.Itoa(status))
 	for key, values := range w.header {
 		name := wire.Lower(key)
 		if !wire.Sendable(name) || name == "content-length" { // [RFC 9110, section 8.6]
@@ -106,12 +106,12 @@ func (w *response) inform(status int) {
 		}
 		for _, value := range values {
 			if wire.ValidValue(value) {
-				c.field(name, value)
+				c.fieldLocked(name, value)
 			}
 		}
 	}
-	c.endFields(at, w.s.id, false)
-	c.flush()
+	c.endFieldsLocked(at, w.s.id, false)
+	c.flushRelocking()
 }
 
 // sendContinue answers "Expect: 100-continue", because the handler reads now.
@@ -122,14 +122,14 @@ func (w *response) sendContinue() {
 	c := w.s.sc
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w.s.waitForRoom()
-	if w.began || w.s.over() {
+	w.s.waitForRoomRelocking()
+	if w.began || w.s.overLocked() {
 		return
 	}
-	at := c.beginFields()
-	c.field(":status", "100")
-	c.endFields(at, w.s.id, false)
-	c.flush()
+	at := c.beginFieldsLocked()
+	c.fieldLocked(":status", "100")
+	c.endFieldsLocked(at, w.s.id, false)
+	c.flushRelocking()
 }
 
 // decide takes the status and a copy of the header: what the handler changes
@@ -263,58 +263,58 @@ func (w *response) push(more []byte, flush bool) error {
 	c := w.s.sc
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w.s.waitForRoom()
+	w.s.waitForRoomRelocking()
 	if !w.began {
-		w.sendHead(more, false)
+		w.appendHeadLocked(more, false)
 	}
 	for _, p := range [][]byte{w.parts.body, more} {
 		if len(p) == 0 || w.s.isHEAD() {
 			continue
 		}
-		if _, err := w.s.send(context.Background(), p, false); err != nil {
+		if _, err := w.s.sendRelocking(context.Background(), p, false); err != nil {
 			return err
 		}
 	}
 	w.parts.body = w.parts.body[:0]
 	if flush || len(more) > 0 {
-		c.flush()
+		c.flushRelocking()
 	}
 	return w.s.err
 }
 
 // sendHead appends the head. final says that the gathered body is all there is.
 // It reports whether the head ends the stream. With conn.mu held.
-func (w *response) sendHead(more []byte, final bool) (ended bool) {
+func (w *response) appendHeadLocked(more []byte, final bool) (ended bool) {
 	w.began = true
 	c := w.s.sc
-	if w.s.over() {
+	if w.s.overLocked() {
 		return false // send will say so
 	}
 	body := w.parts.body
 	empty := len(body) == 0 && len(more) == 0
-	at := c.beginFields()
-	c.field(":status", statusText(w.status))
+	at := c.beginFieldsLocked()
+	c.fieldLocked(":status", statusText(w.status))
 	for _, f := range w.parts.fields {
-		c.field(f.name, f.value)
+		c.fieldLocked(f.name, f.value)
 	}
 	if !w.typed && !empty && bodyAllowed(w.status) {
 		first := body
 		if len(first) == 0 {
 			first = more
 		}
-		c.field("content-type", http.DetectContentType(first))
+		c.fieldLocked("content-type", http.DetectContentType(first))
 	}
 	if !w.declared && !w.unsized && final && bodyAllowed(w.status) && (!empty || !w.s.isHEAD()) {
-		c.field("content-length", strconv.Itoa(len(body)))
+		c.fieldLocked("content-length", strconv.Itoa(len(body)))
 	}
 	if !w.dated {
-		c.field("date", dateNow())
+		c.fieldLocked("date", dateNow())
 	}
 	ended = final && (empty || w.s.isHEAD())
-	c.endFields(at, w.s.id, ended)
+	c.endFieldsLocked(at, w.s.id, ended)
 	if ended {
 		w.s.sent = true
-		c.closeIfDone(&w.s.stream)
+		c.forgetIfDoneLocked(&w.s.stream)
 	}
 	return ended
 }
@@ -333,13 +333,13 @@ func (w *response) finish() {
 		w.unsized, trailer = true, nil
 	}
 	c.mu.Lock()
-	s.waitForRoom()
+	s.waitForRoomRelocking()
 	switch {
-	case s.over():
+	case s.overLocked():
 	case w.declared && w.written < w.length && bodyAllowed(w.status) && !s.isHEAD():
-		c.abort(&s.stream, ErrCodeInternal, fmt.Errorf("handler wrote %d bytes, Content-Length says %d", w.written, w.length))
+		c.abortLocked(&s.stream, ErrCodeInternal, fmt.Errorf("handler wrote %d bytes, Content-Length says %d", w.written, w.length))
 	default:
-		w.sendRest(trailer)
+		w.appendRestRelocking(trailer)
 	}
 	parts := w.parts
 	w.parts = nil
@@ -353,9 +353,9 @@ func (w *response) finish() {
 }
 
 // sendRest appends what ends the response. With conn.mu held.
-func (w *response) sendRest(trailer []field) {
+func (w *response) appendRestRelocking(trailer []field) {
 	s, c := w.s, w.s.sc
-	if !w.began && w.sendHead(nil, len(trailer) == 0) {
+	if !w.began && w.appendHeadLocked(nil, len(trailer) == 0) {
 		return
 	}
 	end := len(trailer) == 0
@@ -364,20 +364,20 @@ func (w *response) sendRest(trailer []field) {
 		body = nil
 	}
 	if len(body) > 0 || end {
-		if _, err := s.send(context.Background(), body, end); err != nil {
+		if _, err := s.sendRelocking(context.Background(), body, end); err != nil {
 			return
 		}
 	}
-	if end || s.over() {
+	if end || s.overLocked() {
 		return
 	}
-	at := c.beginFields()
+	at := c.beginFieldsLocked()
 	for _, f := range trailer {
-		c.field(f.name, f.value)
+		c.fieldLocked(f.name, f.value)
 	}
-	c.endFields(at, s.id, true)
+	c.endFieldsLocked(at, s.id, true)
 	s.sent = true
-	c.closeIfDone(&s.stream)
+	c.forgetIfDoneLocked(&s.stream)
 }
 
 // collectTrailers returns the trailers: the announced ones, and those whose keys

@@ -11,25 +11,25 @@ import (
 )
 
 // beginFields reserves a frame header and returns where it is. With mu held.
-func (c *conn) beginFields() int {
+func (c *conn) beginFieldsLocked() int {
 	at := len(c.writer.out)
 	c.writer.out = c.enc.Begin(append(c.writer.out, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 	return at
 }
 
 // field encodes one field. With mu held.
-func (c *conn) field(name, value string) {
+func (c *conn) fieldLocked(name, value string) {
 	c.writer.out = c.enc.Append(c.writer.out, name, wire.Trimmed(value), wire.Passing(name))
 }
 
 // endFields makes what was encoded since beginFields a HEADERS frame, followed by
 // CONTINUATIONs if it is longer than the peer takes. With mu held.
-func (c *conn) endFields(at int, id uint32, end bool) {
+func (c *conn) endFieldsLocked(at int, id uint32, end bool) {
 	var flags uint8 = wire.FlagEndHeaders
 	if end {
 		flags |= wire.FlagEndStream
 	}
-	c.earn(0)
+	c.earnLocked(0)
 	out := c.writer.out
 	size := len(out) - at - wire.FrameHeaderLen
 	if size <= c.peerFrame {

@@ -379,13 +379,13 @@ func (c *serverConn) tellState() {
 
 // ---- side ----
 
-func (c *serverConn) settled() {}
+func (c *serverConn) settledLocked() {}
 
 func (c *serverConn) goAway(uint32, ErrCode, string) {
 	// The client begins no streams any more; those that are open go on.
 }
 
-func (c *serverConn) over(error) {}
+func (c *serverConn) overLocked(error) {}
 
 // headers opens a stream, or ends one with trailers.
 func (c *serverConn) headers(s *stream, id uint32, end bool) error {
@@ -407,7 +407,7 @@ func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case id <= c.maxID && c.recentlyReset(id):
+	case id <= c.maxID && c.recentlyResetLocked(id):
 		return false, nil // it was under way
 	case id <= c.maxID:
 		return false, violated(ErrCodeStreamClosed, "HEADERS on stream %d, which is closed", id)
@@ -420,12 +420,12 @@ func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 	}
 	switch {
 	case f.Bad != nil:
-		c.sayBadRequest(id)
+		c.answerBadRequestLocked(id)
 		return false, c.rejectLocked(id, ErrCodeProtocol, f.Bad)
 	case c.handlers >= int(c.limits.maxStreams):
 		return false, c.rejectLocked(id, ErrCodeRefusedStream, errors.New("too many streams"))
 	}
-	r := newServerStream(c, id, f, end)
+	r := newServerStreamLocked(c, id, f, end)
 	c.handlers++
 	c.writer.crowd++
 	c.starts = append(c.starts, r)
@@ -435,14 +435,14 @@ func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 // sayBadRequest answers a malformed request before it is reset: some clients,
 // net/http's too, repeat a request for ever that is only reset.
 // [RFC 9113, section 8.1.1] With conn.mu held.
-func (c *serverConn) sayBadRequest(id uint32) {
-	at := c.beginFields()
-	c.field(":status", "400")
-	c.endFields(at, id, true)
+func (c *serverConn) answerBadRequestLocked(id uint32) {
+	at := c.beginFieldsLocked()
+	c.fieldLocked(":status", "400")
+	c.endFieldsLocked(at, id, true)
 }
 
 // returned counts a handler that has returned. With conn.mu held.
-func (c *serverConn) returned() {
+func (c *serverConn) returnedLocked() {
 	c.writer.crowd--
 	if c.handlers--; c.handlers == 0 {
 		c.idleSince = time.Now()
@@ -451,6 +451,6 @@ func (c *serverConn) returned() {
 
 // drained reports whether the connection has nothing left to do. With conn.mu
 // held.
-func (c *serverConn) drained() bool {
+func (c *serverConn) drainedLocked() bool {
 	return c.handlers == 0 && c.draining && c.last != wire.StreamIDMax && c.err == nil
 }

@@ -54,8 +54,8 @@ func (c *serverConn) checkHealth() {
 	}
 	if silent := time.Since(time.Unix(0, c.lastRead.Load())); silent >= wait {
 		c.mu.Lock()
-		answered := c.ping()
-		c.flush()
+		answered := c.pingLocked()
+		c.flushRelocking()
 		c.mu.Unlock()
 		timer := time.NewTimer(patience)
 		defer timer.Stop()
@@ -63,7 +63,7 @@ func (c *serverConn) checkHealth() {
 		case <-answered:
 		case <-timer.C:
 			c.mu.Lock()
-			c.fail(errSilent)
+			c.failLocked(errSilent)
 			c.mu.Unlock()
 		}
 	}
@@ -87,7 +87,7 @@ func (c *serverConn) checkIdle() {
 	case idle < c.idleFor:
 		c.idleTimer.Reset(c.idleFor - idle)
 	default:
-		c.stopServingLocked(ErrCodeNo, "idle")
+		c.stopServingRelocking(ErrCodeNo, "idle")
 	}
 }
 
@@ -95,17 +95,17 @@ func (c *serverConn) checkIdle() {
 func (c *serverConn) stopServing(code ErrCode, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopServingLocked(code, reason)
+	c.stopServingRelocking(code, reason)
 }
 
-func (c *serverConn) stopServingLocked(code ErrCode, reason string) {
+func (c *serverConn) stopServingRelocking(code ErrCode, reason string) {
 	if c.err != nil {
 		return
 	}
 	c.draining, c.last = true, c.maxID
-	c.sayGoAway(code, reason)
-	c.flush()
-	c.hangUp()
+	c.appendGoAwayLocked(code, reason)
+	c.flushRelocking()
+	c.hangUpLocked()
 }
 
 // ---- graceful end ----
@@ -121,8 +121,8 @@ func (c *serverConn) drain() {
 	}
 	c.draining = true
 	c.writer.out = wire.AppendGoAway(c.writer.out, wire.StreamIDMax, ErrCodeNo, "")
-	heard := c.ping()
-	c.flush()
+	heard := c.pingLocked()
+	c.flushRelocking()
 	c.mu.Unlock()
 
 	patience := time.NewTimer(goAwayPatience)
@@ -137,10 +137,10 @@ func (c *serverConn) drain() {
 		return
 	}
 	c.last = c.maxID
-	c.sayGoAway(ErrCodeNo, "")
-	c.flush()
-	if c.drained() {
-		c.hangUp()
+	c.appendGoAwayLocked(ErrCodeNo, "")
+	c.flushRelocking()
+	if c.drainedLocked() {
+		c.hangUpLocked()
 	}
 	c.mu.Unlock()
 }

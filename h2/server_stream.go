@@ -47,7 +47,7 @@ type serverStream struct {
 }
 
 // newServerStream makes the stream for a request's field section. With mu held.
-func newServerStream(c *serverConn, id uint32, f *wire.FieldSection, end bool) *serverStream {
+func newServerStreamLocked(c *serverConn, id uint32, f *wire.FieldSection, end bool) *serverStream {
 	direct := c.direct && !f.TooLarge() && f.MayBeDirect()
 	var s *serverStream
 	if direct {
@@ -61,7 +61,7 @@ func newServerStream(c *serverConn, id uint32, f *wire.FieldSection, end bool) *
 		s.url = &both.url
 	}
 	s.sc = c
-	c.open(&s.stream, id, s)
+	c.openLocked(&s.stream, id, s)
 	s.trailing = true
 	s.declared = f.Length
 	s.ctx.Context = c.ctx
@@ -158,16 +158,16 @@ func (s *serverStream) trailers(f *wire.FieldSection, end bool) error {
 		return c.rejectLocked(s.id, ErrCodeProtocol, errors.New("body is shorter than Content-Length says"))
 	}
 	s.trailer = f.Header()
-	c.endOfBody(&s.stream, io.EOF)
+	c.endOfBodyLocked(&s.stream, io.EOF)
 	c.wakeLater(&s.stream)
 	return nil
 }
 
 // stopped cancels the request's context. With conn.mu held.
-func (s *serverStream) stopped(error) { s.ctx.cancel(context.Canceled) }
+func (s *serverStream) stoppedLocked(error) { s.ctx.cancel(context.Canceled) }
 
 // finished has nothing to do: the handler goes on.
-func (s *serverStream) finished() {}
+func (s *serverStream) finishedLocked() {}
 
 // start runs the handler in a goroutine of its own.
 func (s *serverStream) start() { s.sc.workers.run(s) }
@@ -187,7 +187,7 @@ func (s *serverStream) run() {
 			c.engine.logf(c.server, "h2: panic serving %v: %v\n%s", c.template.RemoteAddr, v, stack)
 		}
 		c.mu.Lock()
-		c.abort(&s.stream, ErrCodeInternal, errHandlerGone)
+		c.abortLocked(&s.stream, ErrCodeInternal, errHandlerGone)
 		s.close()
 	}()
 	if s.oversized {
@@ -214,18 +214,18 @@ func (s *serverStream) limitTime() {
 // it releases.
 func (s *serverStream) close() {
 	c := s.sc
-	if !s.over() && s.sent {
+	if !s.overLocked() && s.sent {
 		// The body was not wanted. [RFC 9113, section 8.1]
-		c.sayReset(s.id, ErrCodeNo)
+		c.appendResetLocked(s.id, ErrCodeNo)
 		s.err = errHandlerGone
 		delete(c.streams, s.id)
 	}
-	c.returned()
-	if !s.gathers() {
-		c.flush()
+	c.returnedLocked()
+	if !s.gathersLocked() {
+		c.flushRelocking()
 	}
-	if c.drained() {
-		c.hangUp()
+	if c.drainedLocked() {
+		c.hangUpLocked()
 	}
 	last := c.handlers == 0
 	c.mu.Unlock()
@@ -248,7 +248,7 @@ func (s *serverStream) setWriteDeadline(t time.Time) {
 		s.timer.Stop()
 		s.timer = nil
 	}
-	if t.IsZero() || s.over() {
+	if t.IsZero() || s.overLocked() {
 		return
 	}
 	var timer *time.Timer
@@ -256,8 +256,8 @@ func (s *serverStream) setWriteDeadline(t time.Time) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if s.timer == timer {
-			c.abort(&s.stream, ErrCodeInternal, errWriteDeadline)
-			c.flush()
+			c.abortLocked(&s.stream, ErrCodeInternal, errWriteDeadline)
+			c.flushRelocking()
 		}
 	})
 	s.timer = timer

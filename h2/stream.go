@@ -42,13 +42,13 @@ type stream struct {
 // A streamUser is who the stream is for: a handler's call or a client's.
 type streamUser interface {
 	// stopped says that the stream ended early. With conn.mu held.
-	stopped(err error)
+	stoppedLocked(err error)
 	// finished says that the peer has closed its half. With conn.mu held.
-	finished()
+	finishedLocked()
 }
 
 // open makes s a stream of c. With c.mu held.
-func (c *conn) open(s *stream, id uint32, user streamUser) {
+func (c *conn) openLocked(s *stream, id uint32, user streamUser) {
 	s.conn, s.id, s.user = c, id, user
 	s.declared = -1
 	s.sendWindow = c.peerWindow
@@ -58,19 +58,19 @@ func (c *conn) open(s *stream, id uint32, user streamUser) {
 }
 
 // over reports whether nothing may be sent any more. With conn.mu held.
-func (s *stream) over() bool { return s.err != nil || s.sent && s.got }
+func (s *stream) overLocked() bool { return s.err != nil || s.sent && s.got }
 
 // stop ends the stream early: who waits for it learns why. What was received
 // stays readable. With conn.mu held.
-func (s *stream) stop(err error) {
+func (s *stream) stopLocked(err error) {
 	if s.err == nil {
 		s.err = err
 	}
 	s.in.end(err)
-	s.user.stopped(err)
+	s.user.stoppedLocked(err)
 	s.in.signal()
 	if s.room != nil {
-		s.conn.waitNoMore(s)
+		s.conn.waitNoMoreLocked(s)
 		signal(s.room)
 	}
 }
@@ -85,7 +85,7 @@ func signal(c chan struct{}) {
 // ---- sending ----
 
 // sendable returns how many of n bytes may be sent now. With conn.mu held.
-func (s *stream) sendable(n int) int {
+func (s *stream) sendableLocked(n int) int {
 	return int(min(int64(n), s.sendWindow, s.conn.sendWindow, int64(s.conn.peerFrame)))
 }
 
@@ -93,22 +93,22 @@ func (s *stream) sendable(n int) int {
 // peer's windows and for room, until ctx is done; it may flush, and returns with
 // the last frames not flushed. With conn.mu held, which it gives away while it
 // waits. It reports how much of p was appended.
-func (s *stream) send(ctx context.Context, p []byte, end bool) (int, error) {
+func (s *stream) sendRelocking(ctx context.Context, p []byte, end bool) (int, error) {
 	done := 0
 	for {
-		n, err := s.appendData(p[done:], end)
+		n, err := s.appendDataRelocking(p[done:], end)
 		done += n
 		if err != nil || done == len(p) {
 			return done, err
 		}
-		if err := s.wait(ctx); err != nil {
+		if err := s.waitRelocking(ctx); err != nil {
 			return done, err
 		}
 	}
 }
 
 // appendData is send as far as it goes without waiting.
-func (s *stream) appendData(p []byte, end bool) (int, error) {
+func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 	c := s.conn
 	done := 0
 	for {
@@ -121,8 +121,8 @@ func (s *stream) appendData(p []byte, end bool) (int, error) {
 			return done, errStreamOver
 		}
 		rest := p[done:]
-		n := s.sendable(len(rest))
-		if len(rest) > 0 && (n <= 0 || c.writer.full()) {
+		n := s.sendableLocked(len(rest))
+		if len(rest) > 0 && (n <= 0 || c.writer.fullLocked()) {
 			return done, nil
 		}
 		last := end && n == len(rest)
@@ -133,36 +133,36 @@ func (s *stream) appendData(p []byte, end bool) (int, error) {
 		}
 		if n > 0 || last {
 			c.writer.out = wire.AppendFrame(c.writer.out, wire.FrameData, flags, s.id, n)
-			c.earn(n)
+			c.earnLocked(n)
 			s.sendWindow -= int64(n)
 			c.sendWindow -= int64(n)
 			done += n
-			if c.writer.canPass(n) {
-				c.pass(rest[:n])
+			if c.writer.canWriteThroughLocked(n) {
+				c.writeThroughRelocking(rest[:n])
 			} else {
 				c.writer.out = append(c.writer.out, rest[:n]...)
 			}
 		}
 		if done == len(p) {
 			if last {
-				c.closeIfDone(s)
+				c.forgetIfDoneLocked(s)
 			}
 			return done, nil
 		}
 		if len(c.writer.out) >= outFull/2 {
-			c.flush()
+			c.flushRelocking()
 		}
 	}
 }
 
 // wait gives the lock away until there may be window or room. With conn.mu held.
-func (s *stream) wait(ctx context.Context) error {
+func (s *stream) waitRelocking(ctx context.Context) error {
 	c := s.conn
-	c.flush() // the peer gives window for what it has seen
-	if s.err != nil || c.err != nil || s.sendable(1) > 0 && !c.writer.full() {
+	c.flushRelocking() // the peer gives window for what it has seen
+	if s.err != nil || c.err != nil || s.sendableLocked(1) > 0 && !c.writer.fullLocked() {
 		return nil // flushing gave the lock away
 	}
-	s.enqueue()
+	s.enqueueLocked()
 	s.letRead()
 	c.mu.Unlock()
 	var err error
@@ -173,7 +173,7 @@ func (s *stream) wait(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	if err != nil {
-		c.waitNoMore(s)
+		c.waitNoMoreLocked(s)
 	}
 	return err
 }
@@ -181,10 +181,10 @@ func (s *stream) wait(ctx context.Context) error {
 // waitForRoom waits while too much lies unsent, before what no window bounds is
 // added. It waits no longer than the stream lives. With conn.mu held, which it gives
 // away meanwhile.
-func (s *stream) waitForRoom() {
+func (s *stream) waitForRoomRelocking() {
 	c := s.conn
-	for c.writer.full() && s.err == nil && c.err == nil {
-		s.enqueue()
+	for c.writer.fullLocked() && s.err == nil && c.err == nil {
+		s.enqueueLocked()
 		s.letRead()
 		c.mu.Unlock()
 		<-s.room
@@ -193,7 +193,7 @@ func (s *stream) waitForRoom() {
 }
 
 // enqueue makes the stream one of those that wait. With conn.mu held.
-func (s *stream) enqueue() {
+func (s *stream) enqueueLocked() {
 	if s.room == nil {
 		s.room = make(chan struct{}, 1)
 	}
@@ -204,7 +204,7 @@ func (s *stream) enqueue() {
 }
 
 // waitNoMore takes a stream out of those that wait. With mu held.
-func (c *conn) waitNoMore(s *stream) {
+func (c *conn) waitNoMoreLocked(s *stream) {
 	if s.waits {
 		s.waits = false
 		c.waiting = slices.DeleteFunc(c.waiting, func(other *stream) bool { return other == s })
@@ -212,7 +212,7 @@ func (c *conn) waitNoMore(s *stream) {
 }
 
 // wakeSenders lets all whose DATA waits look again. With mu held.
-func (c *conn) wakeSenders() {
+func (c *conn) wakeSendersLocked() {
 	for i, s := range c.waiting {
 		c.waiting[i] = nil
 		s.waits = false
@@ -252,21 +252,21 @@ func (s *stream) taken(n int) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.repay()
+	c.repayLocked()
 	if credit = s.credit.Load(); credit >= s.window.Load()/2 && !s.got && s.err == nil && c.err == nil {
 		s.credit.Add(-credit)
-		more := int(credit) + s.growWindow(credit)
+		more := int(credit) + s.growWindowLocked(credit)
 		s.recvLeft += more
 		c.writer.out = wire.AppendWindowUpdate(c.writer.out, s.id, more)
 	}
-	c.flush()
+	c.flushRelocking()
 }
 
 // repay gives the connection's window back as soon as half of it is owed: on
 // receipt, so that a stream that nobody reads never stops the others, as long as
 // not too much lies unread in all. With mu held; if it reports true, the caller
 // flushes.
-func (c *conn) repay() bool {
+func (c *conn) repayLocked() bool {
 	if c.owed >= c.limits.connWindow/2 && c.unread.Load() <= int64(c.limits.connWindow) && c.err == nil {
 		c.writer.out = wire.AppendWindowUpdate(c.writer.out, 0, c.owed)
 		c.recvLeft += c.owed
@@ -280,7 +280,7 @@ func (c *conn) repay() bool {
 // window, and not the reader, is what limits it: all of it in less than two round
 // trips. Other streams keep theirs: those that nobody reads must not be able to
 // hold more. It returns by how much. With conn.mu held.
-func (s *stream) growWindow(credit int64) int {
+func (s *stream) growWindowLocked(credit int64) int {
 	c := s.conn
 	now := time.Now().UnixNano()
 	before := s.returned

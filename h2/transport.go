@@ -295,7 +295,7 @@ func (t *Transport) hostLocked(scheme, address string) *host {
 	h := t.hosts[key]
 	if h == nil {
 		if len(t.hosts) >= t.sweepAt {
-			t.sweep()
+			t.sweepLocked()
 		}
 		h = newHost(t, scheme == "https", address)
 		t.hosts[key] = h
@@ -304,7 +304,7 @@ func (t *Transport) hostLocked(scheme, address string) *host {
 }
 
 // sweep forgets the hosts that nobody uses. With mu held.
-func (t *Transport) sweep() {
+func (t *Transport) sweepLocked() {
 	for key, h := range t.hosts {
 		if h.forget() {
 			delete(t.hosts, key)
@@ -361,7 +361,7 @@ func (t *Transport) Close() error {
 	t.end()
 	for _, c := range t.list() {
 		c.mu.Lock()
-		c.fail(errTransportClosed)
+		c.failLocked(errTransportClosed)
 		c.mu.Unlock()
 	}
 	<-t.empty

@@ -47,11 +47,11 @@ func newWriter(nc net.Conn, timeout time.Duration) writer {
 }
 
 // full reports whether DATA should wait.
-func (w *writer) full() bool { return len(w.out) >= outFull && w.sending }
+func (w *writer) fullLocked() bool { return len(w.out) >= outFull && w.sending }
 
 // flush sends what has gathered, or leaves it to who is sending. The caller holds
 // c.mu, which is released and taken again. It does not wait for the network.
-func (c *conn) flush() {
+func (c *conn) flushRelocking() {
 	w := &c.writer
 	if w.sending || len(w.out) == 0 {
 		return
@@ -64,7 +64,7 @@ func (c *conn) flush() {
 			runtime.Gosched()
 			c.mu.Lock()
 		}
-		out := w.swap()
+		out := w.swapLocked()
 		if w.direct == nil {
 			go c.writeRest(out, 0)
 			return
@@ -74,34 +74,34 @@ func (c *conn) flush() {
 		c.mu.Lock()
 		switch {
 		case err != nil:
-			c.fail(err)
+			c.failLocked(err)
 		case n < len(out):
 			go c.writeRest(out, n)
 			return
 		}
-		w.recycle(out)
-		c.roomMade()
+		w.recycleLocked(out)
+		c.roomMadeLocked()
 	}
-	c.written()
+	c.writtenLocked()
 }
 
 // canPass reports whether DATA may be written from where it lies, without being
 // gathered. With mu held.
-func (w *writer) canPass(n int) bool { return n >= passedMin && w.direct != nil && !w.sending }
+func (w *writer) canWriteThroughLocked(n int) bool { return n >= passedMin && w.direct != nil && !w.sending }
 
 // pass writes what has gathered, and then data that is too long to be worth
 // copying. The frame's header was gathered last. What the socket does not take is
 // copied. With mu held, which it gives away meanwhile.
-func (c *conn) pass(data []byte) {
+func (c *conn) writeThroughRelocking(data []byte) {
 	w := &c.writer
 	w.sending = true
-	out := w.swap()
+	out := w.swapLocked()
 	c.mu.Unlock()
 	n, err := w.direct.tryWrite(out, data)
 	c.mu.Lock()
 	switch {
 	case err != nil:
-		c.fail(err)
+		c.failLocked(err)
 	case n < len(out)+len(data):
 		if n < len(out) {
 			out = append(out, data...)
@@ -111,18 +111,18 @@ func (c *conn) pass(data []byte) {
 		go c.writeRest(out, n)
 		return
 	}
-	w.recycle(out)
-	c.roomMade()
+	w.recycleLocked(out)
+	c.roomMadeLocked()
 	if len(w.out) == 0 || c.err != nil {
-		c.written()
+		c.writtenLocked()
 		return
 	}
 	w.sending = false // flush goes on with what has gathered meanwhile
-	c.flush()
+	c.flushRelocking()
 }
 
 // written ends the writing. With mu held.
-func (c *conn) written() {
+func (c *conn) writtenLocked() {
 	c.writer.sending = false
 	quiet := c.writer.quiet
 	c.writer.quiet = nil
@@ -133,7 +133,7 @@ func (c *conn) written() {
 
 // afterWriting calls f, with mu held, when all that was said has been written or
 // the connection is over. With mu held.
-func (c *conn) afterWriting(f func()) {
+func (c *conn) afterWritingLocked(f func()) {
 	if c.writer.sending {
 		c.writer.quiet = append(c.writer.quiet, f)
 	} else {
@@ -142,13 +142,13 @@ func (c *conn) afterWriting(f func()) {
 }
 
 // swap takes what has gathered and puts the spare buffer in its place.
-func (w *writer) swap() []byte {
+func (w *writer) swapLocked() []byte {
 	out := w.out
 	w.out, w.spare = w.spare[:0], nil
 	return out
 }
 
-func (w *writer) recycle(out []byte) {
+func (w *writer) recycleLocked(out []byte) {
 	if cap(out) <= outKept {
 		w.spare = out[:0]
 	}
@@ -162,17 +162,17 @@ func (c *conn) writeRest(out []byte, n int) {
 		err := w.write(out[n:])
 		c.mu.Lock()
 		if err != nil {
-			c.fail(err)
+			c.failLocked(err)
 		}
-		w.recycle(out)
+		w.recycleLocked(out)
 		if len(w.out) == 0 || c.err != nil {
-			c.written()
-			c.roomMade()
+			c.writtenLocked()
+			c.roomMadeLocked()
 			c.mu.Unlock()
 			return
 		}
-		out, n = w.swap(), 0
-		c.roomMade()
+		out, n = w.swapLocked(), 0
+		c.roomMadeLocked()
 		c.mu.Unlock()
 	}
 }
@@ -200,9 +200,9 @@ func (w *writer) write(b []byte) error {
 }
 
 // roomMade wakes the streams whose DATA waited for room. With mu held.
-func (c *conn) roomMade() {
+func (c *conn) roomMadeLocked() {
 	if len(c.writer.out) < outFull {
-		c.wakeSenders()
+		c.wakeSendersLocked()
 	}
 }
 
