@@ -29,10 +29,9 @@ func (b *bucket) take(now time.Time) bool {
 	return true
 }
 
-// The buckets of one connection. Each guards one kind of frame that is free for
-// the sender. Reading goroutine only, except resets, which conn.mu guards.
+// The buckets of one connection's reading goroutine. Each guards one kind of frame
+// that is free for the sender.
 type buckets struct {
-	resets   bucket // streams that end early, whoever's frame says so (CVE-2023-44487, CVE-2025-8671)
 	pings    bucket
 	settings bucket
 	empty    bucket // DATA frames without data
@@ -42,5 +41,5 @@ type buckets struct {
 
 func newBuckets(burst, rate int) buckets {
 	b := bucket{burst: burst, rate: rate}
-	return buckets{b, b, b, b, b, b}
+	return buckets{b, b, b, b, b}
 }

@@ -281,9 +281,9 @@ func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 		}
 	}
 	c.retireRelocking(nil)
-	for id, s := range c.streams {
+	for id, s := range c.table.open {
 		if id > last {
-			delete(c.streams, id)
+			delete(c.table.open, id)
 			s.user.(*clientStream).refuseLocked()
 			s.stopLocked(ended)
 			c.wakeLater(s)
@@ -291,17 +291,23 @@ func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 	}
 }
 
-// over tells the pool. With mu held.
+// start has nothing to start: callers are woken.
+func (c *clientConn) start() {}
+
+// batchEnded has nothing to do before the next read.
+func (c *clientConn) batchEnded() bool { return true }
+
+// overLocked takes the connection out of the pool.
 func (c *clientConn) overLocked(err error) { c.retireRelocking(err) }
 
 // headers takes the head of a response, or its trailers.
 func (c *clientConn) headers(s *stream, id uint32, end bool) error {
 	if s != nil {
-		return s.user.(*clientStream).headers(&c.fields, end)
+		return s.user.(*clientStream).headers(&c.rd.fields, end)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.isIdleLocked(id) {
+	if c.table.idle(id) {
 		return violated(ErrCodeProtocol, "HEADERS on stream %d, which was never opened", id)
 	}
 	return nil // the call was given up

@@ -81,7 +81,7 @@ var hostile = map[string]struct {
 		}
 		p.headers(id, false, fields...)
 	}},
-	"header as long as a block": {http2.ErrCodeEnhanceYourCalm, true, func(p *rawPeer, id uint32) {
+	"header beyond the limit": {http2.ErrCodeCancel, false, func(p *rawPeer, id uint32) {
 		fields := ok
 		for i := range 70 {
 			fields = append(fields, "x", strings.Repeat(string(rune('!'+i)), 3000))
@@ -126,8 +126,10 @@ var hostile = map[string]struct {
 		p.raw(http2.FrameHeaders, 4, id, "\xff\xff\xff\xff\xff\xff\xff\xff")
 	}},
 	"header block endless": {http2.ErrCodeEnhanceYourCalm, true, func(p *rawPeer, id uint32) {
-		p.raw(http2.FrameHeaders, 0, id, strings.Repeat("\x00", 60_000))
-		p.raw(http2.FrameContinuation, 0, id, strings.Repeat("\x00", 60_000))
+		p.raw(http2.FrameHeaders, 0, id, strings.Repeat("\x82", 60_000))
+		for range 17 << 20 / 60_000 {
+			p.raw(http2.FrameContinuation, 0, id, strings.Repeat("\x82", 60_000))
+		}
 	}},
 	"continuation flood": {http2.ErrCodeEnhanceYourCalm, true, func(p *rawPeer, id uint32) {
 		p.raw(http2.FrameHeaders, 0, id, "")

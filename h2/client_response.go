@@ -27,10 +27,10 @@ func (s *clientStream) headers(f *wire.FieldSection, end bool) error {
 		}
 	}
 	switch {
+	case f.TooLarge():
+		return s.reject(ErrCodeCancel, "%s of the response: %d bytes, the limit is %d (MaxResponseHeaderBytes)", s.sectionName(), f.Size, f.Limit)
 	case f.Bad != nil:
 		return s.reject(ErrCodeProtocol, "malformed response: %w", f.Bad)
-	case f.TooLarge():
-		return s.reject(ErrCodeCancel, "header of the response exceeds %d bytes", f.Limit)
 	case s.trailing:
 		return s.takeTrailers(f, end)
 	}
@@ -44,6 +44,14 @@ func (s *clientStream) headers(f *wire.FieldSection, end bool) error {
 		return s.inform(status, f, end)
 	}
 	return s.takeHead(status, f, end)
+}
+
+// sectionName names the field section that is being received.
+func (s *clientStream) sectionName() string {
+	if s.trailing {
+		return "trailers"
+	}
+	return "header"
 }
 
 // reject resets the stream because of what the peer sent.
@@ -80,7 +88,7 @@ func (s *clientStream) takeHead(status int, f *wire.FieldSection, end bool) erro
 	if end {
 		c.mu.Lock()
 		c.endOfBodyLocked(&s.stream, ending)
-		c.answers = true
+		c.rd.answers = true
 		c.mu.Unlock()
 	}
 	c.wakeLater(&s.stream)

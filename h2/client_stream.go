@@ -189,12 +189,12 @@ func (s *clientStream) openLocked(d directBody) error {
 	}
 	id := c.nextID
 	c.nextID += 2
-	c.maxID = id
+	c.table.maxID = id
 	c.born = true
 	c.conn.openLocked(&s.stream, id, s)
 	c.writer.crowd++
-	if c.buckets.resets.spent > 0 {
-		c.buckets.resets.spent-- // the peer may end as many calls as there are
+	if c.resets.spent > 0 {
+		c.resets.spent-- // the peer may end as many calls as there are
 	}
 	return nil
 }
@@ -352,7 +352,7 @@ func (s *clientStream) giveUpRelocking(cause error) {
 		return
 	}
 	c.appendResetLocked(s.id, ErrCodeCancel)
-	delete(c.streams, s.id)
+	delete(c.table.open, s.id)
 	s.stopLocked(cause)
 	c.flushRelocking()
 }
@@ -387,6 +387,7 @@ func (s *clientStream) stoppedLocked(err error) {
 		}
 	}
 	s.sender.stopLocked()
+	s.detachLocked()
 	s.freeLocked()
 }
 
@@ -406,7 +407,13 @@ func (s *clientStream) finishedLocked() {
 			signal(s.room)
 		}
 	}
+	if s.detachLocked() {
+		s.cc.rd.answers = true
+	}
 	s.freeLocked()
 }
+
+// leaveReading has nothing to do: callers never run on the reading goroutine.
+func (s *clientStream) leaveReading() {}
 
 var errNoHead = errors.New("the stream ends before the head of the response")

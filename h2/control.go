@@ -11,6 +11,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/seed-b7c59c10/connect/h2/internal/flow"
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
@@ -19,7 +20,7 @@ func (c *conn) priority(h wire.FrameHeader) error {
 		return violated(ErrCodeProtocol, "PRIORITY without a stream")
 	}
 	if h.Length != 5 {
-		if _, err := c.br.Discard(h.Length); err != nil {
+		if _, err := c.rd.br.Discard(h.Length); err != nil {
 			return midFrame(err)
 		}
 		return c.reject(h.Stream, ErrCodeFrameSize, "PRIORITY of %d bytes, want 5", h.Length)
@@ -28,7 +29,7 @@ func (c *conn) priority(h wire.FrameHeader) error {
 	if err != nil {
 		return err
 	}
-	if !c.allow(&c.buckets.priority) {
+	if !c.allow(&c.rd.buckets.priority) {
 		return c.flooded("PRIORITY frames")
 	}
 	if binary.BigEndian.Uint32(b)&wire.StreamIDMax == h.Stream {
@@ -48,15 +49,16 @@ func (c *conn) rstStream(h wire.FrameHeader) error {
 	code := ErrCode(binary.BigEndian.Uint32(b))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.streams[h.Stream]
+	s := c.table.open[h.Stream]
 	if s == nil {
 		return c.strayFrameLocked(h)
 	}
 	if !c.resetAllowedLocked() {
 		return c.flooded("streams that are reset")
 	}
-	delete(c.streams, s.id)
+	delete(c.table.open, s.id)
 	s.stopLocked(StreamError{StreamID: s.id, Code: code, Cause: errFromPeer})
+	c.rd.answers = true // the stream may have given the connection's window back
 	c.wakeLater(s)
 	return nil
 }
@@ -74,21 +76,21 @@ func (c *conn) settings(h wire.FrameHeader) error {
 		if !c.asked.IsZero() {
 			c.rtt = max(time.Since(c.asked), time.Microsecond)
 			c.asked = time.Time{}
-			c.dec.Allow(c.limits.decoderTable)
+			c.rd.dec.Allow(c.limits.decoderTable)
 		}
 		return nil
 	}
 	if h.Length%6 != 0 {
 		return violated(ErrCodeFrameSize, "SETTINGS of %d bytes, want a multiple of 6", h.Length)
 	}
-	if c.greeted && !c.allow(&c.buckets.settings) {
+	if c.rd.greeted && !c.allow(&c.rd.buckets.settings) {
 		return c.flooded("SETTINGS frames")
 	}
-	c.greeted = true
+	c.rd.greeted = true
 	if h.Length > 6*64 {
 		return c.flooded("settings in one frame")
 	}
-	b, err := c.br.Peek(h.Length)
+	b, err := c.rd.br.Peek(h.Length)
 	if err != nil {
 		return midFrame(err)
 	}
@@ -100,11 +102,11 @@ func (c *conn) settings(h wire.FrameHeader) error {
 			return err
 		}
 	}
-	_, _ = c.br.Discard(h.Length)
+	_, _ = c.rd.br.Discard(h.Length)
 	c.writer.out = wire.AppendFrame(c.writer.out, wire.FrameSettings, wire.FlagAck, 0, 0)
 	c.side.settledLocked()
 	c.wakeSendersLocked()
-	c.answers = true
+	c.rd.answers = true
 	return c.drownedLocked()
 }
 
@@ -122,14 +124,14 @@ func (c *conn) applyLocked(s wire.Setting) error {
 	case wire.SettingMaxHeaderListSize:
 		c.peerHeaderList = max(s.Value, 1) // zero is a limit, too
 	case wire.SettingInitialWindowSize:
-		if s.Value > wire.WindowMax {
-			return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE of %d, want at most %d", s.Value, wire.WindowMax)
+		if s.Value > flow.Max {
+			return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE of %d, want at most %d", s.Value, flow.Max)
 		}
 		change := int64(s.Value) - c.peerWindow
 		c.peerWindow = int64(s.Value)
-		for _, st := range c.streams {
-			if st.sendWindow += change; st.sendWindow > wire.WindowMax {
-				return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE makes a window larger than %d", wire.WindowMax)
+		for _, st := range c.table.open {
+			if !st.win.Add(change) {
+				return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE makes a window larger than %d", flow.Max)
 			}
 		}
 	case wire.SettingMaxFrameSize:
@@ -146,32 +148,31 @@ func (c *conn) windowUpdate(h wire.FrameHeader) error {
 	if err != nil {
 		return err
 	}
-	if !c.allowEarned(&c.buckets.windows, &c.earnedWindows) {
+	if !c.allowEarned(&c.rd.buckets.windows, &c.earnedWindows) {
 		return c.flooded("WINDOW_UPDATE frames")
 	}
-	n := int64(binary.BigEndian.Uint32(b) & wire.WindowMax)
+	n := int64(binary.BigEndian.Uint32(b) & flow.Max)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if h.Stream == 0 {
 		if n == 0 {
 			return violated(ErrCodeProtocol, "WINDOW_UPDATE of nothing")
 		}
-		if c.sendWindow += n; c.sendWindow > wire.WindowMax {
-			return violated(ErrCodeFlowControl, "the connection's window exceeds %d", wire.WindowMax)
+		if !c.send.Add(n) {
+			return violated(ErrCodeFlowControl, "the connection's window exceeds %d", flow.Max)
 		}
 		c.wakeSendersLocked()
 		return nil
 	}
-	s := c.streams[h.Stream]
+	s := c.table.open[h.Stream]
 	switch {
 	case s == nil:
 		return c.strayFrameLocked(h)
 	case n == 0:
 		return c.rejectLocked(h.Stream, ErrCodeProtocol, errors.New("WINDOW_UPDATE of nothing"))
-	case s.sendWindow+n > wire.WindowMax:
+	case !s.win.Add(n):
 		return c.rejectLocked(h.Stream, ErrCodeFlowControl, errors.New("the window exceeds 2^31-1"))
 	}
-	s.sendWindow += n
 	if s.waits {
 		signal(s.room)
 	}
@@ -187,7 +188,7 @@ func (c *conn) pingFrame(h wire.FrameHeader) error {
 		return err
 	}
 	data := [8]byte(b)
-	if !h.Has(wire.FlagAck) && !c.allowEarned(&c.buckets.pings, &c.earnedPings) {
+	if !h.Has(wire.FlagAck) && !c.allowEarned(&c.rd.buckets.pings, &c.earnedPings) {
 		return c.flooded("PING frames")
 	}
 	c.mu.Lock()
@@ -200,7 +201,7 @@ func (c *conn) pingFrame(h wire.FrameHeader) error {
 		return nil
 	}
 	c.writer.out = wire.AppendPing(c.writer.out, true, data)
-	c.answers = true
+	c.rd.answers = true
 	return c.drownedLocked()
 }
 
@@ -211,17 +212,17 @@ func (c *conn) goAwayFrame(h wire.FrameHeader) error {
 	if h.Length < 8 {
 		return violated(ErrCodeFrameSize, "GOAWAY of %d bytes, want at least 8", h.Length)
 	}
-	b, err := c.br.Peek(8)
+	b, err := c.rd.br.Peek(8)
 	if err != nil {
 		return midFrame(err)
 	}
 	last, code := binary.BigEndian.Uint32(b)&wire.StreamIDMax, ErrCode(binary.BigEndian.Uint32(b[4:]))
-	_, _ = c.br.Discard(8)
+	_, _ = c.rd.br.Discard(8)
 	reason := make([]byte, min(h.Length-8, 256)) // what follows is for people
-	if _, err := io.ReadFull(c.br, reason); err != nil {
+	if _, err := io.ReadFull(c.rd.br, reason); err != nil {
 		return midFrame(err)
 	}
-	if _, err := c.br.Discard(h.Length - 8 - len(reason)); err != nil {
+	if _, err := c.rd.br.Discard(h.Length - 8 - len(reason)); err != nil {
 		return midFrame(err)
 	}
 	c.side.goAway(last, code, string(reason))

@@ -140,7 +140,8 @@ func (in *inbox) abandon(err error) int {
 		in.err = err
 	}
 	n := in.size
-	in.size = 0
+	in.size, in.off = 0, 0
+	in.signalLocked()
 	// The reading goroutine may be filling the last chunk: it frees it in put, or
 	// the garbage collector does.
 	for in.first != nil && in.first != in.last {
@@ -167,6 +168,9 @@ func (in *inbox) dropLocked() {
 func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
 	in.mu.Lock()
 	for in.size == 0 || in.late {
+		if in.err != nil || in.late {
+			in.signalLocked() // for another goroutine that waits, against the rules
+		}
 		switch {
 		case in.late && in.err != io.EOF:
 			in.mu.Unlock()

@@ -55,9 +55,10 @@ type inline struct {
 	watched atomic.Bool // the monitor looks at epoch
 
 	// Of the reading goroutine.
-	ours      bool          // it is not net/http's, so a handler may keep it
-	heat      time.Duration // requests that came, a tick for each, less the time that has passed
-	lastBatch int64         // when its bytes were read
+	starts    []*serverStream // of new requests; nil: was started
+	ours      bool            // it is not net/http's, so a handler may keep it
+	heat      time.Duration   // requests that came, a tick for each, less the time that has passed
+	lastBatch int64           // when its bytes were read
 	running   *serverStream
 	paces     map[string]*pace // by path
 
@@ -97,7 +98,7 @@ func (c *serverConn) readOn() {
 func (c *serverConn) startInline() bool {
 	c.wakeReaders() // who must not wait for handlers
 	if !c.hot() || !c.choose() {
-		c.tell()
+		c.deliver()
 		return true
 	}
 	if !c.ours {
@@ -126,8 +127,8 @@ func (c *serverConn) startInline() bool {
 		p.ran(now.Sub(before))
 	}
 	c.running = nil
-	c.answers = true
-	c.tell() // the rest
+	c.rd.answers = true
+	c.deliver() // the rest
 	return true
 }
 
@@ -218,8 +219,8 @@ func (c *serverConn) takeOver(epoch uint64) {
 	go func() {
 		c.running.pace.stalled()
 		c.running = nil
-		c.answers = true // what the batch has gathered
-		c.tell()
+		c.rd.answers = true // what the batch has gathered
+		c.deliver()
 		c.readOn()
 	}()
 }
@@ -244,11 +245,11 @@ func (s *serverStream) gathersLocked() bool {
 	return s.inline != 0 && s.inline == c.epoch.Load() && len(c.writer.out) < outFull/2 && !c.drainedLocked()
 }
 
-// letRead is called before somebody waits for the peer: were it the reading
+// leaveReading is called before a goroutine waits for the peer: were it the reading
 // goroutine, it would wait for itself.
-func (s *stream) letRead() {
-	if r, ok := s.user.(*serverStream); ok && r.inline != 0 {
-		r.sc.takeOver(r.inline)
+func (s *serverStream) leaveReading() {
+	if s.inline != 0 {
+		s.sc.takeOver(s.inline)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 // beginFields reserves a frame header and returns where it is. With mu held.
 func (c *conn) beginFieldsLocked() int {
+	c.mu.assertHeld()
 	at := len(c.writer.out)
 	c.writer.out = c.enc.Begin(append(c.writer.out, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 	return at

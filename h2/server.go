@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-b7c59c10/connect/h2/internal/flow"
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
@@ -205,7 +206,7 @@ func limitsOf(standard *http.HTTP2Config, headerBytes int) limits {
 	if n := standard.MaxEncoderHeaderTableSize; n > 0 && n < 4<<20 {
 		l.encoderTable = uint32(n)
 	}
-	if n := standard.MaxReceiveBufferPerConnection; n >= wire.WindowStart {
+	if n := standard.MaxReceiveBufferPerConnection; n >= flow.Start {
 		l.connWindow = n
 	}
 	if n := standard.MaxReceiveBufferPerStream; n > 0 {
@@ -297,7 +298,7 @@ func (c *serverConn) run(greeted, down bool) {
 	}
 	c.tellState()
 	c.startTimers()
-	if err := c.start(greeted, down); err != nil {
+	if err := c.open(greeted, down); err != nil {
 		c.end(err)
 		return
 	}
@@ -313,7 +314,7 @@ func (c *serverConn) end(err error) {
 	signal(c.ended)
 }
 
-func (c *serverConn) start(greeted, down bool) error {
+func (c *serverConn) open(greeted, down bool) error {
 	if !c.suitable() {
 		return violated(ErrCodeInadequateSecurity, "want TLS 1.2 or later and a cipher suite that HTTP/2 allows")
 	}
@@ -325,7 +326,7 @@ func (c *serverConn) start(greeted, down bool) error {
 		return nil
 	}
 	preface := make([]byte, len(wire.ClientPreface))
-	if _, err := io.ReadFull(c.br, preface); err != nil {
+	if _, err := io.ReadFull(c.rd.br, preface); err != nil {
 		return err
 	}
 	if string(preface) != wire.ClientPreface {
@@ -387,10 +388,24 @@ func (c *serverConn) goAway(uint32, ErrCode, string) {
 
 func (c *serverConn) overLocked(error) {}
 
+// start starts the handlers of new requests that were not started inline.
+func (c *serverConn) start() {
+	for i, s := range c.starts {
+		if s != nil {
+			c.starts[i] = nil
+			s.start()
+		}
+	}
+	c.starts = c.starts[:0]
+}
+
+// batchEnded runs the handlers that are likely to be quick.
+func (c *serverConn) batchEnded() bool { return len(c.starts) == 0 || c.startInline() }
+
 // headers opens a stream, or ends one with trailers.
 func (c *serverConn) headers(s *stream, id uint32, end bool) error {
 	if s != nil {
-		return s.user.(*serverStream).trailers(&c.fields, end)
+		return s.user.(*serverStream).trailers(&c.rd.fields, end)
 	}
 	first, err := c.openStream(id, end)
 	if first {
@@ -400,21 +415,21 @@ func (c *serverConn) headers(s *stream, id uint32, end bool) error {
 	return err
 }
 
-// openStream makes a stream for the request in c.fields. It reports whether it is
+// openStream makes a stream for the request in c.rd.fields. It reports whether it is
 // the only one.
 func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
-	f := &c.fields
+	f := &c.rd.fields
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case id <= c.maxID && c.recentlyResetLocked(id):
+	case id <= c.table.maxID && c.table.recentlyReset(id):
 		return false, nil // it was under way
-	case id <= c.maxID:
+	case id <= c.table.maxID:
 		return false, violated(ErrCodeStreamClosed, "HEADERS on stream %d, which is closed", id)
 	case id > c.last:
 		return false, nil // after the last GOAWAY; the client may try elsewhere
 	}
-	c.maxID = id
+	c.table.maxID = id
 	if f.Bad == nil {
 		f.CheckRequest(end)
 	}

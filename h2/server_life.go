@@ -102,7 +102,7 @@ func (c *serverConn) stopServingRelocking(code ErrCode, reason string) {
 	if c.err != nil {
 		return
 	}
-	c.draining, c.last = true, c.maxID
+	c.draining, c.last = true, c.table.maxID
 	c.appendGoAwayLocked(code, reason)
 	c.flushRelocking()
 	c.hangUpLocked()
@@ -136,7 +136,7 @@ func (c *serverConn) drain() {
 		c.mu.Unlock()
 		return
 	}
-	c.last = c.maxID
+	c.last = c.table.maxID
 	c.appendGoAwayLocked(ErrCodeNo, "")
 	c.flushRelocking()
 	if c.drainedLocked() {
@@ -149,7 +149,7 @@ func (c *serverConn) drain() {
 func (c *serverConn) baseDone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, s := range c.streams {
+	for _, s := range c.table.open {
 		s.user.(*serverStream).ctx.cancel(context.Cause(c.ctx))
 	}
 }

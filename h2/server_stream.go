@@ -7,6 +7,7 @@ package h2
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -153,7 +154,7 @@ func (s *serverStream) trailers(f *wire.FieldSection, end bool) error {
 	case f.Bad != nil:
 		return c.rejectLocked(s.id, ErrCodeProtocol, f.Bad)
 	case f.TooLarge():
-		return c.rejectLocked(s.id, ErrCodeEnhanceYourCalm, errors.New("trailers are too large"))
+		return c.rejectLocked(s.id, ErrCodeEnhanceYourCalm, fmt.Errorf("trailers of %d bytes, the limit is %d (MaxHeaderBytes)", f.Size, f.Limit))
 	case s.declared >= 0 && s.received != s.declared:
 		return c.rejectLocked(s.id, ErrCodeProtocol, errors.New("body is shorter than Content-Length says"))
 	}
@@ -163,8 +164,13 @@ func (s *serverStream) trailers(f *wire.FieldSection, end bool) error {
 	return nil
 }
 
-// stopped cancels the request's context. With conn.mu held.
-func (s *serverStream) stoppedLocked(error) { s.ctx.cancel(context.Canceled) }
+// stoppedLocked cancels the request's context. What lies unread goes on to hold the
+// connection's window until the handler has returned: a peer that resets its streams
+// must not have more memory held than one that does not.
+func (s *serverStream) stoppedLocked(error) {
+	s.countAtOnceLocked()
+	s.ctx.cancel(context.Canceled)
+}
 
 // finished has nothing to do: the handler goes on.
 func (s *serverStream) finishedLocked() {}
@@ -218,8 +224,12 @@ func (s *serverStream) close() {
 		// The body was not wanted. [RFC 9113, section 8.1]
 		c.appendResetLocked(s.id, ErrCodeNo)
 		s.err = errHandlerGone
-		delete(c.streams, s.id)
+		delete(c.table.open, s.id)
 	}
+	if s.room != nil {
+		signal(s.room) // for a goroutine that the handler has left behind in Write
+	}
+	s.detachLocked()
 	c.returnedLocked()
 	if !s.gathersLocked() {
 		c.flushRelocking()

@@ -8,8 +8,8 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
-	"time"
 
+	"github.com/seed-b7c59c10/connect/h2/internal/flow"
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
@@ -26,17 +26,18 @@ type stream struct {
 	declared int64 // Content-Length of what is received; negative: unknown
 	received int64
 
-	credit atomic.Int64 // bytes read and not given back to the peer
-	window atomic.Int64 // how much the peer may send before it is given back; see growWindow
+	consumed atomic.Int64 // bytes read that the windows do not count off yet
+	worth    atomic.Int64 // how many of them are worth counting off: half of the window
 
 	// Guarded by conn.mu.
-	sendWindow int64
-	recvLeft   int           // what the peer may still send
-	err        error         // why the stream ended before both halves were closed
-	returned   int64         // when the window was given back last: time.Now().UnixNano; 0: never
-	room       chan struct{} // has room for one; made when first needed
-	sent, got  bool          // our half is closed, theirs is
-	waits      bool          // in conn.waiting
+	win       flow.Send     // what may be sent
+	recv      flow.Receive  // what the peer may send
+	detached  bool          // recv is not kept any more; see detachLocked
+	err       error         // why the stream ended before both halves were closed
+	returned  int64         // when the window was given back last: time.Now().UnixNano; 0: never
+	room      chan struct{} // has room for one; made when first needed
+	sent, got bool          // our half is closed, theirs is
+	waits     bool          // in conn.table.waiting
 }
 
 // A streamUser is who the stream is for: a handler's call or a client's.
@@ -45,16 +46,24 @@ type streamUser interface {
 	stoppedLocked(err error)
 	// finished says that the peer has closed its half. With conn.mu held.
 	finishedLocked()
+	// leaveReading is called before a goroutine waits for the peer. If it is the
+	// reading goroutine, another one reads from now on.
+	leaveReading()
 }
 
 // open makes s a stream of c. With c.mu held.
 func (c *conn) openLocked(s *stream, id uint32, user streamUser) {
+	c.mu.assertHeld()
 	s.conn, s.id, s.user = c, id, user
 	s.declared = -1
-	s.sendWindow = c.peerWindow
-	s.recvLeft = c.limits.streamWindow
-	s.window.Store(int64(c.limits.streamWindow))
-	c.streams[id] = s
+	s.win.Open(c.peerWindow)
+	size, left := c.limits.streamWindow, c.limits.streamWindow
+	if !c.asked.IsZero() {
+		left = max(size, flow.Start) // the peer may not have heard of a smaller one
+	}
+	s.recv.Open(size, left, 0)
+	s.worth.Store(int64(size+1) / 2)
+	c.table.open[id] = s
 }
 
 // over reports whether nothing may be sent any more. With conn.mu held.
@@ -63,6 +72,7 @@ func (s *stream) overLocked() bool { return s.err != nil || s.sent && s.got }
 // stop ends the stream early: who waits for it learns why. What was received
 // stays readable. With conn.mu held.
 func (s *stream) stopLocked(err error) {
+	s.conn.mu.assertHeld()
 	if s.err == nil {
 		s.err = err
 	}
@@ -86,7 +96,7 @@ func signal(c chan struct{}) {
 
 // sendable returns how many of n bytes may be sent now. With conn.mu held.
 func (s *stream) sendableLocked(n int) int {
-	return int(min(int64(n), s.sendWindow, s.conn.sendWindow, int64(s.conn.peerFrame)))
+	return int(min(int64(n), s.win.Left(), s.conn.send.Left(), int64(s.conn.peerFrame)))
 }
 
 // send appends p as DATA, and closes our half if end is set. It waits for the
@@ -110,6 +120,7 @@ func (s *stream) sendRelocking(ctx context.Context, p []byte, end bool) (int, er
 // appendData is send as far as it goes without waiting.
 func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 	c := s.conn
+	c.mu.assertHeld()
 	done := 0
 	for {
 		switch {
@@ -134,8 +145,8 @@ func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 		if n > 0 || last {
 			c.writer.out = wire.AppendFrame(c.writer.out, wire.FrameData, flags, s.id, n)
 			c.earnLocked(n)
-			s.sendWindow -= int64(n)
-			c.sendWindow -= int64(n)
+			s.win.Spend(n)
+			c.send.Spend(n)
 			done += n
 			if c.writer.canWriteThroughLocked(n) {
 				c.writeThroughRelocking(rest[:n])
@@ -163,7 +174,7 @@ func (s *stream) waitRelocking(ctx context.Context) error {
 		return nil // flushing gave the lock away
 	}
 	s.enqueueLocked()
-	s.letRead()
+	s.user.leaveReading()
 	c.mu.Unlock()
 	var err error
 	select {
@@ -175,6 +186,9 @@ func (s *stream) waitRelocking(ctx context.Context) error {
 	if err != nil {
 		c.waitNoMoreLocked(s)
 	}
+	if s.err != nil || s.sent {
+		signal(s.room) // for another goroutine that waits, against the rules
+	}
 	return err
 }
 
@@ -185,7 +199,7 @@ func (s *stream) waitForRoomRelocking() {
 	c := s.conn
 	for c.writer.fullLocked() && s.err == nil && c.err == nil {
 		s.enqueueLocked()
-		s.letRead()
+		s.user.leaveReading()
 		c.mu.Unlock()
 		<-s.room
 		c.mu.Lock()
@@ -199,7 +213,7 @@ func (s *stream) enqueueLocked() {
 	}
 	if !s.waits {
 		s.waits = true
-		s.conn.waiting = append(s.conn.waiting, s)
+		s.conn.table.waiting = append(s.conn.table.waiting, s)
 	}
 }
 
@@ -207,89 +221,16 @@ func (s *stream) enqueueLocked() {
 func (c *conn) waitNoMoreLocked(s *stream) {
 	if s.waits {
 		s.waits = false
-		c.waiting = slices.DeleteFunc(c.waiting, func(other *stream) bool { return other == s })
+		c.table.waiting = slices.DeleteFunc(c.table.waiting, func(other *stream) bool { return other == s })
 	}
 }
 
 // wakeSenders lets all whose DATA waits look again. With mu held.
 func (c *conn) wakeSendersLocked() {
-	for i, s := range c.waiting {
-		c.waiting[i] = nil
+	for i, s := range c.table.waiting {
+		c.table.waiting[i] = nil
 		s.waits = false
 		signal(s.room)
 	}
-	c.waiting = c.waiting[:0]
-}
-
-// ---- receiving ----
-
-// read reads the body. The peer may send as much again, once it is worth a frame.
-func (s *stream) read(ctx context.Context, p []byte) (int, error) {
-	n, err := s.in.read(ctx, p)
-	if n > 0 {
-		s.conn.unread.Add(int64(-n))
-		s.taken(n)
-	}
-	return n, err
-}
-
-// discard ends the reading of a body: what is there and what comes is dropped,
-// and counts as read.
-func (s *stream) discard(err error) {
-	if n := s.in.abandon(err); n > 0 {
-		s.conn.unread.Add(int64(-n))
-		s.taken(n)
-	}
-}
-
-// taken counts n bytes as read, and gives them back to the peer when half of the
-// window, or what the connection was waiting for, is reached.
-func (s *stream) taken(n int) {
-	c := s.conn
-	credit := s.credit.Add(int64(n))
-	if credit < s.window.Load()/2 && c.unread.Load()+int64(n) <= int64(c.limits.connWindow) {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.repayLocked()
-	if credit = s.credit.Load(); credit >= s.window.Load()/2 && !s.got && s.err == nil && c.err == nil {
-		s.credit.Add(-credit)
-		more := int(credit) + s.growWindowLocked(credit)
-		s.recvLeft += more
-		c.writer.out = wire.AppendWindowUpdate(c.writer.out, s.id, more)
-	}
-	c.flushRelocking()
-}
-
-// repay gives the connection's window back as soon as half of it is owed: on
-// receipt, so that a stream that nobody reads never stops the others, as long as
-// not too much lies unread in all. With mu held; if it reports true, the caller
-// flushes.
-func (c *conn) repayLocked() bool {
-	if c.owed >= c.limits.connWindow/2 && c.unread.Load() <= int64(c.limits.connWindow) && c.err == nil {
-		c.writer.out = wire.AppendWindowUpdate(c.writer.out, 0, c.owed)
-		c.recvLeft += c.owed
-		c.owed = 0
-		return true
-	}
-	return false
-}
-
-// growWindow doubles the stream's receive window if it is read so fast that the
-// window, and not the reader, is what limits it: all of it in less than two round
-// trips. Other streams keep theirs: those that nobody reads must not be able to
-// hold more. It returns by how much. With conn.mu held.
-func (s *stream) growWindowLocked(credit int64) int {
-	c := s.conn
-	now := time.Now().UnixNano()
-	before := s.returned
-	s.returned = now
-	window := s.window.Load()
-	if before == 0 || c.rtt == 0 || (now-before)*window > int64(2*c.rtt)*credit {
-		return 0
-	}
-	grown := min(2*window, int64(c.limits.maxStreamWindow))
-	s.window.Store(grown)
-	return int(grown - window)
+	c.table.waiting = c.table.waiting[:0]
 }

@@ -52,6 +52,7 @@ func (w *writer) fullLocked() bool { return len(w.out) >= outFull && w.sending }
 // flush sends what has gathered, or leaves it to who is sending. The caller holds
 // c.mu, which is released and taken again. It does not wait for the network.
 func (c *conn) flushRelocking() {
+	c.mu.assertHeld()
 	w := &c.writer
 	if w.sending || len(w.out) == 0 {
 		return
@@ -87,7 +88,9 @@ func (c *conn) flushRelocking() {
 
 // canPass reports whether DATA may be written from where it lies, without being
 // gathered. With mu held.
-func (w *writer) canWriteThroughLocked(n int) bool { return n >= passedMin && w.direct != nil && !w.sending }
+func (w *writer) canWriteThroughLocked(n int) bool {
+	return n >= passedMin && w.direct != nil && !w.sending
+}
 
 // pass writes what has gathered, and then data that is too long to be worth
 // copying. The frame's header was gathered last. What the socket does not take is

@@ -15,14 +15,16 @@ const (
 	startMax   = 32 // fields
 )
 
-// A decoder turns header blocks into field sections. Most blocks begin with
+// A Decoder turns header blocks into field sections. Most blocks begin with
 // references to the tables, a byte for each field, and continue, if at all, with
 // what is different each time. While the dynamic table is the same, the same
 // references mean the same fields: they are decoded, checked and sorted out once.
 type Decoder struct {
-	hpack  *hpack.Decoder
-	into   *FieldSection
-	starts [startsKept]start // by their hash; those without a block are vacant
+	hpack    *hpack.Decoder
+	tableMax uint32 // what the peer may set the table to, now or before
+	into     *FieldSection
+	starts   [startsKept]start // by their hash; those without a block are vacant
+	skip     skipper
 }
 
 // A start is what a block began with, and what that meant.
@@ -32,17 +34,18 @@ type start struct {
 	section section
 }
 
-func NewDecoder(tableSize uint32, stringMax int, into *FieldSection) *Decoder {
-	d := &Decoder{hpack: hpack.NewDecoder(tableSize, into.add), into: into}
-	d.hpack.SetMaxStringLength(stringMax)
-	return d
+// NewDecoder returns a decoder that adds fields to a section. The peer may set the
+// size of its table up to tableSize.
+func NewDecoder(tableSize uint32, into *FieldSection) *Decoder {
+	return &Decoder{hpack: hpack.NewDecoder(tableSize, into.add), tableMax: tableSize, into: into}
 }
 
-// decode adds the fields of a whole block to the section.
+// Decode adds the fields of a whole block to the section. The caller bounds the
+// length of the block, and with it that of strings: they decode to at most 8/5 of it.
 func (d *Decoder) Decode(block []byte) error {
 	n, hash := references(block)
 	rest := block[n:]
-	if d.into.size > 0 || d.into.Bad != nil || changesTable(rest) {
+	if d.into.Size > 0 || d.into.Bad != nil || changesTable(rest) {
 		d.forget()
 		n, rest = 0, block
 	}
@@ -70,8 +73,8 @@ func (d *Decoder) Decode(block []byte) error {
 	return d.hpack.Close()
 }
 
-// allow bounds the size to which the peer may set the table.
-// [RFC 7541, section 4.2]
+// Allow bounds the size to which the peer may set the table, which may be less than
+// before. [RFC 7541, section 4.2]
 func (d *Decoder) Allow(tableSize uint32) { d.hpack.SetAllowedMaxDynamicTableSize(tableSize) }
 
 // forget is called when the table changes.

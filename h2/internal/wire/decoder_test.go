@@ -27,9 +27,8 @@ type twoDecoders struct {
 func newTwoDecoders(t *testing.T, tableSize uint32, limit int) *twoDecoders {
 	d := &twoDecoders{t: t}
 	d.got.Limit, d.want.Limit = limit, limit
-	d.decoder = NewDecoder(tableSize, limit, &d.got)
+	d.decoder = NewDecoder(tableSize, &d.got)
 	d.alone = hpack.NewDecoder(tableSize, d.want.add)
-	d.alone.SetMaxStringLength(limit)
 	return d
 }
 

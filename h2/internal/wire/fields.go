@@ -22,7 +22,9 @@ import (
 type FieldSection struct {
 	section
 	Limit   int               // of size
+	Lenient bool              // of responses: fields of HTTP/1.1 connections are ignored
 	trailer bool              // a trailer section: no pseudo-fields, no framing fields
+	skipped bool              // more than was worth keeping: see [Decoder.Skip]
 	canon   map[string]string // canonical names beside the common ones
 
 	// What pairs returned last, for a head and for trailers: calls of one kind say the
@@ -38,7 +40,7 @@ type section struct {
 
 	Fields [][2]string // the others: names in lower case, and values
 	Length int64       // of Content-Length; negative: absent
-	size   int         // as SETTINGS_MAX_HEADER_LIST_SIZE counts
+	Size   int         // as SETTINGS_MAX_HEADER_LIST_SIZE counts
 	URL    *url.URL    // the parsed path, if it is more than a path
 	Bad    error       // the first reason why it is malformed
 }
@@ -63,11 +65,14 @@ const (
 func (f *FieldSection) Begin(trailer bool) {
 	clear(f.Fields)
 	f.section = section{Fields: f.Fields[:0], Length: -1}
-	f.trailer = trailer
+	f.trailer, f.skipped = trailer, false
 }
 
-func (f *FieldSection) TooLarge() bool { return f.size > f.Limit }
+// TooLarge reports whether the section exceeds its limit: then its fields are not
+// whole.
+func (f *FieldSection) TooLarge() bool { return f.Size > f.Limit || f.skipped }
 
+// Malformed makes the section malformed, for a reason that counts if it is the first.
 func (f *FieldSection) Malformed(format string, args ...any) {
 	if f.Bad == nil {
 		f.Bad = fmt.Errorf(format, args...)
@@ -76,7 +81,7 @@ func (f *FieldSection) Malformed(format string, args ...any) {
 
 // add takes the next field from the decoder.
 func (f *FieldSection) add(field hpack.HeaderField) {
-	f.size += int(field.Size())
+	f.Size += int(field.Size())
 	if f.TooLarge() || f.Bad != nil {
 		return // HPACK has to be decoded to the end, but need not be kept
 	}
@@ -95,10 +100,14 @@ func (f *FieldSection) add(field hpack.HeaderField) {
 	field.Value = Trimmed(field.Value)
 	switch field.Name {
 	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
-		f.Malformed("field %q: is of HTTP/1.1 connections only", field.Name) // section 8.2.2
+		// Section 8.2.2 calls for an error. Gateways leave these fields in responses,
+		// where net/http and browsers ignore them, too.
+		if !f.Lenient {
+			f.Malformed("field %q: is of HTTP/1.1 connections only", field.Name)
+		}
 		return
 	case "te":
-		if field.Value != "trailers" {
+		if field.Value != "trailers" && !f.Lenient {
 			f.Malformed("field \"te\": got %q, want \"trailers\"", field.Value)
 			return
 		}

@@ -24,6 +24,10 @@ func (f *FieldSection) CheckRequest(end bool) {
 		if f.Pseudo&^uint8(hasMethod|hasAuthority) != 0 || f.Authority == "" {
 			f.Malformed("CONNECT: want \":method\" and \":authority\" only")
 		}
+	case strings.Contains(f.Authority, "@"):
+		f.Malformed("pseudo-field \":authority\": has userinfo") // section 8.3.1
+	case strings.Contains(f.Authority, "@"):
+		f.Malformed("pseudo-field \":authority\": has userinfo") // section 8.3.1
 	case f.Pseudo&usual != usual:
 		f.Malformed("request without \":method\", \":scheme\" or \":path\"")
 	case f.Method == "" || !ValidMethod(f.Method):

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// HEADERS and CONTINUATION: field sections, decoded. [RFC 9113, sections 6.2 and 6.10]
+//
+// Invariants. Every block is decoded to its end, whatever is done about its stream:
+// the HPACK tables are shared by all streams of the connection. [RFC 9113, section
+// 4.3] What is kept of a block is bounded by the limit on field sections.
+
+package h2
+
+import (
+	"encoding/binary"
+	"io"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
+)
+
+const (
+	continuationsMax = 16       // CONTINUATION frames of a block that are short
+	blockMax         = 16 << 20 // bytes of a block, kept or not
+)
+
+// headers reads a HEADERS frame, of which a CONTINUATION may follow.
+func (c *conn) headers(h wire.FrameHeader) error {
+	if h.Stream%2 == 0 {
+		return violated(ErrCodeProtocol, "HEADERS on stream %d, want an odd number", h.Stream)
+	}
+	length, padding, err := c.unpad(h)
+	if err != nil {
+		return err
+	}
+	dependsOn := uint32(0)
+	if h.Has(wire.FlagPriority) {
+		length -= 5
+		if length >= 0 {
+			b, err := c.rd.br.Peek(5)
+			if err != nil {
+				return midFrame(err)
+			}
+			dependsOn = binary.BigEndian.Uint32(b) & wire.StreamIDMax
+			_, _ = c.rd.br.Discard(5)
+		}
+	}
+	if length < 0 {
+		return violated(ErrCodeProtocol, "HEADERS is shorter than its priority")
+	}
+	c.mu.Lock()
+	s := c.table.open[h.Stream]
+	c.mu.Unlock()
+	c.rd.fields.Begin(s != nil && s.trailing)
+	if dependsOn == h.Stream && dependsOn != 0 {
+		c.rd.fields.Malformed("stream %d depends on itself", h.Stream)
+	}
+	if h.Has(wire.FlagEndHeaders) && length <= min(c.rd.br.Size(), c.limits.maxHeaderList) {
+		// The usual case: decoded where it lies.
+		b, err := c.rd.br.Peek(length)
+		if err != nil {
+			return midFrame(err)
+		}
+		if err := c.decode(b); err != nil {
+			return err
+		}
+		_, _ = c.rd.br.Discard(length)
+	} else if err := c.collect(length); err != nil {
+		return err
+	}
+	if _, err := c.rd.br.Discard(padding); err != nil {
+		return midFrame(err)
+	}
+	if !h.Has(wire.FlagEndHeaders) {
+		c.rd.began, c.rd.continued = h, 0
+		return nil
+	}
+	return c.endHeaders(h)
+}
+
+// collect takes n bytes of a header block: they are kept until the block is whole, as
+// long as it is no longer than a section may be. What is longer is decoded piece by
+// piece, for the sake of the tables that all streams share, and thrown away: then the
+// section is too large, and only its stream fails.
+func (c *conn) collect(n int) error {
+	if c.rd.blockSize += n; c.rd.blockSize > blockMax {
+		return violated(ErrCodeEnhanceYourCalm, "header block of more than %d bytes", blockMax)
+	}
+	if c.rd.blockSize <= c.limits.maxHeaderList {
+		have := len(c.rd.block)
+		c.rd.block = append(c.rd.block, make([]byte, n)...)
+		_, err := io.ReadFull(c.rd.br, c.rd.block[have:])
+		return midFrame(err)
+	}
+	if err := c.skip(c.rd.block); err != nil {
+		return err
+	}
+	c.rd.block = c.rd.block[:0]
+	for n > 0 {
+		piece, err := c.rd.br.Peek(min(n, c.rd.br.Size()))
+		if err != nil {
+			return midFrame(err)
+		}
+		if err := c.skip(piece); err != nil {
+			return err
+		}
+		_, _ = c.rd.br.Discard(len(piece))
+		n -= len(piece)
+	}
+	return nil
+}
+
+// skip gives a piece of a block that is too long to HPACK.
+func (c *conn) skip(piece []byte) error {
+	if err := c.rd.dec.Skip(piece); err != nil {
+		return violated(ErrCodeCompression, "%v", err)
+	}
+	return nil
+}
+
+// continuation reads a CONTINUATION frame. A peer may send few that are much shorter
+// than they could be: each costs it less than it costs us.
+func (c *conn) continuation(h wire.FrameHeader) error {
+	if c.rd.began.Stream == 0 {
+		return violated(ErrCodeProtocol, "CONTINUATION without HEADERS")
+	}
+	if h.Length < wire.FrameSizeMin/2 {
+		c.rd.continued++
+	}
+	if c.rd.continued > continuationsMax {
+		return violated(ErrCodeEnhanceYourCalm, "more than %d short CONTINUATION frames", continuationsMax)
+	}
+	if err := c.collect(h.Length); err != nil {
+		return err
+	}
+	if !h.Has(wire.FlagEndHeaders) {
+		return nil
+	}
+	began := c.rd.began
+	c.rd.began = wire.FrameHeader{}
+	return c.endHeaders(began)
+}
+
+// decode gives a whole header block to HPACK.
+func (c *conn) decode(block []byte) error {
+	if err := c.rd.dec.Decode(block); err != nil {
+		return violated(ErrCodeCompression, "%v", err)
+	}
+	return nil
+}
+
+// endHeaders acts on a complete field section.
+func (c *conn) endHeaders(h wire.FrameHeader) error {
+	if err := c.endBlock(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	s := c.table.open[h.Stream]
+	c.mu.Unlock()
+	return c.side.headers(s, h.Stream, h.Has(wire.FlagEndStream))
+}
+
+// endBlock decodes what was collected.
+func (c *conn) endBlock() (err error) {
+	switch {
+	case c.rd.blockSize > c.limits.maxHeaderList:
+		if err = c.rd.dec.EndSkip(); err != nil {
+			err = violated(ErrCodeCompression, "%v", err)
+		}
+	case c.rd.blockSize > 0:
+		err = c.decode(c.rd.block)
+	}
+	c.rd.block, c.rd.blockSize = c.rd.block[:0], 0
+	if cap(c.rd.block) > readBuffer {
+		c.rd.block = nil
+	}
+	return err
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The receiving half of a stream: what its reader takes, the peer may send again.
+//
+// Invariants. Every byte that arrives for a stream is counted by the windows of the
+// stream and of the connection when its frame does (conn.data), and is counted off
+// once: when it was read or dropped (consume), or when the stream detaches and takes
+// along what is left. Readers leave what they have read in consumed, an atomic, and
+// take the connection's mutex only when that is worth a frame.
+
+package h2
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
+)
+
+// read reads the body. The peer may send as much again, once it is worth a frame.
+func (s *stream) read(ctx context.Context, p []byte) (int, error) {
+	n, err := s.in.read(ctx, p)
+	s.consume(n)
+	return n, err
+}
+
+// discard ends the reading of a body: what is there and what comes is dropped,
+// and counts as read. A read that waits returns err.
+func (s *stream) discard(err error) { s.consume(s.in.abandon(err)) }
+
+// consume counts n bytes that have left the inbox.
+func (s *stream) consume(n int) {
+	if n == 0 || s.consumed.Add(int64(n)) < s.worth.Load() && !s.conn.scarce.Load() {
+		return
+	}
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.giveBackLocked()
+	c.flushRelocking()
+}
+
+// countLocked counts off what has left the inbox.
+func (s *stream) countLocked() {
+	s.conn.mu.assertHeld()
+	if n := int(s.consumed.Swap(0)); !s.detached {
+		s.recv.Consumed(n)
+		s.conn.recv.Consumed(n)
+	}
+}
+
+// giveBackLocked gives the windows of the stream and of the connection back, where
+// half is owed. If it reports true, the caller flushes.
+func (s *stream) giveBackLocked() bool {
+	c := s.conn
+	s.countLocked()
+	appended := c.giveBackLocked()
+	if !s.recv.Due() || s.got || s.err != nil || c.err != nil {
+		return appended
+	}
+	s.growLocked(s.recv.Owed())
+	c.writer.out = wire.AppendWindowUpdate(c.writer.out, s.id, s.recv.GiveBack())
+	return true
+}
+
+// growLocked doubles the stream's window if it is read so fast that the window, and
+// not the reader, is what limits it: all of it in less than two round trips, where
+// owed bytes were read since the last WINDOW_UPDATE. Other streams keep theirs: those
+// that are not read must not be able to hold more.
+func (s *stream) growLocked(owed int) {
+	c := s.conn
+	now := time.Now().UnixNano()
+	before := s.returned
+	s.returned = now
+	size := s.recv.Size()
+	if before == 0 || c.rtt == 0 || (now-before)*int64(size) > int64(2*c.rtt)*int64(owed) {
+		return
+	}
+	if grown := min(2*size, c.limits.maxStreamWindow); grown > size {
+		s.recv.Grow(grown - size)
+		s.worth.Store(int64(grown / 2))
+	}
+}
+
+// detachLocked takes the stream out of the connection's account: what lies unread
+// does not hold the connection's window any more, and what is read later is not
+// counted. If it reports true, the caller flushes.
+func (s *stream) detachLocked() bool {
+	if s.detached {
+		return false
+	}
+	s.countLocked()
+	s.detached = true
+	s.conn.recv.Consumed(s.recv.Held())
+	return s.conn.giveBackLocked()
+}
+
+// countAtOnceLocked lets each read be counted when it happens, and not when the
+// connection looks: it does not find the stream in its table any more.
+func (s *stream) countAtOnceLocked() {
+	s.worth.Store(0)
+	s.giveBackLocked()
+}
