@@ -29,6 +29,9 @@ func (b *bucket) take(now time.Time) bool {
 	return true
 }
 
+// giveBack puts a token back.
+func (b *bucket) giveBack() { b.spent = max(0, b.spent-1) }
+
 // The buckets of one connection's reading goroutine. Each guards one kind of frame
 // that is free for the sender.
 type buckets struct {

@@ -193,9 +193,7 @@ func (s *clientStream) openLocked(d directBody) error {
 	c.born = true
 	c.conn.openLocked(&s.stream, id, s)
 	c.writer.crowd++
-	if c.resets.spent > 0 {
-		c.resets.spent-- // the peer may end as many calls as there are
-	}
+	c.resets.giveBack()
 	return nil
 }
 
@@ -412,6 +410,10 @@ func (s *clientStream) finishedLocked() {
 	}
 	s.freeLocked()
 }
+
+// prematureLocked reports true: a server may end as many calls as there are, for each
+// of which opening it has put a token back.
+func (s *clientStream) prematureLocked() bool { return true }
 
 // leaveReading has nothing to do: callers never run on the reading goroutine.
 func (s *clientStream) leaveReading() {}

@@ -53,7 +53,7 @@ func (c *conn) rstStream(h wire.FrameHeader) error {
 	if s == nil {
 		return c.strayFrameLocked(h)
 	}
-	if !c.resetAllowedLocked() {
+	if s.user.prematureLocked() && !c.resetAllowedLocked() {
 		return c.flooded("streams that are reset")
 	}
 	delete(c.table.open, s.id)

@@ -36,11 +36,13 @@ type serverStream struct {
 	pairs      [][2]string // its fields
 	reads      uint64      // of the connection when it had arrived
 
-	trailer   http.Header // received; the reading goroutine hands it over with the end
-	expects   atomic.Bool // 100-continue was asked for and not answered
-	oversized bool        // the header was too large: answered without the handler
-	bodiless  bool        // the header ended the request
-	timer     *time.Timer // of the write deadline
+	trailer   http.Header   // received; the reading goroutine hands it over with the end
+	expects   atomic.Bool   // 100-continue was asked for and not answered
+	oversized bool          // the header was too large: answered without the handler
+	bodiless  bool          // the header ended the request
+	timer     *time.Timer   // of the write deadline
+	opened    int64         // time.Now().UnixNano, when its head was read
+	patience  time.Duration // timeout of the request; 0: none, or see pairs
 
 	// Set by the reading goroutine before the handler runs; see inline.go.
 	inline uint64 // the epoch in which it runs there; 0: it runs on a worker
@@ -68,6 +70,7 @@ func newServerStreamLocked(c *serverConn, id uint32, f *wire.FieldSection, end b
 	s.ctx.Context = c.ctx
 	s.w.s = s
 	s.oversized = f.TooLarge()
+	s.opened = c.lastRead.Load()
 	s.bodiless = end
 	if end {
 		s.got = true
@@ -78,6 +81,7 @@ func newServerStreamLocked(c *serverConn, id uint32, f *wire.FieldSection, end b
 	case direct:
 		s.host, s.path, s.pairs, s.reads = f.Authority, f.Path, f.Pairs(), c.reads.Load()
 	default:
+		s.patience = timeoutOf(f.Fields)
 		s.makeRequest(f.Method, f.Authority, f.Path, f.URL, f.Header())
 	}
 	return s
@@ -228,6 +232,9 @@ func (s *serverStream) close() {
 	}
 	if s.room != nil {
 		signal(s.room) // for a goroutine that the handler has left behind in Write
+	}
+	if s.err == nil && s.sent && s.got {
+		c.resets.giveBack()
 	}
 	s.detachLocked()
 	c.returnedLocked()

@@ -46,6 +46,8 @@ type streamUser interface {
 	stoppedLocked(err error)
 	// finished says that the peer has closed its half. With conn.mu held.
 	finishedLocked()
+	// prematureLocked reports whether a reset by the peer, now, costs it a token.
+	prematureLocked() bool
 	// leaveReading is called before a goroutine waits for the peer. If it is the
 	// reading goroutine, another one reads from now on.
 	leaveReading()

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Patience: which streams that end early count as an attack, and how many of them a
+// server takes before it ends the connection.
+//
+// A client that opens streams and resets them at once, or makes the server reset them,
+// has the server do work that it does not wait for (CVE-2023-44487, rapid reset;
+// CVE-2025-8671, MadeYouReset). Honest clients reset streams, too: their callers cancel,
+// their deadlines pass, their hedged calls lose. What bounds the work at a time is the
+// limit on handlers, which counts reset streams until their handlers return. Beside
+// that, a bucket of 1000 tokens (ServerConfig.ControlBurst), which gains 100 a second
+// (ControlRate), bounds how often a stream may end prematurely. Like Envoy, which ends
+// a connection when more than half of its streams were reset within a second of their
+// beginning, it looks at how long a stream lived and at those that complete; like
+// nghttp2, whose bucket has 1000 tokens and gains 33 a second, it forgives with time.
+//
+//   - A stream that the client resets costs a token, unless the response had begun, the
+//     stream had lived for 20 ms, or at least half of the timeout that its request
+//     carries (grpc-timeout, connect-timeout-ms) had passed: then the rest was spent on
+//     the way.
+//   - A stream that the server resets because of what the client sent costs a token.
+//   - A stream that completes gives one back.
+
+package h2
+
+import (
+	"strconv"
+	"time"
+)
+
+// patienceLife is how long a stream lives that is no part of an attack: with 250
+// streams at a time, one that waits so long each time is slower than a client that
+// takes its responses.
+const patienceLife = 20 * time.Millisecond
+
+// prematureLocked reports whether a reset by the client, now, is one of a kind that
+// attacks are made of.
+func (s *serverStream) prematureLocked() bool {
+	if s.w.began {
+		return false
+	}
+	lived := time.Duration(time.Now().UnixNano() - s.opened)
+	if lived >= patienceLife {
+		return false
+	}
+	timeout := s.patience
+	if s.pairs != nil {
+		timeout = timeoutOf(s.pairs)
+	}
+	return timeout == 0 || lived < timeout/2
+}
+
+// timeoutOf returns the timeout that a request's fields carry, 0 if there is none.
+func timeoutOf(fields [][2]string) time.Duration {
+	for i := range fields {
+		if d, ok := parseTimeout(fields[i][0], fields[i][1]); ok {
+			return d
+		}
+	}
+	return 0
+}
+
+// parseTimeout parses the two fields in which RPC clients send a timeout: a number of
+// at most 8 digits and a unit [gRPC over HTTP2, "Timeout"], or of at most 10 digits,
+// of milliseconds [Connect protocol, "Timeout"].
+func parseTimeout(name, value string) (time.Duration, bool) {
+	unit := time.Millisecond
+	most := 10
+	switch name {
+	case "connect-timeout-ms":
+	case "grpc-timeout":
+		if value == "" {
+			return 0, false
+		}
+		switch value[len(value)-1] {
+		case 'H':
+			unit = time.Hour
+		case 'M':
+			unit = time.Minute
+		case 'S':
+			unit = time.Second
+		case 'm':
+		case 'u':
+			unit = time.Microsecond
+		case 'n':
+			unit = time.Nanosecond
+		default:
+			return 0, false
+		}
+		most = 8
+		value = value[:len(value)-1]
+	default:
+		return 0, false
+	}
+	n, err := strconv.ParseUint(value, 10, 63)
+	if err != nil || len(value) > most {
+		return 0, false
+	}
+	return min(time.Duration(n), time.Hour/unit) * unit, true
+}
