@@ -15,24 +15,31 @@ import (
 // time uses it.
 type rawSocket struct {
 	raw        syscall.RawConn
+	network    string // for errors
 	head, body []byte // what is left of them
 	err        error
 	// once is the method try: a value of its own, so that no call allocates one.
 	once func(fd uintptr) bool
 }
 
-// newTryWriter returns nil for connections that are not sockets, such as those
-// with TLS.
+// newTryWriter returns nil for connections that are not sockets themselves. A type that
+// embeds one has its SyscallConn, too, beside a Write of its own that must not be passed
+// over: so the type counts, and not its methods.
 func newTryWriter(nc net.Conn) tryWriter {
-	socket, ok := nc.(syscall.Conn)
-	if !ok {
+	var raw syscall.RawConn
+	var err error
+	switch socket := nc.(type) {
+	case *net.TCPConn:
+		raw, err = socket.SyscallConn()
+	case *net.UnixConn:
+		raw, err = socket.SyscallConn()
+	default:
 		return nil
 	}
-	raw, err := socket.SyscallConn()
 	if err != nil {
 		return nil
 	}
-	s := &rawSocket{raw: raw}
+	s := &rawSocket{raw: raw, network: nc.LocalAddr().Network()}
 	s.once = s.try
 	return s
 }
@@ -67,7 +74,7 @@ func (s *rawSocket) try(fd uintptr) bool {
 		case err == syscall.EAGAIN:
 			return true
 		case err != nil:
-			s.err = &net.OpError{Op: "write", Net: "tcp", Err: err}
+			s.err = &net.OpError{Op: "write", Net: s.network, Err: err}
 			return true
 		}
 		ofHead := min(n, len(s.head))
