@@ -27,12 +27,13 @@ type stream struct {
 	received int64
 
 	consumed atomic.Int64 // bytes read that the windows do not count off yet
-	worth    atomic.Int64 // how many of them are worth counting off: half of the window
+	worth    atomic.Int64 // how many of them are worth counting off
 
 	// Guarded by conn.mu.
 	win       flow.Send     // what may be sent
 	recv      flow.Receive  // what the peer may send
 	detached  bool          // recv is not kept any more; see detachLocked
+	atOnce    bool          // each read is worth counting off
 	err       error         // why the stream ended before both halves were closed
 	returned  int64         // when the window was given back last: time.Now().UnixNano; 0: never
 	room      chan struct{} // has room for one; made when first needed
@@ -64,7 +65,7 @@ func (c *conn) openLocked(s *stream, id uint32, user streamUser) {
 		left = max(size, flow.Start) // the peer may not have heard of a smaller one
 	}
 	s.recv.Open(size, left, 0)
-	s.worth.Store(int64(size+1) / 2)
+	s.setWorthLocked()
 	c.table.open[id] = s
 }
 

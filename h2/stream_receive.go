@@ -43,10 +43,28 @@ func (s *stream) consume(n int) {
 // countLocked counts off what has left the inbox.
 func (s *stream) countLocked() {
 	s.conn.mu.assertHeld()
-	if n := int(s.consumed.Swap(0)); !s.detached {
+	for again := true; again; {
+		n := int(s.consumed.Swap(0))
+		if s.detached {
+			return
+		}
 		s.recv.Consumed(n)
 		s.conn.recv.Consumed(n)
+		s.setWorthLocked()
+		// A reader adds to consumed before it looks at worth: one that has seen the
+		// value of before is seen here.
+		n = int(s.consumed.Load())
+		again = n > 0 && n >= int(s.worth.Load())
 	}
+}
+
+// setWorthLocked sets how much has to be read until half of the window is owed.
+func (s *stream) setWorthLocked() {
+	worth := 0
+	if !s.atOnce {
+		worth = max(1, (s.recv.Size()+1)/2-s.recv.Owed())
+	}
+	s.worth.Store(int64(worth))
 }
 
 // giveBackLocked gives the windows of the stream and of the connection back, where
@@ -60,6 +78,7 @@ func (s *stream) giveBackLocked() bool {
 	}
 	s.growLocked(s.recv.Owed())
 	c.writer.out = wire.AppendWindowUpdate(c.writer.out, s.id, s.recv.GiveBack())
+	s.setWorthLocked()
 	return true
 }
 
@@ -78,7 +97,6 @@ func (s *stream) growLocked(owed int) {
 	}
 	if grown := min(2*size, c.limits.maxStreamWindow); grown > size {
 		s.recv.Grow(grown - size)
-		s.worth.Store(int64(grown / 2))
 	}
 }
 
@@ -98,6 +116,7 @@ func (s *stream) detachLocked() bool {
 // countAtOnceLocked lets each read be counted when it happens, and not when the
 // connection looks: it does not find the stream in its table any more.
 func (s *stream) countAtOnceLocked() {
-	s.worth.Store(0)
+	s.atOnce = true
+	s.setWorthLocked()
 	s.giveBackLocked()
 }
