@@ -115,7 +115,7 @@ func (w *windowPeer) wantWindow() {
 // ignore or close, and whose peer sends too much, late, or leaves.
 func TestServerWindowsAddUp(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(60) {
+	for seed := range uint64(20) {
 		bubble(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 11))
 			s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -137,13 +137,13 @@ func TestServerWindowsAddUp(t *testing.T) {
 					_, _ = fmt.Fprint(w, n)
 				}
 			}, func(s *http.Server, _ *h2.ServerConfig) {
-				s.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerConnection: 1 << 20}
+				s.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerConnection: 256 << 10}
 			})
 			p := dial(t, s)
 			w := newWindowPeer(p, r, p.greets)
 			next := uint32(1)
 			var open []uint32
-			for range 400 {
+			for range 2000 {
 				if len(open) == 0 || len(open) < 60 && r.IntN(12) == 0 {
 					fields := []string{"x-do", []string{"read", "ignore", "some", "close", "answer", "leave"}[r.IntN(6)]}
 					if r.IntN(6) == 0 {
@@ -191,12 +191,12 @@ func TestServerWindowsAddUp(t *testing.T) {
 // cancel, and whose server sends too much, late, or resets.
 func TestClientWindowsAddUp(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(60) {
+	for seed := range uint64(20) {
 		bubble(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 12))
 			s, client := newFake(t, &h2.TransportConfig{
 				MaxConnsPerHost: 1,
-				HTTP2:           &http.HTTP2Config{MaxReceiveBufferPerConnection: 1 << 20},
+				HTTP2:           &http.HTTP2Config{MaxReceiveBufferPerConnection: 256 << 10},
 			})
 			type aCall struct {
 				id     uint32
@@ -226,7 +226,7 @@ func TestClientWindowsAddUp(t *testing.T) {
 				return c
 			}
 			var open []*aCall
-			for range 400 {
+			for range 2000 {
 				if len(open) == 0 || len(open) < 40 && r.IntN(12) == 0 {
 					c := begin()
 					if r.IntN(8) > 0 {
