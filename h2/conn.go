@@ -15,7 +15,6 @@
 package h2
 
 import (
-	"bufio"
 	"net"
 	"sync/atomic"
 	"time"
@@ -112,7 +111,8 @@ func newConn(nc net.Conn, limits limits) *conn {
 
 	c.rd.buckets = newBuckets(limits.burst, limits.rate)
 	c.rd.fields.Limit = limits.maxHeaderList
-	c.rd.br = bufio.NewReaderSize(network{c}, readBuffer)
+	c.rd.in.init(nc)
+	c.rd.in.before, c.rd.in.after, c.rd.in.limit = c.beforeRead, c.afterRead, c.readLimit
 	c.enc = wire.NewEncoder(int(limits.encoderTable))
 	// Until the peer has acknowledged our settings, its table may have the usual size.
 	c.rd.dec = wire.NewDecoder(max(limits.decoderTable, wire.TableSizeDefault), &c.rd.fields)
@@ -127,7 +127,7 @@ func (c *conn) accepts() bool { return c.limits.maxStreams > 0 }
 func (c *conn) greet(preface string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := append(c.writer.out, preface...)
+	out := append(c.outLocked(), preface...)
 	settings := []wire.Setting{
 		{ID: wire.SettingInitialWindowSize, Value: uint32(c.limits.streamWindow)},
 		{ID: wire.SettingMaxFrameSize, Value: uint32(c.limits.maxFrame)},
@@ -167,7 +167,7 @@ func (c *conn) giveBackLocked() bool {
 	if !c.recv.Due() || c.err != nil {
 		return false
 	}
-	c.writer.out = wire.AppendWindowUpdate(c.writer.out, 0, c.recv.GiveBack())
+	c.writer.out = wire.AppendWindowUpdate(c.outLocked(), 0, c.recv.GiveBack())
 	return true
 }
 
@@ -192,7 +192,7 @@ func (c *conn) pingLocked() <-chan struct{} {
 		c.pings = make(map[[8]byte]chan struct{})
 	}
 	c.pings[data] = answered
-	c.writer.out = wire.AppendPing(c.writer.out, false, data)
+	c.writer.out = wire.AppendPing(c.outLocked(), false, data)
 	return answered
 }
 

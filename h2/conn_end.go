@@ -80,7 +80,7 @@ func (c *conn) appendGoAwayLocked(code ErrCode, reason string) {
 	if c.limits.maxStreams == 0 {
 		last = 0 // a client accepts no streams
 	}
-	c.writer.out = wire.AppendGoAway(c.writer.out, last, code, reason)
+	c.writer.out = wire.AppendGoAway(c.outLocked(), last, code, reason)
 }
 
 // linger lets the peer read what was said last: closing a socket with unread input

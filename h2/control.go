@@ -20,7 +20,7 @@ func (c *conn) priority(h wire.FrameHeader) error {
 		return violated(ErrCodeProtocol, "PRIORITY without a stream")
 	}
 	if h.Length != 5 {
-		if _, err := c.rd.br.Discard(h.Length); err != nil {
+		if err := c.rd.in.skip(h.Length); err != nil {
 			return midFrame(err)
 		}
 		return c.reject(h.Stream, ErrCodeFrameSize, "PRIORITY of %d bytes, want 5", h.Length)
@@ -90,7 +90,7 @@ func (c *conn) settings(h wire.FrameHeader) error {
 	if h.Length > 6*64 {
 		return c.flooded("settings in one frame")
 	}
-	b, err := c.rd.br.Peek(h.Length)
+	b, err := c.rd.in.peek(h.Length)
 	if err != nil {
 		return midFrame(err)
 	}
@@ -102,8 +102,8 @@ func (c *conn) settings(h wire.FrameHeader) error {
 			return err
 		}
 	}
-	_, _ = c.rd.br.Discard(h.Length)
-	c.writer.out = wire.AppendFrame(c.writer.out, wire.FrameSettings, wire.FlagAck, 0, 0)
+	_ = c.rd.in.skip(h.Length)
+	c.writer.out = wire.AppendFrame(c.outLocked(), wire.FrameSettings, wire.FlagAck, 0, 0)
 	c.side.settledLocked()
 	c.wakeSendersLocked()
 	c.rd.answers = true
@@ -200,7 +200,7 @@ func (c *conn) pingFrame(h wire.FrameHeader) error {
 		}
 		return nil
 	}
-	c.writer.out = wire.AppendPing(c.writer.out, true, data)
+	c.writer.out = wire.AppendPing(c.outLocked(), true, data)
 	c.rd.answers = true
 	return c.drownedLocked()
 }
@@ -212,17 +212,17 @@ func (c *conn) goAwayFrame(h wire.FrameHeader) error {
 	if h.Length < 8 {
 		return violated(ErrCodeFrameSize, "GOAWAY of %d bytes, want at least 8", h.Length)
 	}
-	b, err := c.rd.br.Peek(8)
+	b, err := c.rd.in.peek(8)
 	if err != nil {
 		return midFrame(err)
 	}
 	last, code := binary.BigEndian.Uint32(b)&wire.StreamIDMax, ErrCode(binary.BigEndian.Uint32(b[4:]))
-	_, _ = c.rd.br.Discard(8)
+	_ = c.rd.in.skip(8)
 	reason := make([]byte, min(h.Length-8, 256)) // what follows is for people
-	if _, err := io.ReadFull(c.rd.br, reason); err != nil {
+	if _, err := io.ReadFull(&c.rd.in, reason); err != nil {
 		return midFrame(err)
 	}
-	if _, err := c.rd.br.Discard(h.Length - 8 - len(reason)); err != nil {
+	if err := c.rd.in.skip(h.Length - 8 - len(reason)); err != nil {
 		return midFrame(err)
 	}
 	c.side.goAway(last, code, string(reason))

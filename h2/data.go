@@ -34,14 +34,14 @@ func (c *conn) data(h wire.FrameHeader) error {
 		return err
 	}
 	if s == nil {
-		_, err := c.rd.br.Discard(length + padding)
+		err := c.rd.in.skip(length + padding)
 		return midFrame(err)
 	}
 	s.received += int64(length)
 	if err := c.fill(s, length); err != nil {
 		return midFrame(err)
 	}
-	if _, err := c.rd.br.Discard(padding); err != nil {
+	if err := c.rd.in.skip(padding); err != nil {
 		return midFrame(err)
 	}
 	if h.Has(wire.FlagEndStream) {

@@ -33,12 +33,12 @@ func (c *conn) headers(h wire.FrameHeader) error {
 	if h.Has(wire.FlagPriority) {
 		length -= 5
 		if length >= 0 {
-			b, err := c.rd.br.Peek(5)
+			b, err := c.rd.in.peek(5)
 			if err != nil {
 				return midFrame(err)
 			}
 			dependsOn = binary.BigEndian.Uint32(b) & wire.StreamIDMax
-			_, _ = c.rd.br.Discard(5)
+			_ = c.rd.in.skip(5)
 		}
 	}
 	if length < 0 {
@@ -51,20 +51,20 @@ func (c *conn) headers(h wire.FrameHeader) error {
 	if dependsOn == h.Stream && dependsOn != 0 {
 		c.rd.fields.Malformed("stream %d depends on itself", h.Stream)
 	}
-	if h.Has(wire.FlagEndHeaders) && length <= min(c.rd.br.Size(), c.limits.maxHeaderList) {
+	if h.Has(wire.FlagEndHeaders) && length <= min(readBuffer, c.limits.maxHeaderList) {
 		// The usual case: decoded where it lies.
-		b, err := c.rd.br.Peek(length)
+		b, err := c.rd.in.peek(length)
 		if err != nil {
 			return midFrame(err)
 		}
 		if err := c.decode(b); err != nil {
 			return err
 		}
-		_, _ = c.rd.br.Discard(length)
+		_ = c.rd.in.skip(length)
 	} else if err := c.collect(length); err != nil {
 		return err
 	}
-	if _, err := c.rd.br.Discard(padding); err != nil {
+	if err := c.rd.in.skip(padding); err != nil {
 		return midFrame(err)
 	}
 	if !h.Has(wire.FlagEndHeaders) {
@@ -85,7 +85,7 @@ func (c *conn) collect(n int) error {
 	if c.rd.blockSize <= c.limits.maxHeaderList {
 		have := len(c.rd.block)
 		c.rd.block = append(c.rd.block, make([]byte, n)...)
-		_, err := io.ReadFull(c.rd.br, c.rd.block[have:])
+		_, err := io.ReadFull(&c.rd.in, c.rd.block[have:])
 		return midFrame(err)
 	}
 	if err := c.skip(c.rd.block); err != nil {
@@ -93,14 +93,14 @@ func (c *conn) collect(n int) error {
 	}
 	c.rd.block = c.rd.block[:0]
 	for n > 0 {
-		piece, err := c.rd.br.Peek(min(n, c.rd.br.Size()))
+		piece, err := c.rd.in.peek(min(n, readBuffer))
 		if err != nil {
 			return midFrame(err)
 		}
 		if err := c.skip(piece); err != nil {
 			return err
 		}
-		_, _ = c.rd.br.Discard(len(piece))
+		_ = c.rd.in.skip(len(piece))
 		n -= len(piece)
 	}
 	return nil

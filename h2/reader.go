@@ -9,7 +9,6 @@
 package h2
 
 import (
-	"bufio"
 	"runtime"
 	"strings"
 	"time"
@@ -18,15 +17,14 @@ import (
 )
 
 const (
-	readBuffer = 32 << 10 // of the reading goroutine
-	bulkFrame  = 16 << 10 // DATA of this length is likely to be followed by more
-	bulkPeek   = 1 << 10  // read for the header of the next frame then
+	bulkFrame = 16 << 10 // DATA of this length is likely to be followed by more
+	bulkPeek  = 1 << 10  // read for the header of the next frame then
 )
 
 // A reader is what the reading goroutine owns.
 type reader struct {
 	owner owner
-	br    *bufio.Reader
+	in    inbound
 
 	dec       *wire.Decoder
 	fields    wire.FieldSection
@@ -44,29 +42,27 @@ type reader struct {
 	faults  []string  // for countError, which is called without mu
 }
 
-// network is what the buffer of the reading goroutine is filled from.
-type network struct{ c *conn }
-
-// Read reads little while long DATA frames follow one another: only their headers
-// are for the buffer, and what else it held would be copied once more.
-func (w network) Read(p []byte) (int, error) {
-	if w.c.rd.bulk && len(p) > bulkPeek {
-		p = p[:bulkPeek]
-	}
-	return w.c.read(p)
-}
-
-// read reads from the network, after all that the last frames were for is under way.
-func (c *conn) read(p []byte) (int, error) {
+// beforeRead is called before a read that may wait: all that the last frames were for
+// gets under way.
+func (c *conn) beforeRead() {
 	c.rd.owner.assert()
 	c.deliver()
 	c.answer()
-	n, err := c.nc.Read(p)
-	if n > 0 {
-		c.lastRead.Store(time.Now().UnixNano())
-		c.reads.Add(1)
+}
+
+// afterRead counts a read that brought something.
+func (c *conn) afterRead(int) {
+	c.lastRead.Store(time.Now().UnixNano())
+	c.reads.Add(1)
+}
+
+// readLimit lets little be buffered while long DATA frames follow one another: only
+// their headers are for the buffer, and what else it held would be copied once more.
+func (c *conn) readLimit() int {
+	if c.rd.bulk {
+		return bulkPeek
 	}
-	return n, err
+	return readBuffer
 }
 
 // fillFrom reads all of p, past the buffer if it is empty.
@@ -74,10 +70,10 @@ func (c *conn) fillFrom(p []byte) error {
 	for len(p) > 0 {
 		var n int
 		var err error
-		if c.rd.br.Buffered() == 0 && len(p) >= bulkPeek {
-			n, err = c.read(p)
+		if c.rd.in.buffered() == 0 && len(p) >= bulkPeek {
+			n, err = c.rd.in.readPast(p)
 		} else {
-			n, err = c.rd.br.Read(p)
+			n, err = c.rd.in.Read(p)
 		}
 		p = p[n:]
 		if err != nil && len(p) > 0 {

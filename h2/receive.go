@@ -18,10 +18,10 @@ import (
 func (c *conn) readFrames() error {
 	c.rd.owner.take()
 	for {
-		if c.rd.br.Buffered() < wire.FrameHeaderLen && !c.side.batchEnded() {
+		if c.rd.in.buffered() < wire.FrameHeaderLen && !c.side.batchEnded() {
 			return errTakenOver
 		}
-		b, err := c.rd.br.Peek(wire.FrameHeaderLen)
+		b, err := c.rd.in.peek(wire.FrameHeaderLen)
 		if err != nil {
 			if err == io.EOF && len(b) > 0 {
 				err = io.ErrUnexpectedEOF
@@ -29,7 +29,7 @@ func (c *conn) readFrames() error {
 			return err
 		}
 		h := wire.ParseFrameHeader(b)
-		_, _ = c.rd.br.Discard(wire.FrameHeaderLen)
+		_ = c.rd.in.skip(wire.FrameHeaderLen)
 		c.rd.bulk = h.Type == wire.FrameData && h.Length >= bulkFrame
 		if err := c.frame(h); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (c *conn) frame(h wire.FrameHeader) error {
 	if !c.allow(&c.rd.buckets.priority) {
 		return c.flooded("frames of unknown types")
 	}
-	_, err := c.rd.br.Discard(h.Length)
+	err := c.rd.in.skip(h.Length)
 	return err
 }
 
@@ -83,8 +83,8 @@ func (c *conn) payload(h wire.FrameHeader, want int) ([]byte, error) {
 	if h.Length != want {
 		return nil, violated(ErrCodeFrameSize, "frame of type %d with %d bytes, want %d", h.Type, h.Length, want)
 	}
-	b, err := c.rd.br.Peek(want)
-	_, _ = c.rd.br.Discard(len(b))
+	b, err := c.rd.in.peek(want)
+	_ = c.rd.in.skip(len(b))
 	return b, midFrame(err)
 }
 
@@ -97,7 +97,7 @@ func (c *conn) unpad(h wire.FrameHeader) (length, padding int, err error) {
 	if h.Length == 0 {
 		return 0, 0, violated(ErrCodeFrameSize, "padded frame of type %d without a length of its padding", h.Type)
 	}
-	b, err := c.rd.br.ReadByte()
+	b, err := c.rd.in.ReadByte()
 	if err != nil {
 		return 0, 0, midFrame(err)
 	}

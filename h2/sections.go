@@ -14,7 +14,7 @@ import (
 func (c *conn) beginFieldsLocked() int {
 	c.mu.assertHeld()
 	at := len(c.writer.out)
-	c.writer.out = c.enc.Begin(append(c.writer.out, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+	c.writer.out = c.enc.Begin(append(c.outLocked(), 0, 0, 0, 0, 0, 0, 0, 0, 0))
 	return at
 }
 

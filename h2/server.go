@@ -326,7 +326,7 @@ func (c *serverConn) open(greeted, down bool) error {
 		return nil
 	}
 	preface := make([]byte, len(wire.ClientPreface))
-	if _, err := io.ReadFull(c.rd.br, preface); err != nil {
+	if _, err := io.ReadFull(&c.rd.in, preface); err != nil {
 		return err
 	}
 	if string(preface) != wire.ClientPreface {

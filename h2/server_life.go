@@ -120,7 +120,7 @@ func (c *serverConn) drain() {
 		return
 	}
 	c.draining = true
-	c.writer.out = wire.AppendGoAway(c.writer.out, wire.StreamIDMax, ErrCodeNo, "")
+	c.writer.out = wire.AppendGoAway(c.outLocked(), wire.StreamIDMax, ErrCodeNo, "")
 	heard := c.pingLocked()
 	c.flushRelocking()
 	c.mu.Unlock()

@@ -146,7 +146,7 @@ func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 			s.sent = true
 		}
 		if n > 0 || last {
-			c.writer.out = wire.AppendFrame(c.writer.out, wire.FrameData, flags, s.id, n)
+			c.writer.out = wire.AppendFrame(c.outLocked(), wire.FrameData, flags, s.id, n)
 			c.earnLocked(n)
 			s.win.Spend(n)
 			c.send.Spend(n)

@@ -77,7 +77,7 @@ func (s *stream) giveBackLocked() bool {
 		return appended
 	}
 	s.growLocked(s.recv.Owed())
-	c.writer.out = wire.AppendWindowUpdate(c.writer.out, s.id, s.recv.GiveBack())
+	c.writer.out = wire.AppendWindowUpdate(c.outLocked(), s.id, s.recv.GiveBack())
 	s.setWorthLocked()
 	return true
 }

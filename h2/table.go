@@ -61,7 +61,7 @@ func (c *conn) abortLocked(s *stream, code ErrCode, cause error) {
 // are under way are to be ignored.
 func (c *conn) appendResetLocked(id uint32, code ErrCode) {
 	c.mu.assertHeld()
-	c.writer.out = wire.AppendRSTStream(c.writer.out, id, code)
+	c.writer.out = wire.AppendRSTStream(c.outLocked(), id, code)
 	c.table.noteReset(id, min(max(resetsMin, int(c.limits.maxStreams)), resetsMax))
 }
 

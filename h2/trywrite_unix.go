@@ -7,7 +7,10 @@
 package h2
 
 import (
+	"errors"
+	"io"
 	"net"
+	"os"
 	"syscall"
 )
 
@@ -15,31 +18,38 @@ import (
 // time uses it.
 type rawSocket struct {
 	raw        syscall.RawConn
-	network    string // for errors
-	head, body []byte // what is left of them
+	nc         net.Conn // for errors
+	head, body []byte   // what is left of them
 	err        error
 	// once is the method try: a value of its own, so that no call allocates one.
 	once func(fd uintptr) bool
 }
 
-// newTryWriter returns nil for connections that are not sockets themselves. A type that
-// embeds one has its SyscallConn, too, beside a Write of its own that must not be passed
-// over: so the type counts, and not its methods.
-func newTryWriter(nc net.Conn) tryWriter {
-	var raw syscall.RawConn
+// rawSocketOf returns the system's view of a socket, nil for all other connections,
+// such as those with TLS. A type that embeds a socket has its SyscallConn, too, beside a
+// Read and a Write of its own that must not be passed over: so the type counts, and not
+// its methods.
+func rawSocketOf(nc net.Conn) (raw syscall.RawConn) {
 	var err error
 	switch socket := nc.(type) {
 	case *net.TCPConn:
 		raw, err = socket.SyscallConn()
 	case *net.UnixConn:
 		raw, err = socket.SyscallConn()
-	default:
-		return nil
 	}
 	if err != nil {
 		return nil
 	}
-	s := &rawSocket{raw: raw, network: nc.LocalAddr().Network()}
+	return raw
+}
+
+// newTryWriter returns nil for connections that are not sockets themselves.
+func newTryWriter(nc net.Conn) tryWriter {
+	raw := rawSocketOf(nc)
+	if raw == nil {
+		return nil
+	}
+	s := &rawSocket{raw: raw, nc: nc}
 	s.once = s.try
 	return s
 }
@@ -52,7 +62,18 @@ func (s *rawSocket) tryWrite(head, body []byte) (int, error) {
 	if err == nil {
 		err = s.err
 	}
-	return n, err
+	return n, socketError(s.nc, "write", err)
+}
+
+// socketError returns an error of a socket as package net words it.
+func socketError(nc net.Conn, op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	if raw, ok := errors.AsType[*net.OpError](err); ok {
+		err = raw.Err // of a RawConn, which has an op of its own
+	}
+	return &net.OpError{Op: op, Net: nc.LocalAddr().Network(), Source: nc.LocalAddr(), Addr: nc.RemoteAddr(), Err: err}
 }
 
 // try is called once, whether or not all was taken: the rest is for who may wait.
@@ -74,7 +95,7 @@ func (s *rawSocket) try(fd uintptr) bool {
 		case err == syscall.EAGAIN:
 			return true
 		case err != nil:
-			s.err = &net.OpError{Op: "write", Net: s.network, Err: err}
+			s.err = os.NewSyscallError("write", err)
 			return true
 		}
 		ofHead := min(n, len(s.head))

@@ -8,6 +8,7 @@ package h2
 import (
 	"net"
 	"runtime"
+	"sync"
 	"time"
 )
 
@@ -28,8 +29,8 @@ type writer struct {
 	nc      net.Conn
 	direct  tryWriter     // writes without waiting; nil if nc cannot
 	timeout time.Duration // for the peer to take something
-	out     []byte        // frames to write
-	spare   []byte        // what out was before, to be used again
+	out     []byte        // frames to write; see outLocked
+	held    *outBuffer    // the memory of out; nil if there is none
 	sending bool          // somebody is writing, and will write what out has by then
 	crowd   int           // callers and handlers under way, who may add to out
 	quiet   []func()      // to be called when nobody writes
@@ -43,7 +44,22 @@ type tryWriter interface {
 }
 
 func newWriter(nc net.Conn, timeout time.Duration) writer {
-	return writer{nc: nc, direct: newTryWriter(nc), timeout: timeout, out: make([]byte, 0, outStart)}
+	return writer{nc: nc, direct: newTryWriter(nc), timeout: timeout}
+}
+
+// An outBuffer is memory for frames. Connections that have none to write have none.
+type outBuffer struct{ b []byte }
+
+var outBuffers = sync.Pool{New: func() any { return &outBuffer{make([]byte, 0, outStart)} }}
+
+// outLocked returns the frames that have gathered, for more to be appended.
+func (c *conn) outLocked() []byte {
+	w := &c.writer
+	if w.held == nil {
+		w.held = outBuffers.Get().(*outBuffer)
+		w.out = w.held.b
+	}
+	return w.out
 }
 
 // full reports whether DATA should wait.
@@ -71,12 +87,12 @@ func (c *conn) flushRelocking() {
 			return
 		}
 		c.mu.Unlock()
-		n, err := w.direct.tryWrite(out, nil)
+		n, err := w.direct.tryWrite(out.b, nil)
 		c.mu.Lock()
 		switch {
 		case err != nil:
 			c.failLocked(err)
-		case n < len(out):
+		case n < len(out.b):
 			go c.writeRest(out, n)
 			return
 		}
@@ -100,16 +116,16 @@ func (c *conn) writeThroughRelocking(data []byte) {
 	w.sending = true
 	out := w.swapLocked()
 	c.mu.Unlock()
-	n, err := w.direct.tryWrite(out, data)
+	n, err := w.direct.tryWrite(out.b, data)
 	c.mu.Lock()
 	switch {
 	case err != nil:
 		c.failLocked(err)
-	case n < len(out)+len(data):
-		if n < len(out) {
-			out = append(out, data...)
+	case n < len(out.b)+len(data):
+		if n < len(out.b) {
+			out.b = append(out.b, data...)
 		} else {
-			out, n = append(out[:0], data[n-len(out):]...), 0
+			out.b, n = append(out.b[:0], data[n-len(out.b):]...), 0
 		}
 		go c.writeRest(out, n)
 		return
@@ -144,25 +160,28 @@ func (c *conn) afterWritingLocked(f func()) {
 	}
 }
 
-// swap takes what has gathered and puts the spare buffer in its place.
-func (w *writer) swapLocked() []byte {
-	out := w.out
-	w.out, w.spare = w.spare[:0], nil
+// swapLocked takes what has gathered.
+func (w *writer) swapLocked() *outBuffer {
+	out := w.held
+	out.b = w.out
+	w.out, w.held = nil, nil
 	return out
 }
 
-func (w *writer) recycleLocked(out []byte) {
-	if cap(out) <= outKept {
-		w.spare = out[:0]
+// recycleLocked gives the memory of what was written to the next connection.
+func (w *writer) recycleLocked(out *outBuffer) {
+	if cap(out.b) <= outKept {
+		out.b = out.b[:0]
+		outBuffers.Put(out)
 	}
 }
 
 // writeRest writes out from n on, and then all that gathers meanwhile. It is the
 // goroutine that waits where flush must not.
-func (c *conn) writeRest(out []byte, n int) {
+func (c *conn) writeRest(out *outBuffer, n int) {
 	w := &c.writer
 	for {
-		err := w.write(out[n:])
+		err := w.write(out.b[n:])
 		c.mu.Lock()
 		if err != nil {
 			c.failLocked(err)

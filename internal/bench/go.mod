@@ -19,6 +19,7 @@ require (
 	github.com/seed-b7c59c10/connect v0.0.0-00010101000000-000000000000
 	github.com/seed-b7c59c10/connect/compress v0.0.0-00010101000000-000000000000
 	github.com/twitchtv/twirp v8.1.3+incompatible
+	golang.org/x/sync v0.23.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 	storj.io/drpc v0.0.34

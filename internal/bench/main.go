@@ -6,6 +6,7 @@
 // that answers are compressed only where that is measured.
 //
 //	go run .                                   everything, in less than five minutes
+//	go run . -memory                           what idle connections and waiting streams hold
 //	go run . -release                          this tree against the last release
 //	go run . -serve engine                     one server alone, for h2load and its like
 //	go run . -for 20s -work 'unary-64' -callers 1,16 -contenders 'connect/http1'
@@ -67,10 +68,18 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 		release    = flags.Bool("release", false, "compare with the last release instead, in about a minute")
 		server     = flags.String("serve", "", "serve alone instead, for a load from outside, until interrupted: engine, middleware, net/http or grpc-go, the `name` of a server")
 		address    = flags.String("address", "127.0.0.1:9124", "where to serve, with -serve")
+		watch      = flags.Bool("watch", false, "report the memory in use for each line of standard input, with -serve")
+		memory     = flags.Bool("memory", false, "measure the memory of idle connections and waiting streams only")
 		memProfile = flags.String("memprofile", "", "write a profile of all allocations to this `file`, which disturbs the times")
 	)
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // the flag set has printed the reason
+	}
+	if *memory {
+		return compareMemory(ctx, stdout)
+	}
+	if *watch {
+		go reportMemory(os.Stdin, stdout)
 	}
 	if *server != "" {
 		return serveAlone(ctx, *server, *address, stdout)
@@ -94,6 +103,11 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	printRatios(stdout, reports)
+	if *workNames == "" && *contenders == "" && !*withTLS {
+		if err := compareMemory(ctx, stdout); err != nil {
+			return err
+		}
+	}
 	if *jsonFile != "" {
 		data, err := json.MarshalIndent(file{machine, reports}, "", "\t")
 		if err != nil {

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Waiting for a socket without a buffer, where the system does not have it.
+
+//go:build !unix
+
+package h2
+
+import "net"
+
+func newWaitReader(net.Conn) waitReader { return nil }

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What waiting costs: the memory of a server for each idle connection and for each
+// stream whose handler waits for a message. The server runs in a process of its own,
+// and all clients are grpc-go's.
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	benchv1 "github.com/seed-b7c59c10/connect/internal/bench/gen/bench/v1"
+	"github.com/seed-b7c59c10/connect/internal/bench/gen/bench/v1/benchv1connect"
+)
+
+const (
+	idleConnections   = 2000
+	streamConnections = 50
+	waitingStreams    = 5000
+)
+
+// reportMemory prints for each line of in how many bytes of memory this process
+// uses: heap and stacks after two garbage collections.
+func reportMemory(in io.Reader, out io.Writer) {
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		fmt.Fprintln(out, m.HeapAlloc+m.StackInuse)
+	}
+}
+
+// compareMemory prints what waiting costs each server.
+func compareMemory(ctx context.Context, stdout io.Writer) error {
+	fmt.Fprintf(stdout, "\nmemory of a server, in KiB        an idle connection   a waiting stream\n")
+	for _, name := range []string{serveEngine, serveNetHTTP, serveGRPCGo} {
+		idle, waiting, err := memoryOf(ctx, name)
+		if err != nil {
+			return fmt.Errorf("measuring the memory of %s: %w", name, err)
+		}
+		fmt.Fprintf(stdout, "%-32s %19.1f %18.1f\n", name, idle/1024, waiting/1024)
+	}
+	return nil
+}
+
+// A watchedServer is a server in a process of its own that reports its memory.
+type watchedServer struct {
+	process *exec.Cmd
+	ask     io.WriteCloser
+	answers *bufio.Scanner
+	address string
+}
+
+func startWatched(ctx context.Context, name string) (*watchedServer, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	s := &watchedServer{process: exec.CommandContext(ctx, program, "-serve", name, "-address", "127.0.0.1:0", "-watch")}
+	s.process.Stderr = os.Stderr
+	if s.ask, err = s.process.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := s.process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.process.Start(); err != nil {
+		return nil, err
+	}
+	s.answers = bufio.NewScanner(out)
+	line, err := s.next()
+	if err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	_, to, _ := strings.Cut(line, " serves http://")
+	s.address = strings.TrimSuffix(to, benchv1connect.BenchServiceEchoProcedure)
+	return s, nil
+}
+
+func (s *watchedServer) next() (string, error) {
+	if !s.answers.Scan() {
+		return "", errors.Join(io.ErrUnexpectedEOF, s.answers.Err())
+	}
+	return s.answers.Text(), nil
+}
+
+func (s *watchedServer) memory() (float64, error) {
+	if _, err := io.WriteString(s.ask, "\n"); err != nil {
+		return 0, err
+	}
+	line, err := s.next()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseFloat(line, 64)
+}
+
+func (s *watchedServer) stop() error {
+	_ = s.ask.Close()
+	_ = s.process.Process.Kill()
+	if err := s.process.Wait(); err != nil && s.process.ProcessState == nil {
+		return err
+	}
+	return nil
+}
+
+// memoryOf returns how many bytes a server needs for an idle connection that has
+// carried a call, and for a stream whose handler waits for its second message.
+func memoryOf(ctx context.Context, name string) (idle, waiting float64, err error) {
+	s, err := startWatched(ctx, name)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	warm, err := dialGRPCGo(ctx, s.address, 1)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer closeAll(warm)
+	before, err := s.memory()
+	if err != nil {
+		return 0, 0, err
+	}
+	connections, err := dialGRPCGo(ctx, s.address, idleConnections)
+	if err != nil {
+		return 0, 0, err
+	}
+	after, err := s.memory()
+	closeAll(connections[streamConnections:])
+	defer closeAll(connections[:streamConnections])
+	if err != nil {
+		return 0, 0, err
+	}
+	idle = (after - before) / idleConnections
+
+	if before, err = s.settled(); err != nil {
+		return 0, 0, err
+	}
+	for i := range waitingStreams {
+		stream, err := benchv1.NewBenchServiceClient(connections[i%streamConnections]).Chat(ctx)
+		if err != nil {
+			return 0, 0, err
+		}
+		if err := stream.Send(&benchv1.Payload{Data: []byte("a")}); err != nil {
+			return 0, 0, err
+		}
+		if _, err := stream.Recv(); err != nil {
+			return 0, 0, err
+		}
+	}
+	if after, err = s.memory(); err != nil {
+		return 0, 0, err
+	}
+	return idle, (after - before) / waitingStreams, nil
+}
+
+// settled returns the memory when it falls no longer: connections have been closed.
+func (s *watchedServer) settled() (float64, error) {
+	last, err := s.memory()
+	for same := 0; err == nil && same < 3; {
+		var next float64
+		if next, err = s.memory(); next < last*0.99 {
+			last, same = next, 0
+		} else {
+			same++
+		}
+	}
+	return last, err
+}
+
+// dialGRPCGo opens connections, each of which has carried a call.
+func dialGRPCGo(ctx context.Context, address string, n int) ([]*grpc.ClientConn, error) {
+	all := make([]*grpc.ClientConn, n)
+	var group errgroup.Group
+	group.SetLimit(16)
+	for i := range all {
+		group.Go(func() (err error) {
+			all[i], err = grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+			if err != nil {
+				return err
+			}
+			_, err = benchv1.NewBenchServiceClient(all[i]).Echo(ctx, &benchv1.Payload{Data: []byte("a")}, grpc.WaitForReady(true))
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		closeAll(all)
+		return nil, err
+	}
+	return all, nil
+}
+
+func closeAll(connections []*grpc.ClientConn) {
+	for _, c := range connections {
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+}
