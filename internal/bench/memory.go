@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -33,15 +34,31 @@ const (
 )
 
 // reportMemory prints for each line of in how many bytes of memory this process
-// uses: heap and stacks after two garbage collections.
+// uses: resident pages, after the runtime has given back what it does not need.
 func reportMemory(in io.Reader, out io.Writer) {
 	for lines := bufio.NewScanner(in); lines.Scan(); {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		fmt.Fprintln(out, m.HeapAlloc+m.StackInuse)
+		runtime.GC() // twice, for what pools hold
+		debug.FreeOSMemory()
+		pages, err := residentPages()
+		if err != nil {
+			fmt.Fprintln(out, err)
+			return
+		}
+		fmt.Fprintln(out, pages*os.Getpagesize())
 	}
+}
+
+// residentPages reads how many pages of this process are in memory. [proc(5), statm]
+func residentPages() (int, error) {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, fmt.Errorf("reading the memory in use: %w", err)
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("reading the memory in use: got %q", text)
+	}
+	return strconv.Atoi(fields[1])
 }
 
 // compareMemory prints what waiting costs each server.
