@@ -48,14 +48,15 @@ func (c *chunk) free() {
 // An inbox is the receiving half of a stream. The connection's reading goroutine
 // puts bytes in, one goroutine at a time takes them out. Its bytes are bounded by
 // the stream's flow-control window, and its memory by little more: a chunk is
-// filled before the next is begun.
+// filled before the next is begun, and freed when all of it was read.
 type inbox struct {
 	mu          sync.Mutex
 	first, last *chunk
 	off         int   // of the first chunk: what was read
 	size        int   // bytes not read yet
 	err         error // after the bytes: io.EOF or why there are no more
-	abandoned   bool  // nobody will read: bytes are dropped
+	filling     bool  // the reading goroutine fills the free space of last
+	abandoned   bool  // bytes are dropped: they will not be read
 	late        bool  // the read deadline has passed
 	deadline    *time.Timer
 	wake        chan struct{} // has room for one; made when somebody first waits
@@ -97,6 +98,7 @@ func (in *inbox) space(n int) []byte {
 		}
 		in.last = c
 	}
+	in.filling = true
 	free := c.data[len(c.data):cap(c.data)]
 	return free[:min(n, len(free))]
 }
@@ -106,6 +108,7 @@ func (in *inbox) space(n int) []byte {
 func (in *inbox) put(n int) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.filling = false
 	if in.abandoned || in.last == nil {
 		in.dropLocked()
 		return false
@@ -142,14 +145,12 @@ func (in *inbox) abandon(err error) int {
 	n := in.size
 	in.size, in.off = 0, 0
 	in.signalLocked()
-	// The reading goroutine may be filling the last chunk: it frees it in put, or
-	// the garbage collector does.
-	for in.first != nil && in.first != in.last {
+	for in.first != nil && (in.first != in.last || !in.filling) {
 		c := in.first
 		in.first = c.next
 		c.free()
 	}
-	in.first, in.last = nil, nil
+	in.first, in.last = nil, nil // the garbage collector frees a chunk that is being filled
 	return n
 }
 
@@ -202,8 +203,8 @@ func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
 			break
 		}
 		if c == in.last {
-			if len(c.data) < cap(c.data) && in.err != io.EOF {
-				break // the reading goroutine may be filling it
+			if in.filling {
+				break
 			}
 			in.last = nil
 		}

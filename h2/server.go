@@ -142,6 +142,7 @@ type engine struct {
 	down   bool // Shutdown was called
 
 	monitor monitor
+	idle    idleWorkers
 }
 
 func (e *engine) logf(server *http.Server, format string, args ...any) {
@@ -272,6 +273,7 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 		ended:   make(chan struct{}, 1),
 	}
 	c.side = c
+	c.workers.idle = &e.idle
 	if base, ok := handler.(interface{ BaseContext() context.Context }); ok {
 		c.ctx = base.BaseContext()
 	}

@@ -1,25 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The goroutines of handlers, kept for the next request because their stacks have
-// grown to what handlers need.
+// grown to what handlers need, and ended when none comes for a while.
 
 package h2
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
-// workersKept is how many goroutines of a connection wait for work.
-const workersKept = 64
+const (
+	workersKept = 64          // goroutines of a connection that wait for work
+	workersRest = time.Second // without a request, then they end
+)
 
 // workers are the goroutines of one connection's handlers.
 type workers struct {
-	mu     sync.Mutex
-	parked []chan *serverStream // of goroutines without work; the last has waited least
-	ended  bool
+	idle *idleWorkers
+
+	mu      sync.Mutex
+	parked  []chan *serverStream // of goroutines without work; the last has waited least
+	ended   bool
+	watched bool   // in idle
+	runs    uint64 // requests so far
+	seen    uint64 // runs at the last look of idle, whose mutex guards it
 }
 
 // run gives a request to a goroutine.
 func (w *workers) run(s *serverStream) {
 	w.mu.Lock()
+	w.runs++
 	if n := len(w.parked); n > 0 {
 		next := w.parked[n-1]
 		w.parked = w.parked[:n-1]
@@ -45,7 +56,12 @@ func (w *workers) work(s *serverStream) {
 			return
 		}
 		w.parked = append(w.parked, next)
+		watch := !w.watched
+		w.watched = true
 		w.mu.Unlock()
+		if watch {
+			w.idle.watch(w)
+		}
 		s = <-next
 	}
 }
@@ -55,8 +71,57 @@ func (w *workers) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ended = true
+	w.dismissLocked()
+}
+
+// dismissLocked ends the goroutines without work.
+func (w *workers) dismissLocked() {
 	for _, next := range w.parked {
 		close(next)
 	}
 	w.parked = nil
+}
+
+// idleWorkers looks every second at the connections of an engine that have goroutines
+// without work. It ticks while there are any.
+type idleWorkers struct {
+	mu    sync.Mutex
+	all   []*workers
+	timer *time.Timer // runs while there are some
+}
+
+func (i *idleWorkers) watch(w *workers) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.all = append(i.all, w)
+	switch {
+	case len(i.all) > 1:
+	case i.timer == nil:
+		i.timer = time.AfterFunc(workersRest, i.look)
+	default:
+		i.timer.Reset(workersRest)
+	}
+}
+
+// look is a tick.
+func (i *idleWorkers) look() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	kept := i.all[:0]
+	for _, w := range i.all {
+		w.mu.Lock()
+		if w.runs == w.seen || w.ended {
+			w.dismissLocked()
+			w.watched = false
+		} else {
+			w.seen = w.runs
+			kept = append(kept, w)
+		}
+		w.mu.Unlock()
+	}
+	clear(i.all[len(kept):])
+	i.all = kept
+	if len(kept) > 0 {
+		i.timer.Reset(workersRest)
+	}
 }

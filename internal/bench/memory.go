@@ -12,12 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -139,62 +141,67 @@ func (s *watchedServer) stop() error {
 // memoryOf returns how many bytes a server needs for an idle connection that has
 // carried a call, and for a stream whose handler waits for its second message.
 func memoryOf(ctx context.Context, name string) (idle, waiting float64, err error) {
-	s, err := startWatched(ctx, name)
+	idle, err = measureMemory(ctx, name, 1, func(ctx context.Context, address string, _ []*grpc.ClientConn) (int, error) {
+		more, err := dialGRPCGo(ctx, address, idleConnections)
+		context.AfterFunc(ctx, func() { closeAll(more) })
+		return idleConnections, err
+	})
 	if err != nil {
 		return 0, 0, err
+	}
+	waiting, err = measureMemory(ctx, name, streamConnections, func(ctx context.Context, _ string, connections []*grpc.ClientConn) (int, error) {
+		for i := range waitingStreams {
+			stream, err := benchv1.NewBenchServiceClient(connections[i%streamConnections]).Chat(ctx)
+			if err != nil {
+				return 0, err
+			}
+			if err := stream.Send(&benchv1.Payload{Data: []byte("a")}); err != nil {
+				return 0, err
+			}
+			if _, err := stream.Recv(); err != nil {
+				return 0, err
+			}
+		}
+		return waitingStreams, nil
+	})
+	return idle, waiting, err
+}
+
+// measureMemory returns how many bytes a new server needs for each of what add adds to
+// it, beside some connections.
+func measureMemory(ctx context.Context, name string, connections int, add func(ctx context.Context, address string, connections []*grpc.ClientConn) (int, error)) (each float64, err error) {
+	s, err := startWatched(ctx, name)
+	if err != nil {
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-
-	warm, err := dialGRPCGo(ctx, s.address, 1)
+	opened, err := dialGRPCGo(ctx, s.address, connections)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	defer closeAll(warm)
-	before, err := s.memory()
+	defer closeAll(opened)
+	before, err := s.settled()
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	connections, err := dialGRPCGo(ctx, s.address, idleConnections)
+	n, err := add(ctx, s.address, opened)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	after, err := s.memory()
-	closeAll(connections[streamConnections:])
-	defer closeAll(connections[:streamConnections])
-	if err != nil {
-		return 0, 0, err
-	}
-	idle = (after - before) / idleConnections
-
-	if before, err = s.settled(); err != nil {
-		return 0, 0, err
-	}
-	for i := range waitingStreams {
-		stream, err := benchv1.NewBenchServiceClient(connections[i%streamConnections]).Chat(ctx)
-		if err != nil {
-			return 0, 0, err
-		}
-		if err := stream.Send(&benchv1.Payload{Data: []byte("a")}); err != nil {
-			return 0, 0, err
-		}
-		if _, err := stream.Recv(); err != nil {
-			return 0, 0, err
-		}
-	}
-	if after, err = s.memory(); err != nil {
-		return 0, 0, err
-	}
-	return idle, (after - before) / waitingStreams, nil
+	after, err := s.settled()
+	return (after - before) / float64(n), err
 }
 
-// settled returns the memory when it falls no longer: connections have been closed.
+// settled returns the memory in use when it has not changed by more than a hundredth
+// for two seconds: what a server keeps for a while after a call is given back by then.
 func (s *watchedServer) settled() (float64, error) {
 	last, err := s.memory()
-	for same := 0; err == nil && same < 3; {
+	for same := 0; err == nil && same < 8; {
+		time.Sleep(250 * time.Millisecond)
 		var next float64
-		if next, err = s.memory(); next < last*0.99 {
+		if next, err = s.memory(); math.Abs(next-last) > last/100 {
 			last, same = next, 0
 		} else {
 			same++

@@ -23,7 +23,7 @@ type Decoder struct {
 	hpack    *hpack.Decoder
 	tableMax uint32 // what the peer may set the table to, now or before
 	into     *FieldSection
-	starts   [startsKept]start // by their hash; those without a block are vacant
+	starts   [startsKept]*start // by their hash; those without a block are vacant
 	skip     skipper
 }
 
@@ -50,7 +50,11 @@ func (d *Decoder) Decode(block []byte) error {
 		n, rest = 0, block
 	}
 	if n > 0 {
-		s := &d.starts[hash%startsKept]
+		s := d.starts[hash%startsKept]
+		if s == nil {
+			s = new(start)
+			d.starts[hash%startsKept] = s
+		}
 		if s.trailer == d.into.trailer && bytes.Equal(s.block, block[:n]) {
 			d.into.section.set(&s.section)
 		} else {
@@ -79,8 +83,10 @@ func (d *Decoder) Allow(tableSize uint32) { d.hpack.SetAllowedMaxDynamicTableSiz
 
 // forget is called when the table changes.
 func (d *Decoder) forget() {
-	for i := range d.starts {
-		s := &d.starts[i]
+	for _, s := range d.starts {
+		if s == nil {
+			continue
+		}
 		clear(s.section.Fields)
 		s.section = section{Fields: s.section.Fields[:0]}
 		s.block = s.block[:0]

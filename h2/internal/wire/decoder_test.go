@@ -42,7 +42,10 @@ func (d *twoDecoders) read(block []byte, trailer, malformed bool) bool {
 		}
 	}
 	for i := range d.decoder.starts {
-		s := &d.decoder.starts[i]
+		s := d.decoder.starts[i]
+		if s == nil {
+			continue
+		}
 		if n, _ := references(block); n > 0 && s.trailer == trailer && string(s.block) == string(block[:n]) {
 			d.remembered++
 		}
