@@ -1,0 +1,3 @@
+module github.com/seed-b7c59c10/connect/internal/nethttptest
+
+go 1.26.0
