@@ -4,7 +4,7 @@
 
 # Every module whose tests `make test` runs, the root first.
 MODULES := . compress dropin internal/compat internal/gentest internal/protogen \
-           internal/conntest internal/interop internal/conformance internal/buftest internal/bench internal/h2spec
+           internal/conntest internal/interop internal/conformance internal/buftest internal/bench internal/h2spec internal/grpce2e
 # Every module, also those without tests.
 ALL := $(MODULES) internal/tools
 
@@ -13,7 +13,7 @@ ALL := $(MODULES) internal/tools
 GOTEST := go test -count=1 -timeout 20m
 # With the race detector everywhere, except where the tests are about other
 # programs: there they build and run those.
-NORACE := internal/buftest internal/protogen
+NORACE := internal/buftest internal/protogen internal/grpce2e
 
 # What is built here is thrown away: it needs no stamp, and so no git.
 export GOFLAGS := -buildvcs=false
