@@ -18,7 +18,7 @@ NORACE := internal/buftest internal/protogen internal/grpce2e
 # What is built here is thrown away: it needs no stamp, and so no git.
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help test lint generate check-generated quickstart conformance bench bench-compare fuzz tidy
+.PHONY: help test lint generate check-generated quickstart conformance bench bench-compare fuzz soak tidy
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -78,6 +78,10 @@ fuzz: ## every fuzz test of the root package, h2 and compress for FUZZTIME
 			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
 		done; \
 	done
+
+SOAKTIME ?= 60s
+soak: ## mixed calls over one connection for SOAKTIME, for each of four ways to connect; make test has a shorter one
+	cd internal/conntest && go test -count=1 -run 'TestSoak$$' -v -soak $(SOAKTIME) .
 
 tidy: ## go mod tidy in every module
 	@set -e; for m in $(ALL); do (cd $$m && go mod tidy); done
