@@ -8,22 +8,32 @@ package h2
 
 import (
 	"bytes"
+	"fmt"
 	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
 )
 
-// A mutex is a [sync.Mutex] that remembers the goroutine that holds it.
+// checkEvery is how many uses of a mutex or an owner go by between two that compare
+// goroutines: finding out the number of one takes some microseconds, and with it at every
+// use a build with the race detector would be too slow to find anything.
+const checkEvery = 64
+
+// A mutex is a [sync.Mutex] that finds out whether it is held, and now and then by which
+// goroutine.
 type mutex struct {
 	inner  sync.Mutex
-	holder atomic.Uint64
+	locks  uint64        // guarded by inner
+	holder atomic.Uint64 // 0: not found out
 }
 
 // Lock locks the mutex.
 func (m *mutex) Lock() {
 	m.inner.Lock()
-	m.holder.Store(goroutine())
+	if m.locks++; m.locks%checkEvery == 0 {
+		m.holder.Store(goroutine())
+	}
 }
 
 // Unlock unlocks the mutex.
@@ -33,23 +43,38 @@ func (m *mutex) Unlock() {
 	m.inner.Unlock()
 }
 
-// assertHeld panics unless the goroutine that calls holds the mutex.
+// assertHeld panics unless the mutex is held, by the goroutine that calls if it is known
+// by which one.
 func (m *mutex) assertHeld() {
-	if got, want := goroutine(), m.holder.Load(); got != want {
-		panic("h2: goroutine " + strconv.FormatUint(got, 10) + " needs the connection's mutex, which goroutine " + strconv.FormatUint(want, 10) + " holds")
+	if m.inner.TryLock() {
+		panic("h2: a goroutine needs the connection's mutex and does not hold it")
+	}
+	want := m.holder.Load()
+	if want == 0 {
+		return
+	}
+	if got := goroutine(); got != want {
+		panic(fmt.Sprintf("h2: goroutine %d needs the connection's mutex, which goroutine %d holds", got, want))
 	}
 }
 
 // An owner is the goroutine that a struct belongs to.
-type owner struct{ id atomic.Uint64 }
+type owner struct {
+	id   atomic.Uint64
+	uses atomic.Uint64
+}
 
 // take makes the goroutine that calls the owner.
 func (o *owner) take() { o.id.Store(goroutine()) }
 
-// assert panics unless the goroutine that calls is the owner.
+// assert panics, the next time that it compares, unless the goroutine that calls is the
+// owner.
 func (o *owner) assert() {
+	if o.uses.Add(1)%checkEvery != 0 {
+		return
+	}
 	if got, want := goroutine(), o.id.Load(); got != want && want != 0 {
-		panic("h2: goroutine " + strconv.FormatUint(got, 10) + " uses what belongs to the reading goroutine " + strconv.FormatUint(want, 10))
+		panic(fmt.Sprintf("h2: goroutine %d uses what belongs to the reading goroutine %d", got, want))
 	}
 }
 
