@@ -142,10 +142,10 @@ func (s *soak) call(p soakPlan) {
 	if p.disturb == timedOut {
 		ctx, cancel = context.WithTimeout(s.base, p.after)
 	}
-	hang := time.AfterFunc(guard/2, func() {
+	hang := time.AfterFunc(2*guard, func() {
 		buf := make([]byte, 1<<20)
 		buf = buf[:runtime.Stack(buf, true)]
-		s.fault("the call did not end within %v: %v", guard/2, p)
+		s.fault("the call did not end within %v: %v", 2*guard, p)
 		s.t.Logf("all goroutines when a call did not end:\n%s", buf)
 		s.stop(errHang)
 	})

@@ -31,7 +31,6 @@ var (
 
 const (
 	soakCallers  = 24
-	soakCalls    = 3000
 	soakTransfer = 4 << 20
 	// soakHeap bounds what a soak may leave in memory. A stream's smallest piece of a
 	// body is 2 KiB: a leak of one in a call in three is above it.
