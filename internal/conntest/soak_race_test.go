@@ -6,4 +6,4 @@ package conntest
 
 // soakCalls is how many calls a soak makes within `make test`: few, because the race
 // detector makes each of them about ten times as slow.
-const soakCalls = 500
+const soakCalls = 250
