@@ -104,7 +104,7 @@ type dialect struct {
 }
 
 // The five dialects. A GET differs from a unary POST in where the request is;
-// see connect_get.go.
+// see protocol_connect_get.go.
 var (
 	dialectUnary  = &dialect{unaryFacts, connectUnary{}}
 	dialectGet    = &dialect{unaryFacts, connectGet{}}
