@@ -5,8 +5,6 @@
 package connect
 
 import (
-	"errors"
-	"io"
 	"net/http"
 )
 
@@ -24,23 +22,6 @@ func (r *receiver[T]) receive() bool {
 	}
 	r.msg, r.err = receiveMessage[T](r.conn, r.initialize)
 	return r.err == nil
-}
-
-// receiveMessage receives into a new message.
-func receiveMessage[T any](conn receivingConn, initialize func(Spec, any) error) (*T, error) {
-	msg := new(T)
-	if err := receiveInto(conn, msg, initialize); err != nil {
-		return nil, err
-	}
-	return msg, nil
-}
-
-// unlessEOF returns err, nil if it is the end of a stream.
-func unlessEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }
 
 // ClientStream is a stream of requests, as its handler sees it. One goroutine at

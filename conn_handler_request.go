@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The receiving half of a handler's conn: everything that reads the request.
+
+package connect
+
+import (
+	"io"
+	"net/http"
+)
+
+// inbound is a request as a conn sees it.
+type inbound struct {
+	wireHead
+	method string
+	proto  int // the major version of HTTP
+	body   io.Reader
+	length int64 // of the body, negative if unknown
+}
+
+// setRequest takes what the conn needs of an [http.Request].
+func (c *handlerConn) setRequest(r *http.Request) {
+	c.request = inbound{requestHead(r), r.Method, r.ProtoMajor, r.Body, r.ContentLength}
+	c.ctx = handlerContext{r.Context(), c}
+	c.remote = r.RemoteAddr
+	if r.URL.RawQuery != "" {
+		c.query = r.URL.Query()
+	}
+	c.headersThen = len(c.w.Header())
+	if r.Header[headerHost] == nil {
+		c.host[0] = r.Host // net/http keeps it apart
+		r.Header[headerHost] = c.host[:]
+	}
+}
+
+// hasVersion reports whether a unary request tells its protocol version.
+func (w wireHead) hasVersion(method string) bool {
+	if method == http.MethodGet {
+		return w.url.Query().Get(queryVersion) != ""
+	}
+	return w.first(headerConnectVersion) != ""
+}
+
+func (c *handlerConn) RequestHeader() http.Header {
+	if c.direct == nil {
+		return c.request.header
+	}
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	if c.request.header == nil {
+		c.request.all()[headerHost] = c.host[:]
+	}
+	return c.request.header
+}
+
+// Receive reads one message. Where the procedure takes one message only, the
+// second call looks for the end of the request, and neither reads nor decodes
+// what may be there instead. What ended the request is told again by every later
+// call.
+func (c *handlerConn) Receive(msg any) error {
+	return codedEnd(c.receiveNext(msg, false))
+}
+
+// receiveNext is Receive with a plain io.EOF at the end. Fresh says that msg has
+// nothing in it.
+func (c *handlerConn) receiveNext(msg any, fresh bool) error {
+	c.turned.Store(true)
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	if c.received == nil {
+		c.received = c.receive(msg, fresh)
+	}
+	return c.received
+}
+
+func (c *handlerConn) receive(msg any, fresh bool) error {
+	p, err := c.in.next()
+	switch {
+	case err == io.EOF && c.in.single && c.in.count == 0:
+		return errorf(CodeUnimplemented, "%s takes one message: the request has none", c.config.spec.Procedure)
+	case err == io.EOF:
+		return err
+	case err == errSecondMessage:
+		return errorf(CodeUnimplemented, "%s takes one message: the request has more", c.config.spec.Procedure)
+	case err != nil:
+		return readFault(&c.ctx, err, c.request.proto)
+	case p.end && c.name == ProtocolConnect:
+		return errorf(CodeInvalidArgument, "protocol error: a request has no end-of-stream message")
+	case p.end:
+		return errorf(CodeInternal, "protocol error: invalid envelope flags: a request has no trailers")
+	}
+	return c.in.unmarshal(p.data, msg, fresh)
+}
+
+// closeRequest lets go of the request. A connection with much left to read is
+// closed rather than read.
+func (c *handlerConn) closeRequest() {
+	if !c.receiving.TryLock() {
+		return // a goroutine that the handler left behind still reads: the buffers are its own
+	}
+	defer c.receiving.Unlock()
+	ended := c.in.ended || c.in.frames.err == io.EOF
+	c.in.free()
+	if c.received == nil {
+		c.received = errorf(CodeInternal, "receive: the handler has returned")
+	}
+	if length := c.request.length; !ended && !c.began && c.request.proto == 1 && (length < 0 || length > drainedMax) {
+		c.w.Header()[headerConnection] = []string{"close"}
+	}
+}

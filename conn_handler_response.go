@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The sending half of a handler's conn: everything that writes the response.
+
+package connect
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"strconv"
+)
+
+// canFlush reports whether [http.ResponseController] finds a way to flush w.
+func canFlush(w http.ResponseWriter) bool {
+	for {
+		switch t := w.(type) {
+		case interface{ FlushError() error }, http.Flusher:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
+func (c *handlerConn) ResponseHeader() http.Header {
+	if c.direct != nil {
+		c.wanted = true
+	}
+	return c.w.Header()
+}
+
+// untouched reports whether the response headers are as they were when the call
+// began.
+func (c *handlerConn) untouched() bool {
+	if c.direct != nil && !c.wanted {
+		return true
+	}
+	return len(c.w.Header()) == c.headersThen
+}
+
+func (c *handlerConn) ResponseTrailer() http.Header {
+	if c.trailer == nil {
+		c.trailer = make(http.Header)
+	}
+	return c.trailer
+}
+
+// Send writes one message, with the response headers before the first one. A nil
+// message writes the headers alone.
+func (c *handlerConn) Send(msg any) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	if c.closed {
+		return errorf(CodeInternal, "send: the handler has returned")
+	}
+	if msg == nil {
+		if c.began {
+			return nil
+		}
+		c.begin(wireEnd{})
+		return fault(&c.ctx, c.flush(), CodeCanceled)
+	}
+	b, compressed, err := c.out.pack(msg)
+	if err != nil {
+		return err
+	}
+	var before wireEnd
+	if !c.framed {
+		// A unary Connect response has its trailers among the headers: what ends
+		// the call goes before the message.
+		before = c.encodeEnd(end{trailer: c.trailer}, true)
+		c.tellsEncoding = compressed
+	}
+	first := !c.began
+	c.begin(before)
+	if !c.framed && len(b.data) >= lengthKnown {
+		length := strconv.Itoa(len(b.data))
+		if c.direct != nil {
+			c.direct.DirectField(headerContentLength, length)
+		} else {
+			c.w.Header()[headerContentLength] = []string{length}
+		}
+	}
+	if c.config.spec.StreamType.serverStreams() && !c.alone(first) {
+		err = c.gather(b.data)
+	} else if _, err = c.w.Write(b.data); err == nil {
+		err = c.flush()
+	}
+	if err != nil {
+		// The buffer is not freed: a Write that was given up, as that of a stream
+		// which is reset, may still read it.
+		return fault(&c.ctx, err, CodeCanceled) // the client is gone
+	}
+	b.free()
+	return nil
+}
+
+// alone reports whether a message is likely to be the only one for now: one that
+// answers what was received. The first one always goes alone, so that nobody but
+// the handler's goroutine reads the response headers.
+func (c *handlerConn) alone(first bool) bool {
+	turned := c.turned.Swap(false)
+	return first || turned && (c.outbox == nil || c.outbox.quiet())
+}
+
+// gather sends a message together with what else waits.
+func (c *handlerConn) gather(frame []byte) error {
+	if c.outbox == nil {
+		c.outbox = newOutbox(c.w)
+	}
+	if len(frame) <= outboxMax {
+		return c.outbox.add(frame)
+	}
+	if err := c.outbox.settle(); err != nil { // rather than copy
+		return err
+	}
+	if _, err := c.w.Write(frame); err != nil {
+		return err
+	}
+	return c.flush()
+}
+
+// closeOutbox writes what is left to be sent. Afterwards only the caller uses the
+// ResponseWriter.
+func (c *handlerConn) closeOutbox() {
+	if c.outbox == nil {
+		return
+	}
+	c.outbox.end()
+	c.outbox = nil
+}
+
+// flush sends what was written to the client, in streams.
+func (c *handlerConn) flush() error {
+	if !c.config.spec.StreamType.serverStreams() {
+		return nil
+	}
+	return http.NewResponseController(c.w).Flush()
+}
+
+// answer returns what the response headers tell of the messages.
+func (c *handlerConn) answer() head {
+	hd := head{contentType: c.contentType}
+	if c.tellsEncoding {
+		hd.encoding = c.out.compression.value
+	}
+	if c.tellsAccept {
+		hd.accept = c.config.compressions.accept
+	}
+	return hd
+}
+
+// begin completes the response headers, once. They take effect with the next
+// write.
+func (c *handlerConn) begin(w wireEnd) {
+	if c.began {
+		return
+	}
+	c.began = true
+	if c.direct != nil && w.status == 0 && len(w.header) == 0 && c.untouched() {
+		c.beginDirect()
+		return
+	}
+	h := c.w.Header()
+	if len(h) > c.headersThen {
+		maps.DeleteFunc(h, func(key string, _ []string) bool { return describesMessages(key) })
+	}
+	c.writeHead(h, c.answer())
+	if c.dialect == dialectGRPC && c.request.proto == 1 {
+		h[headerTrailer] = valueStatus // net/http sends trailers over HTTP/1.1 only if it hears of them before the body
+	}
+	for key, values := range w.header {
+		if protocolOwns(key) {
+			h[key] = values
+		} else {
+			h[key] = append(h[key], values...)
+		}
+	}
+	if w.status != 0 {
+		c.w.WriteHeader(w.status)
+	}
+}
+
+// finish writes the end of the call, wherever its dialect wants it. Bare says
+// that nothing was written and that the handler set no header.
+func (c *handlerConn) finish(err error, bare bool) {
+	e := end{err: c.outcome(err), trailer: c.trailer}
+	sent := c.began || c.framed && !bare
+	w := c.encodeEnd(e, sent)
+	if c.config.sendMax > 0 && w.size() > c.config.sendMax {
+		w = c.encodeEnd(e.minimal(), sent)
+	}
+	if !c.framed {
+		c.tellsEncoding = false // errors are not compressed
+	}
+	c.begin(w)
+	c.writeEnd(w)
+}
+
+// writeEnd writes what follows the headers. An error means that the client is
+// gone: nobody is left to be told.
+func (c *handlerConn) writeEnd(w wireEnd) {
+	switch {
+	case w.hasBody && c.framed:
+		frame := append(make([]byte, prefixSize, prefixSize+len(w.body)), w.body...)
+		putPrefix(frame, c.endFlag)
+		_, _ = c.w.Write(frame)
+	case w.hasBody:
+		_, _ = c.w.Write(w.body)
+	}
+	switch {
+	case len(w.trailer) == 0:
+	case c.direct != nil:
+		for key, values := range w.trailer {
+			for _, value := range values {
+				c.direct.DirectTrailer(key, value)
+			}
+		}
+	default:
+		h := c.w.Header()
+		for key, values := range w.trailer {
+			h[trailerKey(key)] = values
+		}
+	}
+}
+
+// outcome returns the error to tell the client, nil for none.
+func (c *handlerConn) outcome(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := asError(err); ok {
+		if e.code == 0 { // of a program that did not set it: it must not pass for success
+			return &Error{CodeUnknown, e.cause, e.details, e.meta, e.wire}
+		}
+		return e
+	}
+	e, _ := asError(fault(context.Background(), err, CodeUnknown))
+	if c.config.safeErrors {
+		return &Error{code: e.code}
+	}
+	return e
+}
+
+// size returns the bytes in which an end tells of an error.
+func (w wireEnd) size() int {
+	size := len(w.body)
+	for _, h := range []http.Header{w.header, w.trailer} {
+		size += len(first(h, headerGRPCMessage)) + len(first(h, headerGRPCDetails))
+	}
+	return size
+}
