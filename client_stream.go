@@ -124,7 +124,7 @@ func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], err
 	if err != nil {
 		return nil, err
 	}
-	return &Response[Res]{Msg: msg, header: fields{header: c.conn.ResponseHeader()}, trailer: fields{header: c.conn.ResponseTrailer()}}, nil
+	return &Response[Res]{msg, metadata{own: c.conn.ResponseHeader()}, metadata{own: c.conn.ResponseTrailer()}}, nil
 }
 
 // Conn returns the untyped stream.

@@ -127,7 +127,7 @@ func (c *config) requestHeader(d *dialect) http.Header {
 	}
 	h := make(http.Header)
 	h[headerUserAgent] = d.userAgent
-	d.writeHead(h, hd)
+	d.writeHead(headerWriter(h), hd)
 	d.writeRequest(h, hd)
 	return h
 }

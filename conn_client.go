@@ -11,22 +11,60 @@ import (
 	"sync"
 )
 
-// clientConn is one HTTP exchange, as a client sees it. It is the
-// StreamingClientConn of its call.
+// phase is how far a client's exchange has come.
 //
-//	         Send, CloseRequest           Do returned
-//	  idle ──────────────────────▶ sent ──────────────▶ answered
-//	   │                            │                      │ end, error,
-//	   │ CloseResponse,             │ the same             │ CloseResponse
-//	   ▼ the context's end          ▼                      ▼
-//	released ◀─────────────────────────────────────────────┘
+//	        Send, CloseRequest          Do returned
+//	idle ────────────────────────▶ sent ───────────▶ answered
+//	 │                              │                   │ end, error,
+//	 │ CloseResponse                │ CloseResponse     │ CloseResponse
+//	 ▼                              ▼    Do returned    ▼
+//	released ◀──────────────── abandoned            released
 //
 // Requests of one message are sent by Send itself, which waits for the response
 // headers. Streams are sent by a goroutine of their own, through a pipe, and so
 // is what goes through an HTTPClient that might not heed the context. Either way,
-// what the exchange found is written before ready is closed and read after.
-// An exchange that is released while it is being sent closes the response itself
-// as soon as there is one.
+// what the exchange found is written before it is answered and read after. One that
+// is abandoned closes the response itself as soon as there is one.
+type phase uint8
+
+const (
+	idle      phase = iota // nothing is sent
+	sent                   // a transport has the request
+	answered               // there is a response, or a reason why there is none
+	abandoned              // released while it is sent
+	released
+)
+
+// phaseEvent is what moves an exchange from one phase to another.
+type phaseEvent uint8
+
+const (
+	toSend phaseEvent = iota
+	toAnswer
+	toRelease
+)
+
+// after returns the phase after an event. Where the event means nothing it is the
+// same.
+func (p phase) after(e phaseEvent) phase {
+	switch {
+	case p == idle && e == toSend:
+		return sent
+	case p == sent && e == toAnswer:
+		return answered
+	case p == sent && e == toRelease:
+		return abandoned
+	case p == abandoned && e == toAnswer, p == idle && e == toRelease, p == answered && e == toRelease:
+		return released
+	}
+	return p
+}
+
+// over reports whether the exchange does nothing any more.
+func (p phase) over() bool { return p == answered || p == released }
+
+// clientConn is one HTTP exchange, as a client sees it. It is the
+// StreamingClientConn of its call.
 type clientConn struct {
 	*dialect
 	config *config
@@ -35,52 +73,59 @@ type clientConn struct {
 	ctx    context.Context    // ends with it, or with cancel
 	cancel context.CancelFunc // nil for unary calls
 
+	mu    sync.Mutex
+	phase phase
+
 	// The sending half.
-	out      packer
-	header   http.Header  // of the request, nil until someone asks for it
-	pipe     *pipe        // nil unless the client streams
-	outgoing *outgoing    // nil for a direct call
-	own      [1][2]string // room for a field of a direct call
+	out    packer
+	header http.Header // of the request, nil until the program asks for it
+	pipe   *pipe       // nil unless the client streams
+	method string      // of the request, "" before there is one
 
 	// What the exchange found.
-	ready    chan struct{} // nil where nobody waits
-	failed   error         // instead of a response
-	reply    wireHead      // of the response
-	incoming io.ReadCloser // its body, nil without a response
-
-	mu       sync.Mutex
-	answered bool
-	released bool
-
-	sent      bool // of the sending half: the request, or its head
-	get, post bool // what it is
-	direct    bool // incoming is a directResponse
+	exchange clientExchange // before, room for one
+	ready    chan struct{}  // nil where no goroutine waits
+	failed   error          // instead of a response
+	reply    wireHead       // of the response
+	body     io.ReadCloser  // of the response, nil without one
+	*arrived
 
 	// The receiving half.
 	receiving sync.Mutex
 	in        unpacker
-	trailer   fields // of the response
-	received  error  // what ended the half
+	received  error // what ended the half
 }
 
-// newConn returns an empty conn, in one piece with what it is going to need.
-func newConn(direct bool) *clientConn {
-	if direct {
-		return new(clientConn)
-	}
-	both := new(struct {
-		clientConn
-		outgoing outgoing
+// newConn returns a conn with room for an exchange through net/http.
+func newConn() *clientConn {
+	made := new(struct {
+		conn     clientConn
+		exchange httpExchange
 	})
-	both.clientConn.outgoing = &both.outgoing
-	return &both.clientConn
+	made.conn.exchange = &made.exchange
+	return &made.conn
+}
+
+// newDirectClientConn returns a conn with room for a direct exchange.
+func newDirectClientConn(transport directTransport) *clientConn {
+	made := new(struct {
+		conn     clientConn
+		exchange directExchange
+	})
+	made.exchange.transport = transport
+	made.conn.exchange = &made.exchange
+	return &made.conn
 }
 
 // newUnaryConn returns a conn for one unary call.
-func newUnaryConn(ctx context.Context, c *config) *clientConn {
-	_, direct := c.transport().(directTransport)
-	conn := newConn(direct)
-	conn.dialect, conn.config, conn.spec, conn.parent, conn.ctx = c.dialect, c, &c.spec, ctx, ctx
+func newUnaryConn(ctx context.Context, c *config, a *arrived) *clientConn {
+	var conn *clientConn
+	if transport, ok := c.transport().(directTransport); ok && c.heeds {
+		conn = newDirectClientConn(transport)
+	} else {
+		conn = newConn()
+	}
+	conn.dialect, conn.config, conn.spec, conn.parent, conn.ctx, conn.arrived = c.dialect, c, &c.spec, ctx, ctx, a
 	if !c.heeds {
 		conn.ready = make(chan struct{})
 	}
@@ -90,14 +135,31 @@ func newUnaryConn(ctx context.Context, c *config) *clientConn {
 
 // newStreamConn returns a conn for one streaming call.
 func newStreamConn(ctx context.Context, c *config, spec Spec) *clientConn {
-	conn := newConn(false)
-	conn.dialect, conn.config, conn.spec, conn.parent, conn.ready = c.streams, c, &spec, ctx, make(chan struct{})
+	conn := newConn()
+	conn.dialect, conn.config, conn.spec, conn.parent, conn.arrived = c.streams, c, &spec, ctx, new(arrived)
+	conn.ready = make(chan struct{})
 	conn.ctx, conn.cancel = context.WithCancel(ctx)
 	if spec.StreamType.clientStreams() {
 		conn.pipe = newPipe(conn.ctx)
 	}
 	conn.open()
 	return conn
+}
+
+// step moves the exchange on. It returns the phases before and after.
+func (c *clientConn) step(e phaseEvent) (before, after phase) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before = c.phase
+	c.phase = before.after(e)
+	return before, c.phase
+}
+
+// now returns the phase of the exchange.
+func (c *clientConn) now() phase {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.phase
 }
 
 func (c *clientConn) open() {
@@ -132,16 +194,12 @@ func (c *clientConn) CloseResponse() error {
 // release lets go of the exchange: its connection may be used again if the
 // response was read to the end, and is closed or its stream reset otherwise.
 func (c *clientConn) release() {
-	c.mu.Lock()
-	first := !c.released
-	c.released = true
-	answered := c.answered
-	c.mu.Unlock()
-	if !first {
+	before, after := c.step(toRelease)
+	if before == after {
 		return
 	}
-	if answered && c.incoming != nil {
-		_ = c.incoming.Close()
+	if before == answered && c.body != nil {
+		_ = c.body.Close()
 	}
 	if c.pipe != nil {
 		_ = c.pipe.Close() // so that Send finds the call ended
@@ -151,12 +209,10 @@ func (c *clientConn) release() {
 	}
 }
 
-// free gives the receiving half's buffers back.
+// free gives the receiving half's buffers back, unless the exchange may still set
+// them up.
 func (c *clientConn) free() {
-	c.mu.Lock()
-	answered := c.answered // otherwise roundTrip may still set them up
-	c.mu.Unlock()
-	if answered {
+	if c.now().over() {
 		c.in.free()
 	}
 }

@@ -11,37 +11,21 @@ import (
 	"net/http"
 )
 
-// take takes what a transport returned.
-func (c *clientConn) take(response *http.Response, err error) {
-	if o := c.outgoing; o != nil && o.lent.b != nil {
-		o.lent.giveBack()
+// answer ends the exchange: x has the response, or err is why there is none.
+func (c *clientConn) answer(x clientExchange, err error) {
+	if err == nil {
+		var length int64
+		c.exchange = x
+		c.reply, c.body, length = x.reply()
+		c.arrived.header.from = c.reply.fields
+		err = c.readHead(length)
 	}
-	switch {
-	case err != nil:
-	case response == nil:
-		err = errorf(CodeInternal, "%T returned neither a response nor an error", c.config.http)
-	default:
-		c.incoming, c.reply = response.Body, responseHead(response)
-		if c.incoming == nil {
-			c.incoming = http.NoBody
-		}
-		err = c.readHead(response.ContentLength)
-	}
-	c.settle(err)
-}
-
-// settle ends the exchange: a response has been taken, or failed.
-func (c *clientConn) settle(err error) {
 	if err != nil {
 		err = fault(c.ctx, notEnd(err), CodeUnavailable)
 	}
 	c.failed = err
-	c.mu.Lock()
-	c.answered = true
-	released := c.released
-	c.mu.Unlock()
-	if c.incoming != nil && (released || err != nil) {
-		_ = c.incoming.Close()
+	if _, after := c.step(toAnswer); c.body != nil && (after == released || err != nil) {
+		_ = c.body.Close()
 	}
 	if c.ready != nil {
 		close(c.ready)
@@ -55,8 +39,8 @@ func (c *clientConn) readHead(length int64) error {
 	if err != nil {
 		return err
 	}
-	if r := c.reply.response; r != nil && c.spec.StreamType == StreamTypeBidi && r.ProtoMajor == 1 {
-		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, r.ProtoMinor)
+	if c.spec.StreamType == StreamTypeBidi && c.reply.proto == 1 {
+		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, c.reply.protoMinor)
 	}
 	encoding := ""
 	if len(hd.encoding) > 0 {
@@ -67,7 +51,7 @@ func (c *clientConn) readHead(length int64) error {
 		return errorf(CodeInternal, "unknown compression %q: accepted encodings are %v", encoding, &c.config.compressions)
 	}
 	c.in.compression = compression
-	c.in.frames.src = c.incoming
+	c.in.frames.src = c.body
 	if length > 0 {
 		c.in.hint = int(min(length, hintMax))
 	}
@@ -136,19 +120,18 @@ func (c *clientConn) receive(msg any, fresh bool) error {
 // receiveEnd reads the end of the call from wherever its dialect put it. The
 // piece is the end frame, or the body of an unframed error.
 func (c *clientConn) receiveEnd(p piece, err error) error {
-	if trailer, ok := c.succeededDirect(p, err); ok {
-		return c.ended(trailer)
-	}
 	w := wireEnd{
 		status:  c.reply.status,
 		body:    p.data,
 		hasBody: p.end || !c.framed,
 		empty:   c.in.count == 0,
-		get:     c.get,
 	}
 	if !p.end { // otherwise all is in the end frame
-		trailer := c.trailers()
-		w.header, w.trailer = c.responseHeader(), trailer.made()
+		trailer := c.exchange.trailer()
+		if err == io.EOF && c.succeeded != nil && c.succeeded(c.reply.fields, trailer) {
+			return c.ended(trailer)
+		}
+		w.header, w.trailer = c.responseHeader(), trailer.all()
 	}
 	if err == errSecondMessage {
 		return errorf(CodeUnimplemented, "%s returns one message: the response has more", c.spec.Procedure)
@@ -165,6 +148,9 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		return fault(c.ctx, err, CodeUnavailable)
 	}
 	e := c.decodeEnd(w)
+	if e.header != nil {
+		c.arrived.header.replace(e.header)
+	}
 	if p.end && !c.in.frames.atEnd() {
 		return errorf(CodeInternal, "protocol error: corrupt response: bytes after the end of the stream")
 	}
@@ -176,43 +162,27 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 
 // ended ends a call that has succeeded.
 func (c *clientConn) ended(trailer fields) error {
-	c.addTrailer(trailer)
+	c.arrived.trailer.add(trailer)
 	if c.in.single && c.in.count == 0 {
 		return errorf(CodeUnimplemented, "%s returns one message: the response has none", c.spec.Procedure)
 	}
 	return io.EOF
 }
 
-// trailers returns what followed the body, once it was read to its end.
-func (c *clientConn) trailers() fields {
-	if c.direct {
-		return fields{pairs: c.incoming.(directResponse).DirectTrailer()}
-	}
-	return fields{header: c.reply.response.Trailer}
-}
-
 // serverError returns the error that ended the call, with all metadata of the
 // response. Once the caller gave up, its own reason is the error: what the server
 // says then may be a consequence of it.
 func (c *clientConn) serverError(e end) error {
-	c.addTrailer(fields{header: e.trailer})
+	c.arrived.trailer.add(fields{header: e.trailer})
 	meta := e.err.Meta()
 	addHeader(meta, c.responseHeader())
 	if !e.inHeader {
-		addHeader(meta, c.trailer.made())
+		addHeader(meta, c.arrived.trailer.header())
 	}
 	if gaveUp := c.parent.Err(); gaveUp != nil && e.err.wire {
 		e.err = &Error{code: CodeOf(fault(c.parent, gaveUp, CodeCanceled)), cause: e.err, meta: meta}
 	}
 	return e.err
-}
-
-func (c *clientConn) addTrailer(trailer fields) {
-	if c.trailer.header == nil {
-		c.trailer = trailer
-	} else {
-		addHeader(c.trailer.header, trailer.made())
-	}
 }
 
 func (c *clientConn) ResponseHeader() http.Header {
@@ -222,15 +192,13 @@ func (c *clientConn) ResponseHeader() http.Header {
 
 // responseHeader is ResponseHeader without waiting.
 func (c *clientConn) responseHeader() http.Header {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.answered || c.incoming == nil {
+	if !c.now().over() || c.body == nil {
 		return make(http.Header)
 	}
-	return c.reply.all()
+	return c.arrived.header.header()
 }
 
 func (c *clientConn) ResponseTrailer() http.Header {
 	_ = c.wait()
-	return c.trailer.all()
+	return c.arrived.trailer.header()
 }

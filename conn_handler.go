@@ -7,7 +7,6 @@ package connect
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,17 +34,12 @@ const (
 // behind from the buffers and the ResponseWriter of other calls.
 type handlerConn struct {
 	*route
-	config  *config
-	w       http.ResponseWriter
-	direct  directCall // w, if it is one
-	request inbound
-	remote  string     // address of the client
-	query   url.Values // of the URL, nil if there is none
-	host    [1]string  // the Host header's value
-	ctx     handlerContext
-	cancel  context.CancelFunc // nil unless the client set a timeout
-
-	asking sync.Mutex // held while the headers of a direct call's request are made
+	config   *config
+	request  inbound
+	exchange handlerExchange     // writes the response
+	w        http.ResponseWriter // of the exchange, for what only [http.ResponseController] can do
+	ctx      handlerContext
+	cancel   context.CancelFunc // nil unless the client set a timeout
 
 	writeLimited bool // the connection or stream has a write deadline from this call
 
@@ -61,7 +55,7 @@ type handlerConn struct {
 	turned        atomic.Bool // the handler has received since it sent last
 	tellsEncoding bool        // the response headers name the messages' compression
 	tellsAccept   bool        // and those that the client may use
-	wanted        bool        // the response headers of a direct call were asked for
+	asked         bool        // the response has a header: that of a direct call once the program has asked for it
 	began         bool        // the response headers are written
 	closed        bool        // the handler returned
 }
@@ -163,7 +157,7 @@ func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call U
 	state := request.state()
 	state.spec, state.peer = &c.config.spec, c.Peer()
 	state.method = c.request.method
-	state.received(c)
+	state.receive(c)
 	response, err := call(ctx, request)
 	if err != nil {
 		return err
@@ -183,7 +177,7 @@ func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call U
 
 func (c *handlerConn) Spec() Spec { return c.config.spec }
 
-func (c *handlerConn) Peer() Peer { return Peer{c.remote, c.name, c.query} }
+func (c *handlerConn) Peer() Peer { return Peer{c.request.remote, c.name, c.request.query} }
 
 func (c *handlerConn) HTTPMethod() string { return c.request.method }
 

@@ -9,30 +9,6 @@ import (
 	"net/http"
 )
 
-// inbound is a request as a conn sees it.
-type inbound struct {
-	wireHead
-	method string
-	proto  int // the major version of HTTP
-	body   io.Reader
-	length int64 // of the body, negative if unknown
-}
-
-// setRequest takes what the conn needs of an [http.Request].
-func (c *handlerConn) setRequest(r *http.Request) {
-	c.request = inbound{requestHead(r), r.Method, r.ProtoMajor, r.Body, r.ContentLength}
-	c.ctx = handlerContext{r.Context(), c}
-	c.remote = r.RemoteAddr
-	if r.URL.RawQuery != "" {
-		c.query = r.URL.Query()
-	}
-	c.headersThen = len(c.w.Header())
-	if r.Header[headerHost] == nil {
-		c.host[0] = r.Host // net/http keeps it apart
-		r.Header[headerHost] = c.host[:]
-	}
-}
-
 // hasVersion reports whether a unary request tells its protocol version.
 func (w wireHead) hasVersion(method string) bool {
 	if method == http.MethodGet {
@@ -41,17 +17,7 @@ func (w wireHead) hasVersion(method string) bool {
 	return w.first(headerConnectVersion) != ""
 }
 
-func (c *handlerConn) RequestHeader() http.Header {
-	if c.direct == nil {
-		return c.request.header
-	}
-	c.asking.Lock()
-	defer c.asking.Unlock()
-	if c.request.header == nil {
-		c.request.all()[headerHost] = c.host[:]
-	}
-	return c.request.header
-}
+func (c *handlerConn) RequestHeader() http.Header { return c.request.received.header() }
 
 // Receive reads one message. Where the procedure takes one message only, the
 // second call looks for the end of the request, and neither reads nor decodes

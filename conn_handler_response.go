@@ -26,19 +26,14 @@ func canFlush(w http.ResponseWriter) bool {
 }
 
 func (c *handlerConn) ResponseHeader() http.Header {
-	if c.direct != nil {
-		c.wanted = true
-	}
-	return c.w.Header()
+	c.asked = true
+	return c.exchange.Header()
 }
 
 // untouched reports whether the response headers are as they were when the call
 // began.
 func (c *handlerConn) untouched() bool {
-	if c.direct != nil && !c.wanted {
-		return true
-	}
-	return len(c.w.Header()) == c.headersThen
+	return !c.asked || len(c.exchange.Header()) == c.headersThen
 }
 
 func (c *handlerConn) ResponseTrailer() http.Header {
@@ -77,16 +72,11 @@ func (c *handlerConn) Send(msg any) error {
 	first := !c.began
 	c.begin(before)
 	if !c.framed && len(b.data) >= lengthKnown {
-		length := strconv.Itoa(len(b.data))
-		if c.direct != nil {
-			c.direct.DirectField(headerContentLength, length)
-		} else {
-			c.w.Header()[headerContentLength] = []string{length}
-		}
+		c.exchange.field(headerContentLength, []string{strconv.Itoa(len(b.data))})
 	}
 	if c.config.spec.StreamType.serverStreams() && !c.alone(first) {
 		err = c.gather(b.data)
-	} else if _, err = c.w.Write(b.data); err == nil {
+	} else if _, err = c.exchange.Write(b.data); err == nil {
 		err = c.flush()
 	}
 	if err != nil {
@@ -117,7 +107,7 @@ func (c *handlerConn) gather(frame []byte) error {
 	if err := c.outbox.settle(); err != nil { // rather than copy
 		return err
 	}
-	if _, err := c.w.Write(frame); err != nil {
+	if _, err := c.exchange.Write(frame); err != nil {
 		return err
 	}
 	return c.flush()
@@ -138,7 +128,7 @@ func (c *handlerConn) flush() error {
 	if !c.config.spec.StreamType.serverStreams() {
 		return nil
 	}
-	return http.NewResponseController(c.w).Flush()
+	return c.exchange.flush()
 }
 
 // answer returns what the response headers tell of the messages.
@@ -160,27 +150,24 @@ func (c *handlerConn) begin(w wireEnd) {
 		return
 	}
 	c.began = true
-	if c.direct != nil && w.status == 0 && len(w.header) == 0 && c.untouched() {
-		c.beginDirect()
-		return
-	}
-	h := c.w.Header()
-	if len(h) > c.headersThen {
-		maps.DeleteFunc(h, func(key string, _ []string) bool { return describesMessages(key) })
-	}
-	c.writeHead(h, c.answer())
-	if c.dialect == dialectGRPC && c.request.proto == 1 {
-		h[headerTrailer] = valueStatus // net/http sends trailers over HTTP/1.1 only if it hears of them before the body
-	}
-	for key, values := range w.header {
-		if protocolOwns(key) {
-			h[key] = values
-		} else {
-			h[key] = append(h[key], values...)
+	if c.asked {
+		if h := c.exchange.Header(); len(h) > c.headersThen {
+			maps.DeleteFunc(h, func(key string, _ []string) bool { return describesMessages(key) })
 		}
 	}
+	hd := c.answer()
+	if _, other := w.header[headerContentType]; other {
+		hd.contentType = nil
+	}
+	c.writeHead(c.exchange, hd)
+	if c.dialect == dialectGRPC && c.request.proto == 1 {
+		c.exchange.field(headerTrailer, valueStatus) // net/http sends trailers over HTTP/1.1 only if it hears of them before the body
+	}
+	for key, values := range w.header {
+		c.exchange.field(key, values)
+	}
 	if w.status != 0 {
-		c.w.WriteHeader(w.status)
+		c.exchange.WriteHeader(w.status)
 	}
 }
 
@@ -207,23 +194,12 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 	case w.hasBody && c.framed:
 		frame := append(make([]byte, prefixSize, prefixSize+len(w.body)), w.body...)
 		putPrefix(frame, c.endFlag)
-		_, _ = c.w.Write(frame)
+		_, _ = c.exchange.Write(frame)
 	case w.hasBody:
-		_, _ = c.w.Write(w.body)
+		_, _ = c.exchange.Write(w.body)
 	}
-	switch {
-	case len(w.trailer) == 0:
-	case c.direct != nil:
-		for key, values := range w.trailer {
-			for _, value := range values {
-				c.direct.DirectTrailer(key, value)
-			}
-		}
-	default:
-		h := c.w.Header()
-		for key, values := range w.trailer {
-			h[trailerKey(key)] = values
-		}
+	for key, values := range w.trailer {
+		c.exchange.trailer(key, values)
 	}
 }
 

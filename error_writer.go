@@ -79,7 +79,7 @@ func (w *ErrorWriter) Write(response http.ResponseWriter, request *http.Request,
 	}
 	sink := &errorSink{ResponseWriter: response}
 	asked := []string{canonicalType(first(request.Header, headerContentType))}
-	c := &handlerConn{route: &route{dialect: d, contentType: asked}, config: w.config, w: sink}
+	c := &handlerConn{route: &route{dialect: d, contentType: asked}, config: w.config, w: sink, exchange: &httpResponse{sink}, asked: true}
 	c.request.proto = request.ProtoMajor
 	c.finish(err, true)
 	return sink.err

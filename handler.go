@@ -141,7 +141,7 @@ func NewServerStreamHandler[Req, Res any](
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
 		spec := conn.Spec()
 		request := &Request[Req]{Msg: new(Req), call: callState{spec: &spec, peer: conn.Peer(), method: http.MethodPost}}
-		request.call.received(conn)
+		request.call.receive(conn)
 		if err := receiveOnly(conn, request.Msg, c.initialize); err != nil {
 			return err
 		}
@@ -196,8 +196,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rt == nil {
 		return
 	}
-	c := &handlerConn{route: rt, config: h.config, w: w}
-	c.setRequest(r)
+	h.serveConn(newHTTPConn(h.config, rt, w, r))
+}
+
+// serveDirect is ServeHTTP for a direct call.
+func (h *Handler) serveDirect(call directCall) {
+	c := newDirectConn(h.config, call)
+	if c.route = h.routes.find(c.request.first(headerContentType)); c.route == nil {
+		h.refuseType(call)
+		return
+	}
 	h.serveConn(c)
 }
 

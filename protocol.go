@@ -31,26 +31,29 @@ type head struct {
 // wireHead is what precedes the messages, in HTTP terms, as it is read.
 type wireHead struct {
 	fields
-	url      *url.URL       // of a request; nil where there is no query
-	status   int            // of a response
-	response *http.Response // as net/http has it, may be nil
+	url        *url.URL // of a request; nil where there is no query
+	proto      int      // the major version of HTTP
+	protoMinor int      // the minor version, of a response
+	status     int      // of a response
+	statusLine string   // status and reason as a response has them, "" if unknown
 }
 
 // requestHead returns what precedes the messages of a request.
 func requestHead(r *http.Request) wireHead {
-	return wireHead{fields: fields{header: r.Header}, url: r.URL}
+	return wireHead{fields: fields{header: r.Header}, url: r.URL, proto: r.ProtoMajor}
 }
 
 // responseHead returns what precedes the messages of a response.
 func responseHead(r *http.Response) wireHead {
-	return wireHead{fields: fields{header: r.Header}, status: r.StatusCode, response: r}
+	return wireHead{fields: fields{header: r.Header}, proto: r.ProtoMajor, protoMinor: r.ProtoMinor, status: r.StatusCode, statusLine: r.Status}
 }
 
 // end is what follows the messages, in Go terms. A nil err is success.
 type end struct {
 	err      *Error
 	trailer  http.Header
-	inHeader bool // for a client: the trailers are the response's headers
+	header   http.Header // for a client: the response's, without what belongs to the end; nil if nothing does
+	inHeader bool        // for a client: the trailers are the response's headers
 }
 
 // wireEnd is what follows the messages, in HTTP terms.
@@ -61,7 +64,6 @@ type wireEnd struct {
 	body    []byte // the end frame's payload, or the body of an unframed error
 	hasBody bool   // there is such a payload, which may be empty
 	empty   bool   // for a client: the body had no byte
-	get     bool   // the request was a GET
 }
 
 // facts are what differs between the protocols as data.
@@ -136,20 +138,30 @@ func (f *facts) codecOf(contentType string) (string, bool) {
 	return strings.CutPrefix(contentType, f.media)
 }
 
+// fieldWriter is what a head is written to.
+type fieldWriter interface {
+	field(key string, values []string)
+}
+
+// headerWriter writes to an [http.Header].
+type headerWriter http.Header
+
+func (h headerWriter) field(key string, values []string) { h[key] = values }
+
 // writeHead writes a head's facts.
-func (f *facts) writeHead(h http.Header, hd head) {
+func (f *facts) writeHead(w fieldWriter, hd head) {
 	if hd.contentType != nil {
-		h[headerContentType] = hd.contentType
+		w.field(headerContentType, hd.contentType)
 	}
 	if hd.encoding != nil {
-		h[f.encoding] = hd.encoding
+		w.field(f.encoding, hd.encoding)
 	}
 	if hd.accept != nil {
-		h[f.accept] = hd.accept
+		w.field(f.accept, hd.accept)
 	}
 	if hd.timed {
 		if s := f.formatTTL(hd.timeout); s != "" {
-			h[f.timeout] = []string{s}
+			w.field(f.timeout, []string{s})
 		}
 	}
 }
@@ -205,10 +217,15 @@ func (f *facts) checkResponse(w *wireHead, codec string) error {
 
 // statusText returns a response's status line without the protocol.
 func (w *wireHead) statusText() string {
-	if w.response != nil && w.response.Status != "" {
-		return w.response.Status
+	if w.statusLine != "" {
+		return w.statusLine
 	}
-	return strconv.Itoa(w.status) + " " + http.StatusText(w.status)
+	return statusText(w.status)
+}
+
+// statusText returns a status and its reason, where HTTP knows one.
+func statusText(status int) string {
+	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
 
 // minimal strips an error of what may make it too large to send.

@@ -111,11 +111,15 @@ func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 	return w
 }
 
-// hasTrailers reports whether there are trailers among the headers of a direct
-// call; it may also say so of others.
+// hasTrailers reports whether there are trailers among the headers.
 func hasTrailers(header fields) bool {
-	const prefix = "trailer-" // trailerPrefix as HTTP/2 has it
-	return header.header != nil || slices.ContainsFunc(header.pairs, func(pair [2]string) bool {
+	for key := range header.header {
+		if strings.HasPrefix(key, trailerPrefix) {
+			return true
+		}
+	}
+	const prefix = "trailer-" // trailerPrefix in lower case
+	return slices.ContainsFunc(header.pairs, func(pair [2]string) bool {
 		return strings.HasPrefix(pair[0], prefix)
 	})
 }
@@ -123,19 +127,18 @@ func hasTrailers(header fields) bool {
 // decodeEnd takes the trailers out of the headers.
 func (connectUnary) decodeEnd(w wireEnd) end {
 	var e end
-	for key, values := range w.header {
-		if name, ok := strings.CutPrefix(key, trailerPrefix); ok {
-			if e.trailer == nil {
-				e.trailer = make(http.Header)
+	if hasTrailers(fields{header: w.header}) {
+		e.header, e.trailer = make(http.Header), make(http.Header)
+		for key, values := range w.header {
+			if name, ok := strings.CutPrefix(key, trailerPrefix); ok {
+				e.trailer[name] = values
+			} else {
+				e.header[key] = values
 			}
-			e.trailer[name] = values
-			delete(w.header, key)
 		}
 	}
 	switch {
 	case w.status == http.StatusOK:
-	case w.status == http.StatusNotModified && w.get:
-		e.err = NewWireError(CodeUnknown, errNotModified)
 	default:
 		e.err = unaryError(w)
 	}
@@ -152,7 +155,7 @@ func unaryError(w wireEnd) *Error {
 			return e
 		}
 	}
-	return NewError(implied, errors.New(strings.TrimSpace(strconv.Itoa(w.status)+" "+http.StatusText(w.status))))
+	return NewError(implied, errors.New(statusText(w.status)))
 }
 
 // connectStream is a streaming call: framed messages, then an end-of-stream

@@ -65,6 +65,15 @@ func (p connectGet) encodeEnd(e end, sent bool) wireEnd {
 	return w
 }
 
+// decodeEnd knows the outcome that has a status of its own.
+func (p connectGet) decodeEnd(w wireEnd) end {
+	e := p.connectUnary.decodeEnd(w)
+	if w.status == http.StatusNotModified {
+		e.err = NewWireError(CodeUnknown, errNotModified)
+	}
+	return e
+}
+
 // getURL returns the URL of a GET request for a message.
 func getURL(base *url.URL, codec string, binary bool, message []byte, compressed *compression) *url.URL {
 	var q strings.Builder

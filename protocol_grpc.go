@@ -85,7 +85,7 @@ func (grpc) decodeEnd(w wireEnd) end {
 				trailer[key] = values
 			}
 		}
-		return end{grpcError(trailer), trailer, true}
+		return end{err: grpcError(trailer), trailer: trailer, inHeader: true}
 	}
 	return end{err: grpcError(w.trailer), trailer: w.trailer}
 }

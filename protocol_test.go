@@ -77,7 +77,7 @@ func TestRequestHeads(t *testing.T) {
 			sent, codec := randomHead(r, d)
 			h := make(http.Header)
 			h[headerUserAgent] = d.userAgent
-			d.writeHead(h, sent)
+			d.writeHead(headerWriter(h), sent)
 			d.writeRequest(h, sent)
 			got, err := d.openRequest(headOf(&http.Request{Method: http.MethodPost, Header: overTheWire(t, h), URL: &url.URL{}}))
 			if err != nil {
@@ -136,7 +136,7 @@ func TestResponseHeads(t *testing.T) {
 			rt := newRoutes(kindOf(d), map[string]Codec{codec: namedCodec(codec)}).find(sent.contentType[0])
 			sent.contentType = rt.contentType
 			h := make(http.Header)
-			d.writeHead(h, sent)
+			d.writeHead(headerWriter(h), sent)
 			response := &http.Response{StatusCode: http.StatusOK, Header: overTheWire(t, h)}
 			got, err := d.openResponse(headOfResponse(response), codec)
 			if err != nil {
@@ -242,16 +242,23 @@ func passEnd(t *testing.T, d *dialect, e end, sent bool) (end, http.Header) {
 	}
 	if !d.framed {
 		w.hasBody = true // what was read of the body, be it nothing
-		w.get = d == dialectGet
 	} else if encoded.hasBody != (d.endFlag != 0 && (sent || d == dialectStream)) {
 		t.Errorf("end frame: got %t for sent %t, flag %#x", encoded.hasBody, sent, d.endFlag)
 	}
 	if sent && len(encoded.header) > 0 && d.framed {
 		t.Errorf("got headers %v after the headers were sent", encoded.header)
 	}
+	before := w.header.Clone()
 	got := d.decodeEnd(w)
+	if !reflect.DeepEqual(w.header, before) {
+		t.Errorf("decodeEnd: got header %q, want the caller's as it was: %q", w.header, before)
+	}
 	metadata := make(http.Header)
-	addHeader(metadata, w.header)
+	if got.header != nil {
+		addHeader(metadata, got.header)
+	} else {
+		addHeader(metadata, w.header)
+	}
 	if !got.inHeader {
 		addHeader(metadata, got.trailer)
 	}
@@ -473,7 +480,6 @@ func TestNotModified(t *testing.T) {
 	if w.status != http.StatusNotModified || w.hasBody || len(w.body) > 0 || w.header.Get("Etag") != `"1"` || w.header.Get(headerContentType) != "" {
 		t.Errorf("GET: got %+v, want an empty 304 with the ETag", w)
 	}
-	w.get = true
 	if got := dialectGet.decodeEnd(w); !IsNotModifiedError(got.err) {
 		t.Errorf("GET: got %v, want a not-modified error", got.err)
 	}

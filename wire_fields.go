@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Header fields as they are read: an http.Header, or what is cheaper as long as
-// nobody asks for one.
+// Header fields as they are received: an http.Header, or what is cheaper as long as
+// no program asks for one.
 
 package connect
 
-import "net/http"
+import (
+	"net/http"
+	"sync"
+)
 
-// fields are the header or the trailers of an HTTP message. Those of a direct call
-// are pairs of a name in lower case and a value, until somebody asks for the header.
+// fields are the header or the trailers of an HTTP message as they were received: an
+// [http.Header], or pairs of a name in lower case and a value. They are read only.
 type fields struct {
 	header http.Header
-	pairs  [][2]string // shared, never written; of no use once there is a header
+	pairs  [][2]string // instead; shared, never written
 }
 
 // values returns the values of a field whose key is canonical.
@@ -60,21 +63,83 @@ func isNamed(name, key string) bool {
 	return true
 }
 
-// all returns the fields as a header, always the same one, never nil.
+// all returns the fields as a header: a new one, unless they are one; nil if there
+// are none.
 func (f *fields) all() http.Header {
-	if f.header == nil {
-		f.header = headerOf(f.pairs)
+	if len(f.pairs) > 0 {
+		return headerOf(f.pairs)
 	}
 	return f.header
 }
 
-// made returns the fields as a header, nil if there are none and nobody has asked
-// for it.
-func (f *fields) made() http.Header {
-	if f.header == nil && len(f.pairs) == 0 {
-		return nil
+// received are fields as the program sees them: a header that is made when the
+// program asks for it, which goroutines may do at the same time.
+type received struct {
+	mu   sync.Mutex
+	made http.Header
+	from fields     // what made is made of
+	host *[1]string // of a request; nil if it is in from
+}
+
+// header returns what was received as a header, always the same one, never nil.
+func (r *received) header() http.Header {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.made == nil {
+		if r.made = r.from.all(); r.made == nil {
+			r.made = make(http.Header)
+		}
+		if r.host != nil {
+			r.made[headerHost] = r.host[:]
+		}
 	}
-	return f.all()
+	return r.made
+}
+
+// add adds what was received later.
+func (r *received) add(f fields) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.made == nil && len(r.from.header)+len(r.from.pairs) == 0 {
+		r.from = f
+		return
+	}
+	if r.made == nil {
+		r.made = r.from.all()
+	}
+	addHeader(r.made, f.all())
+}
+
+// replace makes another header what was received.
+func (r *received) replace(h http.Header) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.made = h
+}
+
+// metadata is the header or the trailers of a [Request] or [Response].
+type metadata struct {
+	own      http.Header // nil until the program asks for it
+	received *received   // has the header of what was received; nil for what the program makes
+}
+
+// header returns the header, always the same one, never nil.
+func (m *metadata) header() http.Header {
+	if m.received != nil {
+		return m.received.header()
+	}
+	if m.own == nil {
+		m.own = make(http.Header)
+	}
+	return m.own
+}
+
+// made returns the header, nil if there is none and the program has not asked for it.
+func (m *metadata) made() http.Header {
+	if m.received != nil {
+		return m.received.header()
+	}
+	return m.own
 }
 
 // headerOf returns pairs as a header. All first values share one array.

@@ -81,41 +81,74 @@ func TestFields(t *testing.T) {
 					t.Errorf("%s: got %q first, want %q", key, first, want.first(key))
 				}
 			}
-			if made := got.made(); (made == nil) != (len(pairs) == 0) || len(made) != len(h) {
-				t.Errorf("got %v made, want %v", made, h)
-			}
-			if !reflect.DeepEqual(got.made(), want.made()) && len(h) > 0 {
-				t.Errorf("got %v made, want %v", got.made(), h)
+			if all := got.all(); !reflect.DeepEqual(all, h) && len(h) > 0 {
+				t.Errorf("got %v in all, want %v", all, h)
 			}
 			if !slices.Equal(pairs, before) {
 				t.Errorf("got pairs %q, want them as they were: %q", pairs, before)
 			}
 		}
-		all := got.all()
-		if !reflect.DeepEqual(all, h) {
-			t.Errorf("got %v in all, want %v", all, h)
-		}
-		all["X-New"] = []string{"1"}
-		if again := got.all(); len(again) != len(h)+1 || got.first("X-New") != "1" || got.made()["X-New"] == nil {
-			t.Errorf("got %v in all, want the same header again", again)
-		}
 	})
 }
 
-// TestNoFields: there is a header of none only when it was asked for.
+// TestNoFields: no header is made of nothing.
 func TestNoFields(t *testing.T) {
 	var f fields
-	if h := f.made(); h != nil {
+	if h := f.all(); h != nil {
 		t.Errorf("got %#v, want nil", h)
 	}
 	if values, first := f.values("X"), f.first("X"); values != nil || first != "" {
 		t.Errorf("got %q and %q, want nothing", values, first)
 	}
-	if h := f.all(); h == nil || len(h) != 0 {
+	var m metadata
+	if h := m.made(); h != nil {
+		t.Errorf("got %#v, want nil", h)
+	}
+	if h := m.header(); h == nil || len(h) != 0 {
 		t.Errorf("got %#v, want an empty header", h)
 	}
-	if h := f.made(); h == nil {
+	if h := m.made(); h == nil {
 		t.Error("got nil, want the header that was asked for")
+	}
+}
+
+// TestReceived asks for what was received, from many goroutines, and adds to it. All
+// see one header.
+func TestReceived(t *testing.T) {
+	host := [1]string{"a.test"}
+	for name, c := range map[string]struct {
+		received  *received
+		made, end http.Header
+	}{
+		"nothing": {new(received), http.Header{}, http.Header{"Y": {"3"}}},
+		"pairs":   {&received{from: fields{pairs: [][2]string{{"x", "1"}, {"y", "2"}}}}, http.Header{"X": {"1"}, "Y": {"2"}}, http.Header{"X": {"1"}, "Y": {"2", "3"}}},
+		"header":  {&received{from: fields{header: http.Header{"X": {"1"}}}}, http.Header{"X": {"1"}}, http.Header{"X": {"1"}, "Y": {"3"}}},
+		"host":    {&received{host: &host}, http.Header{"Host": {"a.test"}}, http.Header{"Host": {"a.test"}, "Y": {"3"}}},
+	} {
+		for _, asked := range []bool{true, false} {
+			r := &received{from: c.received.from, host: c.received.host}
+			r.from.header = r.from.header.Clone()
+			m := metadata{received: r}
+			headers := make(chan http.Header, 8)
+			if asked {
+				for range cap(headers) {
+					go func() { headers <- m.header() }()
+				}
+				for range cap(headers) {
+					if h := <-headers; !reflect.DeepEqual(h, c.made) || reflect.ValueOf(h).Pointer() != reflect.ValueOf(m.made()).Pointer() {
+						t.Errorf("%s: got %q, want %q, and one header for all", name, h, c.made)
+					}
+				}
+			}
+			r.add(fields{pairs: [][2]string{{"y", "3"}}})
+			if got := m.header(); !reflect.DeepEqual(got, c.end) {
+				t.Errorf("%s, asked before %t: after adding got %q, want %q", name, asked, got, c.end)
+			}
+			other := http.Header{"Z": {"4"}}
+			if r.replace(other); !reflect.DeepEqual(m.header(), other) {
+				t.Errorf("%s: after replacing got %q, want %q", name, m.header(), other)
+			}
+		}
 	}
 }
 
