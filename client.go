@@ -94,7 +94,7 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any, a *
 		info.response = conn
 	}
 	err := conn.sendOnly(request.Any())
-	state.method = conn.method
+	state.method = conn.sentMethod()
 	if info != nil {
 		info.call.method = state.method
 	}

@@ -80,7 +80,6 @@ type clientConn struct {
 	out    packer
 	header http.Header // of the request, nil until the program asks for it
 	pipe   *pipe       // nil unless the client streams
-	method string      // of the request, "" before there is one
 
 	// What the exchange found.
 	exchange clientExchange // before, room for one
@@ -96,34 +95,22 @@ type clientConn struct {
 	received  error // what ended the half
 }
 
-// newConn returns a conn with room for an exchange through net/http.
-func newConn() *clientConn {
-	made := new(struct {
-		conn     clientConn
-		exchange httpExchange
-	})
-	made.conn.exchange = &made.exchange
-	return &made.conn
-}
-
-// newDirectClientConn returns a conn with room for a direct exchange.
-func newDirectClientConn(transport directTransport) *clientConn {
-	made := new(struct {
-		conn     clientConn
-		exchange directExchange
-	})
-	made.exchange.transport = transport
-	made.conn.exchange = &made.exchange
-	return &made.conn
-}
-
 // newUnaryConn returns a conn for one unary call.
 func newUnaryConn(ctx context.Context, c *config, a *arrived) *clientConn {
 	var conn *clientConn
 	if transport, ok := c.transport().(directTransport); ok && c.heeds {
-		conn = newDirectClientConn(transport)
+		direct := new(struct {
+			conn     clientConn
+			exchange directExchange
+		})
+		conn, direct.exchange.transport = &direct.conn, transport
+		conn.exchange = &direct.exchange
 	} else {
-		conn = newConn()
+		other := new(struct {
+			conn     clientConn
+			exchange httpExchange
+		})
+		conn, other.conn.exchange = &other.conn, &other.exchange
 	}
 	conn.dialect, conn.config, conn.spec, conn.parent, conn.ctx, conn.arrived = c.dialect, c, &c.spec, ctx, ctx, a
 	if !c.heeds {
@@ -135,8 +122,14 @@ func newUnaryConn(ctx context.Context, c *config, a *arrived) *clientConn {
 
 // newStreamConn returns a conn for one streaming call.
 func newStreamConn(ctx context.Context, c *config, spec Spec) *clientConn {
-	conn := newConn()
-	conn.dialect, conn.config, conn.spec, conn.parent, conn.arrived = c.streams, c, &spec, ctx, new(arrived)
+	made := new(struct {
+		conn     clientConn
+		exchange httpExchange
+		arrived  arrived
+	})
+	conn := &made.conn
+	conn.exchange, conn.arrived = &made.exchange, &made.arrived
+	conn.dialect, conn.config, conn.spec, conn.parent = c.streams, c, &spec, ctx
 	conn.ready = make(chan struct{})
 	conn.ctx, conn.cancel = context.WithCancel(ctx)
 	if spec.StreamType.clientStreams() {

@@ -117,7 +117,6 @@ func (c *clientConn) newExchange(msg any, b *buffer, compressed bool) (clientExc
 		}
 	} else if x, ok := c.exchange.(*directExchange); ok && isPlain(c.header) {
 		x.packed, x.compressed = b, compressed
-		c.method = http.MethodPost
 		return x, nil
 	}
 	return c.newPost(b, compressed), nil
@@ -158,6 +157,14 @@ func (c *clientConn) getURL(msg any) (*url.URL, error) {
 		return nil, errorf(CodeResourceExhausted, "URL of %d bytes exceeds the limit of %d bytes for HTTP GET", size, c.config.getMax)
 	}
 	return u, nil
+}
+
+// sentMethod returns the HTTP method of the request, "" before there is one.
+func (c *clientConn) sentMethod() string {
+	if c.now() == idle {
+		return ""
+	}
+	return c.method
 }
 
 // timeLeft returns the timeout to tell the server, "" for none.

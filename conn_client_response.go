@@ -16,8 +16,8 @@ func (c *clientConn) answer(x clientExchange, err error) {
 	if err == nil {
 		var length int64
 		c.exchange = x
-		c.reply, c.body, length = x.reply()
-		c.arrived.header.from = c.reply.fields
+		c.arrived.header.from, c.reply, c.body, length = x.reply()
+		c.reply.fields = &c.arrived.header.from
 		err = c.readHead(length)
 	}
 	if err != nil {
@@ -128,7 +128,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	}
 	if !p.end { // otherwise all is in the end frame
 		trailer := c.exchange.trailer()
-		if err == io.EOF && c.succeeded != nil && c.succeeded(c.reply.fields, trailer) {
+		if err == io.EOF && c.succeeded != nil && c.succeeded(*c.reply.fields, trailer) {
 			return c.ended(trailer)
 		}
 		w.header, w.trailer = c.responseHeader(), trailer.all()

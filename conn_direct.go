@@ -53,7 +53,7 @@ func (x *directResponse) field(key string, values []string) {
 	}
 }
 
-func (x *directResponse) flush() error { return http.NewResponseController(x.directCall).Flush() }
+func (x *directResponse) Unwrap() http.ResponseWriter { return x.directCall }
 
 func (x *directResponse) trailer(key string, values []string) {
 	for _, value := range values {
@@ -63,9 +63,9 @@ func (x *directResponse) trailer(key string, values []string) {
 
 // readDirect fills in what a direct call has, and returns its context.
 func (r *inbound) readDirect(call directCall) (ctx context.Context) {
-	ctx, r.pairs, r.body, r.length, r.host[0], r.remote = call.DirectRequest()
-	r.received.from, r.received.host = r.fields, &r.host
-	r.method, r.proto = http.MethodPost, 2
+	ctx, r.received.from.pairs, r.body, r.length, r.host[0], r.remote = call.DirectRequest()
+	r.received.host = &r.host
+	r.wireHead = wireHead{fields: &r.received.from, proto: 2}
 	return ctx
 }
 
@@ -77,7 +77,7 @@ func newDirectConn(config *config, call directCall) *handlerConn {
 	})
 	c := &made.conn
 	made.response.directCall = call
-	c.config, c.w, c.exchange = config, call, &made.response
+	c.config, c.exchange = config, &made.response
 	c.ctx = handlerContext{c.request.readDirect(call), c}
 	return c
 }
@@ -178,11 +178,11 @@ func (x *directExchange) send(c *clientConn) (clientExchange, error) {
 		return nil, errorf(CodeInternal, "%T: RoundTripDirect returned a %T, which has no head", x.transport, body)
 	}
 	x.response = response
-	if head, _, _ := x.reply(); isRedirect(head.status) {
+	if f, head, _, _ := x.reply(); isRedirect(head.status) {
 		post := c.newPost(x.packed, x.compressed)
 		_ = post.request.Body.Close() // as the transport has read it
 		return post.receive(likeDo(&post.request, x.transport, responseOf(response), nil))
-	} else if head.first(headerTrailer) != "" {
+	} else if f.first(headerTrailer) != "" {
 		x.packed.free()
 		return &httpExchange{response: responseOf(response)}, nil
 	}
@@ -190,9 +190,9 @@ func (x *directExchange) send(c *clientConn) (clientExchange, error) {
 	return x, nil
 }
 
-func (x *directExchange) reply() (head wireHead, body io.ReadCloser, length int64) {
+func (x *directExchange) reply() (f fields, head wireHead, body io.ReadCloser, length int64) {
 	status, pairs, length := x.response.DirectHead()
-	return wireHead{fields: fields{pairs: pairs}, status: status, proto: 2}, x.response, length
+	return fields{pairs: pairs}, wireHead{status: status, proto: 2}, x.response, length
 }
 
 func (x *directExchange) trailer() fields { return fields{pairs: x.response.DirectTrailer()} }

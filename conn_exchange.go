@@ -17,11 +17,11 @@ type handlerExchange interface {
 	// Header is the response's header as the program sees it, Write writes a part of
 	// the body, and WriteHeader ends the head if its status is not 200.
 	http.ResponseWriter
+	// Unwrap lets [http.ResponseController] flush and set deadlines.
+	Unwrap() http.ResponseWriter
 	// field adds a field to the head. One that is a protocol's own takes the place of
 	// what is in Header.
 	field(key string, values []string)
-	// flush sends what was written.
-	flush() error
 	// trailer adds a trailer, after the body.
 	trailer(key string, values []string)
 }
@@ -30,8 +30,7 @@ type handlerExchange interface {
 // in when the conn is made.
 type inbound struct {
 	wireHead
-	received received // the header
-	method   string
+	received received // the header; has the fields
 	body     io.Reader
 	length   int64      // of the body, negative if unknown
 	remote   string     // address of the client
@@ -44,9 +43,9 @@ type clientExchange interface {
 	// send sends the request and waits for the head of the response. It returns the
 	// exchange that has the response: another one where this one cannot go on.
 	send(c *clientConn) (clientExchange, error)
-	// reply returns the head and the body of the response, and the body's length,
-	// negative if it is not known.
-	reply() (head wireHead, body io.ReadCloser, length int64)
+	// reply returns the fields, the rest of the head and the body of the response, and
+	// the body's length, negative if it is not known.
+	reply() (f fields, head wireHead, body io.ReadCloser, length int64)
 	// trailer returns what followed the body, once it was read to its end.
 	trailer() fields
 }

@@ -36,12 +36,9 @@ type handlerConn struct {
 	*route
 	config   *config
 	request  inbound
-	exchange handlerExchange     // writes the response
-	w        http.ResponseWriter // of the exchange, for what only [http.ResponseController] can do
+	exchange handlerExchange // writes the response
 	ctx      handlerContext
 	cancel   context.CancelFunc // nil unless the client set a timeout
-
-	writeLimited bool // the connection or stream has a write deadline from this call
 
 	receiving sync.Mutex
 	in        unpacker
@@ -50,7 +47,7 @@ type handlerConn struct {
 	sending       sync.Mutex
 	out           packer
 	trailer       http.Header // nil until someone asks for it
-	headersThen   int         // how many headers there were when the call began
+	headersThen   int32       // how many headers there were when the call began
 	outbox        *outbox     // nil until messages follow each other closely
 	turned        atomic.Bool // the handler has received since it sent last
 	tellsEncoding bool        // the response headers name the messages' compression
@@ -58,6 +55,7 @@ type handlerConn struct {
 	asked         bool        // the response has a header: that of a direct call once the program has asked for it
 	began         bool        // the response headers are written
 	closed        bool        // the handler returned
+	writeLimited  bool        // the connection or stream has a write deadline from this call
 }
 
 // handlerContext is the context of a handler's call. It is a part of the conn, so
@@ -89,7 +87,7 @@ func (c *handlerConn) open() (context.Context, error) {
 	if hd.timed {
 		c.limitTime(hd.timeout)
 	}
-	if c.config.requireVersion && !c.framed && !c.request.hasVersion(c.request.method) {
+	if c.config.requireVersion && !c.hasVersion(&c.request.wireHead) {
 		return &c.ctx, errorf(CodeInvalidArgument, "missing header %s: expected %q", headerConnectVersion, protocolVersion)
 	}
 	encoding := ""
@@ -106,18 +104,18 @@ func (c *handlerConn) open() (context.Context, error) {
 	c.in.compression = used
 	c.out.compression = c.config.compressions.choose(hd.accept, used)
 	c.tellsEncoding = c.framed && c.out.compression != nil // an unframed answer tells when it is compressed
-	if c.request.method == http.MethodGet {
+	if c.method == http.MethodGet {
 		c.in.frames.src = &buffer{data: hd.message}
 	} else if n := c.request.length; n > 0 {
 		c.in.hint = int(min(n, hintMax))
 	}
-	if c.config.spec.StreamType.serverStreams() && !canFlush(c.w) {
-		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does", c.w)
+	if c.config.spec.StreamType.serverStreams() && !canFlush(c.exchange) {
+		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does", c.exchange.Unwrap())
 	}
 	if c.config.spec.StreamType.clientStreams() && c.request.proto == 1 {
 		// So that an early answer need not wait for the rest of the request. Where
 		// it is not supported, it waits.
-		_ = http.NewResponseController(c.w).EnableFullDuplex()
+		_ = http.NewResponseController(c.exchange).EnableFullDuplex()
 	}
 	return &c.ctx, nil
 }
@@ -129,7 +127,7 @@ func (c *handlerConn) open() (context.Context, error) {
 func (c *handlerConn) limitTime(timeout time.Duration) {
 	deadline := time.Now().Add(timeout)
 	c.ctx.Context, c.cancel = context.WithDeadline(c.ctx.Context, deadline)
-	rc := http.NewResponseController(c.w)
+	rc := http.NewResponseController(c.exchange)
 	server, ok := c.ctx.Value(http.ServerContextKey).(*http.Server)
 	if !ok || server.ReadTimeout == 0 {
 		_ = rc.SetReadDeadline(deadline.Add(readGrace)) // net/http sets it anew for each request on a connection
@@ -145,7 +143,7 @@ func (c *handlerConn) unlimitTime() {
 		c.cancel()
 	}
 	if c.writeLimited {
-		_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{})
+		_ = http.NewResponseController(c.exchange).SetWriteDeadline(time.Time{})
 	}
 }
 
@@ -156,7 +154,7 @@ func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call U
 	}
 	state := request.state()
 	state.spec, state.peer = &c.config.spec, c.Peer()
-	state.method = c.request.method
+	state.method = c.method
 	state.receive(c)
 	response, err := call(ctx, request)
 	if err != nil {
@@ -179,7 +177,7 @@ func (c *handlerConn) Spec() Spec { return c.config.spec }
 
 func (c *handlerConn) Peer() Peer { return Peer{c.request.remote, c.name, c.request.query} }
 
-func (c *handlerConn) HTTPMethod() string { return c.request.method }
+func (c *handlerConn) HTTPMethod() string { return c.method }
 
 func (c *handlerConn) internalOnly() {}
 

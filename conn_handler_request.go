@@ -5,17 +5,10 @@
 package connect
 
 import (
+	"errors"
 	"io"
 	"net/http"
 )
-
-// hasVersion reports whether a unary request tells its protocol version.
-func (w wireHead) hasVersion(method string) bool {
-	if method == http.MethodGet {
-		return w.url.Query().Get(queryVersion) != ""
-	}
-	return w.first(headerConnectVersion) != ""
-}
 
 func (c *handlerConn) RequestHeader() http.Header { return c.request.received.header() }
 
@@ -49,11 +42,9 @@ func (c *handlerConn) receive(msg any, fresh bool) error {
 	case err == errSecondMessage:
 		return errorf(CodeUnimplemented, "%s takes one message: the request has more", c.config.spec.Procedure)
 	case err != nil:
-		return readFault(&c.ctx, err, c.request.proto)
-	case p.end && c.name == ProtocolConnect:
-		return errorf(CodeInvalidArgument, "protocol error: a request has no end-of-stream message")
+		return readFault(&c.ctx, err, int(c.request.proto))
 	case p.end:
-		return errorf(CodeInternal, "protocol error: invalid envelope flags: a request has no trailers")
+		return NewError(c.strayEnd.code, errors.New(c.strayEnd.text))
 	}
 	return c.in.unmarshal(p.data, msg, fresh)
 }
@@ -71,6 +62,6 @@ func (c *handlerConn) closeRequest() {
 		c.received = errorf(CodeInternal, "receive: the handler has returned")
 	}
 	if length := c.request.length; !ended && !c.began && c.request.proto == 1 && (length < 0 || length > drainedMax) {
-		c.w.Header()[headerConnection] = []string{"close"}
+		c.exchange.Header()[headerConnection] = []string{"close"}
 	}
 }

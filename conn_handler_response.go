@@ -33,7 +33,7 @@ func (c *handlerConn) ResponseHeader() http.Header {
 // untouched reports whether the response headers are as they were when the call
 // began.
 func (c *handlerConn) untouched() bool {
-	return !c.asked || len(c.exchange.Header()) == c.headersThen
+	return !c.asked || len(c.exchange.Header()) == int(c.headersThen)
 }
 
 func (c *handlerConn) ResponseTrailer() http.Header {
@@ -99,7 +99,7 @@ func (c *handlerConn) alone(first bool) bool {
 // gather sends a message together with what else waits.
 func (c *handlerConn) gather(frame []byte) error {
 	if c.outbox == nil {
-		c.outbox = newOutbox(c.w)
+		c.outbox = newOutbox(c.exchange.Unwrap())
 	}
 	if len(frame) <= outboxMax {
 		return c.outbox.add(frame)
@@ -128,7 +128,7 @@ func (c *handlerConn) flush() error {
 	if !c.config.spec.StreamType.serverStreams() {
 		return nil
 	}
-	return c.exchange.flush()
+	return http.NewResponseController(c.exchange).Flush()
 }
 
 // answer returns what the response headers tell of the messages.
@@ -151,7 +151,7 @@ func (c *handlerConn) begin(w wireEnd) {
 	}
 	c.began = true
 	if c.asked {
-		if h := c.exchange.Header(); len(h) > c.headersThen {
+		if h := c.exchange.Header(); len(h) > int(c.headersThen) {
 			maps.DeleteFunc(h, func(key string, _ []string) bool { return describesMessages(key) })
 		}
 	}
@@ -160,8 +160,8 @@ func (c *handlerConn) begin(w wireEnd) {
 		hd.contentType = nil
 	}
 	c.writeHead(c.exchange, hd)
-	if c.dialect == dialectGRPC && c.request.proto == 1 {
-		c.exchange.field(headerTrailer, valueStatus) // net/http sends trailers over HTTP/1.1 only if it hears of them before the body
+	if c.announced != nil && c.request.proto == 1 {
+		c.exchange.field(headerTrailer, c.announced) // or net/http does not send them
 	}
 	for key, values := range w.header {
 		c.exchange.field(key, values)

@@ -29,7 +29,7 @@ func (x *httpResponse) field(key string, values []string) {
 	}
 }
 
-func (x *httpResponse) flush() error { return http.NewResponseController(x.ResponseWriter).Flush() }
+func (x *httpResponse) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 func (x *httpResponse) trailer(key string, values []string) { x.Header()[trailerKey(key)] = values }
 
@@ -39,9 +39,9 @@ func (r *inbound) readHTTP(request *http.Request) {
 		r.host[0] = request.Host // net/http keeps it apart
 		request.Header[headerHost] = r.host[:]
 	}
-	r.wireHead = requestHead(request)
-	r.received.from = r.fields
-	r.method, r.body, r.length = request.Method, request.Body, request.ContentLength
+	r.received.from = fields{header: request.Header}
+	r.wireHead = wireHead{fields: &r.received.from, url: request.URL, proto: uint8(request.ProtoMajor)}
+	r.body, r.length = request.Body, request.ContentLength
 	r.remote = request.RemoteAddr
 	if request.URL.RawQuery != "" {
 		r.query = request.URL.Query()
@@ -56,10 +56,10 @@ func newHTTPConn(config *config, rt *route, w http.ResponseWriter, r *http.Reque
 	})
 	c := &call.conn
 	call.response.ResponseWriter = w
-	c.config, c.route, c.w, c.exchange = config, rt, w, &call.response
+	c.config, c.route, c.exchange = config, rt, &call.response
 	c.request.readHTTP(r)
 	c.ctx = handlerContext{r.Context(), c}
-	c.asked, c.headersThen = true, len(w.Header())
+	c.asked, c.headersThen = true, int32(len(w.Header()))
 	return c
 }
 
@@ -93,10 +93,9 @@ func (c *clientConn) newRequest() *httpExchange {
 	if !ok {
 		x = new(httpExchange)
 	}
-	c.method = http.MethodPost
 	x.url = *c.config.url
 	x.request = *(&http.Request{ // by value: WithContext's copy needs no memory then
-		Method:     http.MethodPost,
+		Method:     c.method,
 		URL:        &x.url,
 		Host:       x.url.Host,
 		Header:     h,
@@ -130,16 +129,16 @@ func (c *clientConn) newPost(b *buffer, compressed bool) *httpExchange {
 	if compressed && !c.framed {
 		x.request.Header[c.encoding] = c.config.send.value
 	}
-	x.setBody(b, c.dialect == dialectGRPC)
+	x.setBody(b, c.overHTTP2)
 	return x
 }
 
 // newGet returns an exchange for a GET of a URL.
 func (c *clientConn) newGet(u *url.URL) *httpExchange {
 	x := c.newRequest()
-	c.dialect, c.method = dialectGet, http.MethodGet
+	c.dialect = dialectGet
 	x.url = *u
-	x.request.Method = http.MethodGet
+	x.request.Method = c.method
 	for _, key := range []string{headerContentType, headerContentEncoding, headerConnectVersion} {
 		delete(x.request.Header, key) // the query has it all
 	}
@@ -193,12 +192,13 @@ func (x *httpExchange) receive(response *http.Response, err error) (clientExchan
 	return x, err
 }
 
-func (x *httpExchange) reply() (head wireHead, body io.ReadCloser, length int64) {
-	body = x.response.Body
-	if body == nil {
+func (x *httpExchange) reply() (f fields, head wireHead, body io.ReadCloser, length int64) {
+	r := x.response
+	if body = r.Body; body == nil {
 		body = http.NoBody
 	}
-	return responseHead(x.response), body, x.response.ContentLength
+	head = wireHead{proto: uint8(r.ProtoMajor), protoMinor: uint8(r.ProtoMinor), status: r.StatusCode, statusLine: r.Status}
+	return fields{header: r.Header}, head, body, r.ContentLength
 }
 
 func (x *httpExchange) trailer() fields { return fields{header: x.response.Trailer} }

@@ -30,22 +30,12 @@ type head struct {
 
 // wireHead is what precedes the messages, in HTTP terms, as it is read.
 type wireHead struct {
-	fields
+	*fields
 	url        *url.URL // of a request; nil where there is no query
-	proto      int      // the major version of HTTP
-	protoMinor int      // the minor version, of a response
 	status     int      // of a response
 	statusLine string   // status and reason as a response has them, "" if unknown
-}
-
-// requestHead returns what precedes the messages of a request.
-func requestHead(r *http.Request) wireHead {
-	return wireHead{fields: fields{header: r.Header}, url: r.URL, proto: r.ProtoMajor}
-}
-
-// responseHead returns what precedes the messages of a response.
-func responseHead(r *http.Response) wireHead {
-	return wireHead{fields: fields{header: r.Header}, proto: r.ProtoMajor, protoMinor: r.ProtoMinor, status: r.StatusCode, statusLine: r.Status}
+	proto      uint8    // the major version of HTTP
+	protoMinor uint8
 }
 
 // end is what follows the messages, in Go terms. A nil err is success.
@@ -69,6 +59,7 @@ type wireEnd struct {
 // facts are what differs between the protocols as data.
 type facts struct {
 	name      string // as in Peer.Protocol
+	method    string // of requests
 	media     string // content type of a codec: media + its name
 	bare      string // content type that implies the codec "proto", "" if none does
 	framed    bool   // each message has a prefix
@@ -77,12 +68,25 @@ type facts struct {
 	accept    string // header of the acceptable compressions
 	timeout   string // header of the timeout
 	userAgent []string
+	overHTTP2 bool     // clients send it over HTTP/2 only
+	announced []string // trailers that HTTP/1.1 announces before the body; shared, never written
+	unknown   int      // HTTP status of the error for an unknown procedure, 0 for what other errors have
+	strayEnd  strayEnd
 	formatTTL func(time.Duration) string // "" where a timeout is too long to tell
 	parseTTL  func(string) (time.Duration, bool, error)
+	// version returns the protocol version that a request has, "" for none, and the
+	// one that it may have. It is nil where requests have none.
+	version func(w *wireHead) (got, want string)
 	// succeeded reports whether the header and the trailers of a response without
 	// an end frame tell of success and of nothing else: then decodeEnd need not see
 	// them. It may be nil.
 	succeeded func(header, trailer fields) bool
+}
+
+// strayEnd is the error for a request with an end frame: only responses have one.
+type strayEnd struct {
+	code Code
+	text string
 }
 
 // protocol is what differs between the protocols as behaviour: functions of which
@@ -109,7 +113,7 @@ type dialect struct {
 // see protocol_connect_get.go.
 var (
 	dialectUnary  = &dialect{unaryFacts, connectUnary{}}
-	dialectGet    = &dialect{unaryFacts, connectGet{}}
+	dialectGet    = &dialect{getFacts, connectGet{}}
 	dialectStream = &dialect{streamFacts, connectStream{}}
 	dialectGRPC   = &dialect{grpcFacts, grpc{}}
 	dialectWeb    = &dialect{webFacts, grpcWeb{}}
@@ -123,7 +127,7 @@ func userAgent(product string) []string {
 // it. gRPC clients leave the default codec out: some proxies know no other
 // content type.
 func (f *facts) contentType(codec string) string {
-	if f.bare != "" && codec == codecProto && f.name == ProtocolGRPC {
+	if f.overHTTP2 && codec == codecProto {
 		return f.bare
 	}
 	return f.media + codec
@@ -181,11 +185,34 @@ func (f *facts) readHead(h *fields) (head, error) {
 
 // openRequest reads everything before a request's messages.
 func (d *dialect) openRequest(w *wireHead) (head, error) {
-	hd, err := d.readHead(&w.fields)
+	hd, err := d.readHead(w.fields)
+	if err == nil {
+		err = d.checkVersion(w)
+	}
 	if err != nil {
 		return hd, err
 	}
 	return d.readRequest(w, hd)
+}
+
+// checkVersion refuses a protocol version that a request has and may not have.
+func (f *facts) checkVersion(w *wireHead) error {
+	if f.version == nil {
+		return nil
+	}
+	if got, want := f.version(w); got != "" && got != want {
+		return errorf(CodeInvalidArgument, "protocol version %q is not supported: expected %q", got, want)
+	}
+	return nil
+}
+
+// hasVersion reports whether a request has a protocol version, or needs none.
+func (f *facts) hasVersion(w *wireHead) bool {
+	if f.version == nil || f.framed {
+		return true
+	}
+	got, _ := f.version(w)
+	return got != ""
 }
 
 // openResponse reads everything before a response's messages.
@@ -258,6 +285,26 @@ type route struct {
 	*dialect
 	codec       Codec
 	contentType []string // of the answer
+}
+
+// posted are the dialects of POST requests. The media type of the last one is the
+// beginning of all others.
+var posted = [...]*dialect{dialectGRPC, dialectWeb, dialectStream, dialectUnary}
+
+// classify returns the dialect of a request, whatever its codec, nil if it is of none.
+func classify(r *http.Request) *dialect {
+	switch r.Method {
+	case http.MethodGet:
+		return dialectGet
+	case http.MethodPost:
+		contentType := canonicalType(first(r.Header, headerContentType))
+		for _, d := range posted {
+			if _, ok := d.codecOf(contentType); ok {
+				return d
+			}
+		}
+	}
+	return nil
 }
 
 // routes maps the content types that a handler accepts, in canonical form, to

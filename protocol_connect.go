@@ -24,6 +24,8 @@ const (
 
 var unaryFacts = facts{
 	name:      ProtocolConnect,
+	method:    http.MethodPost,
+	unknown:   http.StatusNotFound,
 	media:     "application/",
 	encoding:  headerContentEncoding,
 	accept:    headerAcceptEncoding,
@@ -31,6 +33,7 @@ var unaryFacts = facts{
 	userAgent: userAgent("connect-go"),
 	formatTTL: formatConnectTimeout,
 	parseTTL:  parseConnectTimeout,
+	version:   func(w *wireHead) (got, want string) { return w.first(headerConnectVersion), protocolVersion },
 	succeeded: func(header, _ fields) bool { return !hasTrailers(header) },
 }
 
@@ -39,6 +42,7 @@ var streamFacts = func() facts {
 	f.media, f.framed, f.endFlag = "application/connect+", true, flagEndConnect
 	f.encoding, f.accept = headerConnectEncoding, headerConnectAccept
 	f.succeeded = nil // the end is in the body
+	f.strayEnd = strayEnd{CodeInvalidArgument, "protocol error: a request has no end-of-stream message"}
 	return f
 }()
 
@@ -53,17 +57,7 @@ func (connectUnary) writeRequest(h http.Header, hd head) {
 	}
 }
 
-func (connectUnary) readRequest(w *wireHead, hd head) (head, error) {
-	return hd, checkVersion(w.first(headerConnectVersion), protocolVersion)
-}
-
-// checkVersion refuses a version that is given and not the one wanted.
-func checkVersion(got, want string) error {
-	if got != "" && got != want {
-		return errorf(CodeInvalidArgument, "protocol version %q is not supported: expected %q", got, want)
-	}
-	return nil
-}
+func (connectUnary) readRequest(_ *wireHead, hd head) (head, error) { return hd, nil }
 
 // readResponse leaves any status but 200 to decodeEnd: such a body is no
 // message.
@@ -167,9 +161,7 @@ func (connectStream) writeRequest(h http.Header, _ head) {
 	h[headerAcceptEncoding] = valueIdentity // messages are compressed one by one, not the body
 }
 
-func (connectStream) readRequest(w *wireHead, hd head) (head, error) {
-	return hd, checkVersion(w.first(headerConnectVersion), protocolVersion)
-}
+func (connectStream) readRequest(_ *wireHead, hd head) (head, error) { return hd, nil }
 
 func (connectStream) readResponse(w *wireHead, codec string) error {
 	return streamFacts.checkResponse(w, codec)

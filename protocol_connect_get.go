@@ -23,6 +23,13 @@ const (
 	queryVersionOne = "v" + protocolVersion
 )
 
+var getFacts = func() facts {
+	f := unaryFacts
+	f.method = http.MethodGet
+	f.version = func(w *wireHead) (got, want string) { return w.url.Query().Get(queryVersion), queryVersionOne }
+	return f
+}()
+
 // connectGet is connectUnary with the request in the query and the outcome fit
 // for caches.
 type connectGet struct{ connectUnary }
@@ -30,9 +37,6 @@ type connectGet struct{ connectUnary }
 // readRequest takes from the query what a POST has in its headers and body.
 func (connectGet) readRequest(w *wireHead, hd head) (head, error) {
 	query := w.url.Query()
-	if err := checkVersion(query.Get(queryVersion), queryVersionOne); err != nil {
-		return hd, err
-	}
 	hd.encoding = query[queryCompression]
 	if !query.Has(queryMessage) {
 		return hd, errorf(CodeInvalidArgument, "query has no parameter %q", queryMessage)

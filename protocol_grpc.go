@@ -17,6 +17,9 @@ import (
 
 var grpcFacts = facts{
 	name:      ProtocolGRPC,
+	method:    http.MethodPost,
+	overHTTP2: true,
+	announced: valueStatus,
 	media:     "application/grpc+",
 	bare:      "application/grpc",
 	framed:    true,
@@ -32,6 +35,8 @@ var grpcFacts = facts{
 var webFacts = func() facts {
 	f := grpcFacts
 	f.name, f.media, f.bare, f.endFlag = ProtocolGRPCWeb, "application/grpc-web+", "application/grpc-web", flagEndWeb
+	f.overHTTP2, f.announced = false, nil
+	f.strayEnd = strayEnd{CodeInternal, "protocol error: invalid envelope flags: a request has no trailers"}
 	f.succeeded = nil // the end is in the body
 	return f
 }()

@@ -83,7 +83,7 @@ func TestRequestHeads(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%+v: got error %v", sent, err)
 			}
-			direct, err := d.openRequest(&wireHead{fields: fields{pairs: pairsOf(h)}, url: &url.URL{}})
+			direct, err := d.openRequest(&wireHead{fields: &fields{pairs: pairsOf(h)}, url: &url.URL{}})
 			if err != nil || !reflect.DeepEqual(got, direct) {
 				t.Errorf("from pairs: got %+v and error %v, want %+v", direct, err, got)
 			}
@@ -142,7 +142,7 @@ func TestResponseHeads(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%+v: got error %v", sent, err)
 			}
-			direct, err := d.openResponse(&wireHead{fields: fields{pairs: pairsOf(response.Header)}, status: http.StatusOK}, codec)
+			direct, err := d.openResponse(&wireHead{fields: &fields{pairs: pairsOf(response.Header)}, status: http.StatusOK}, codec)
 			if err != nil || !reflect.DeepEqual(got, direct) {
 				t.Errorf("from pairs: got %+v and error %v, want %+v", direct, err, got)
 			}
@@ -654,11 +654,11 @@ func TestVersions(t *testing.T) {
 
 // headOf and headOfResponse return what dialects read.
 func headOf(r *http.Request) *wireHead {
-	w := requestHead(r)
-	return &w
+	return &wireHead{fields: &fields{header: r.Header}, url: r.URL}
 }
 
 func headOfResponse(r *http.Response) *wireHead {
-	w := responseHead(r)
-	return &w
+	f, head, _, _ := (&httpExchange{response: r}).reply()
+	head.fields = &f
+	return &head
 }
