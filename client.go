@@ -40,7 +40,7 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 		if err := c.callUnary(ctx, request, &made.msg, &made.arrived); err != nil {
 			return nil, err
 		}
-		made.response = Response[Res]{&made.msg, metadata{received: &made.arrived.header}, metadata{received: &made.arrived.trailer}}
+		made.response = Response[Res]{&made.msg, metadata{lazy: &made.arrived.header}, metadata{lazy: &made.arrived.trailer}}
 		return &made.response, nil
 	}
 	client.stream = func(ctx context.Context, spec Spec) StreamingClientConn {
@@ -118,7 +118,7 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	err := conn.Send(request.Msg)
 	if err == nil || isEOF(err) {
 		request.call.method = http.MethodPost
-		err = conn.CloseRequest() // after EOF Receive tells more
+		err = conn.CloseRequest() // after EOF Receive returns the reason
 	}
 	if err != nil {
 		_ = conn.CloseResponse()
@@ -189,7 +189,7 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 	return conn
 }
 
-// checkRequest tells why a call cannot be made.
+// checkRequest returns the reason why a call cannot be made, nil for none.
 func checkRequest[Req any](err error, request *Request[Req]) error {
 	if err == nil && request == nil {
 		err = errorf(CodeInvalidArgument, "request is nil: use NewRequest")

@@ -28,40 +28,40 @@ import (
 type phase uint8
 
 const (
-	idle      phase = iota // nothing is sent
-	sent                   // a transport has the request
-	answered               // there is a response, or a reason why there is none
-	abandoned              // released while it is sent
-	released
+	phaseIdle      phase = iota // nothing is sent
+	phaseSent                   // a transport has the request
+	phaseAnswered               // there is a response, or a reason why there is none
+	phaseAbandoned              // released while it is sent
+	phaseReleased
 )
 
 // phaseEvent is what moves an exchange from one phase to another.
 type phaseEvent uint8
 
 const (
-	toSend phaseEvent = iota
-	toAnswer
-	toRelease
+	eventSend phaseEvent = iota
+	eventAnswer
+	eventRelease
 )
 
 // after returns the phase after an event. Where the event means nothing it is the
 // same.
 func (p phase) after(e phaseEvent) phase {
 	switch {
-	case p == idle && e == toSend:
-		return sent
-	case p == sent && e == toAnswer:
-		return answered
-	case p == sent && e == toRelease:
-		return abandoned
-	case p == abandoned && e == toAnswer, p == idle && e == toRelease, p == answered && e == toRelease:
-		return released
+	case p == phaseIdle && e == eventSend:
+		return phaseSent
+	case p == phaseSent && e == eventAnswer:
+		return phaseAnswered
+	case p == phaseSent && e == eventRelease:
+		return phaseAbandoned
+	case p == phaseAbandoned && e == eventAnswer, p != phaseAbandoned && e == eventRelease:
+		return phaseReleased
 	}
 	return p
 }
 
 // over reports whether the exchange does nothing any more.
-func (p phase) over() bool { return p == answered || p == released }
+func (p phase) over() bool { return p == phaseAnswered || p == phaseReleased }
 
 // clientConn is one HTTP exchange, as a client sees it. It is the
 // StreamingClientConn of its call.
@@ -187,11 +187,11 @@ func (c *clientConn) CloseResponse() error {
 // release lets go of the exchange: its connection may be used again if the
 // response was read to the end, and is closed or its stream reset otherwise.
 func (c *clientConn) release() {
-	before, after := c.step(toRelease)
+	before, after := c.step(eventRelease)
 	if before == after {
 		return
 	}
-	if before == answered && c.body != nil {
+	if before == phaseAnswered && c.body != nil {
 		_ = c.body.Close()
 	}
 	if c.pipe != nil {

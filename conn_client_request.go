@@ -37,7 +37,7 @@ func (c *clientConn) Send(msg any) error {
 	}
 	defer b.free()
 	if len(b.data) > pipeBuffered {
-		c.start() // such a message waits for the one who reads
+		c.start() // such a message waits for its reader
 	}
 	err = c.pipe.write(b.data)
 	c.start() // with the first message there already, so that it goes with the headers
@@ -48,14 +48,14 @@ func (c *clientConn) Send(msg any) error {
 		if err == errEnded {
 			return errorf(CodeInternal, "send: %w", err)
 		}
-		return NewError(CodeUnknown, io.EOF) // Receive tells why
+		return NewError(CodeUnknown, io.EOF) // Receive returns the reason
 	}
 	return nil
 }
 
 // start begins to send a stream.
 func (c *clientConn) start() {
-	if before, _ := c.step(toSend); before != idle {
+	if before, _ := c.step(eventSend); before != phaseIdle {
 		return
 	}
 	x := c.newRequest()
@@ -65,7 +65,7 @@ func (c *clientConn) start() {
 
 // sendOnly sends a request of one message and waits for the response headers.
 func (c *clientConn) sendOnly(msg any) error {
-	if now := c.now(); now == sent || now == answered {
+	if now := c.now(); now == phaseSent || now == phaseAnswered {
 		return errorf(CodeInternal, "send: %s takes one message", c.spec.Procedure)
 	}
 	if err := c.parent.Err(); err != nil {
@@ -92,7 +92,7 @@ func (c *clientConn) sendOnly(msg any) error {
 // exchangeOnly sends a request of at most one message and waits for the response
 // headers, no longer than the context.
 func (c *clientConn) exchangeOnly(x clientExchange) {
-	c.step(toSend)
+	c.step(eventSend)
 	if c.config.heeds || c.ctx.Done() == nil {
 		c.answer(x.send(c))
 		return
@@ -161,13 +161,13 @@ func (c *clientConn) getURL(msg any) (*url.URL, error) {
 
 // sentMethod returns the HTTP method of the request, "" before there is one.
 func (c *clientConn) sentMethod() string {
-	if c.now() == idle {
+	if c.now() == phaseIdle {
 		return ""
 	}
 	return c.method
 }
 
-// timeLeft returns the timeout to tell the server, "" for none.
+// timeLeft returns the timeout for the server, "" for none.
 func (c *clientConn) timeLeft() string {
 	deadline, ok := c.ctx.Deadline()
 	if !ok {
@@ -186,7 +186,7 @@ func (c *clientConn) CloseRequest() error {
 	case c.pipe != nil:
 		c.start()
 		c.pipe.end()
-	case c.now() == idle:
+	case c.now() == phaseIdle:
 		x := c.newRequest()
 		x.request.Body = http.NoBody
 		c.exchangeOnly(x)

@@ -24,7 +24,7 @@ func (c *clientConn) answer(x clientExchange, err error) {
 		err = fault(c.ctx, notEnd(err), CodeUnavailable)
 	}
 	c.failed = err
-	if _, after := c.step(toAnswer); c.body != nil && (after == released || err != nil) {
+	if _, after := c.step(eventAnswer); c.body != nil && (after == phaseReleased || err != nil) {
 		_ = c.body.Close()
 	}
 	if c.ready != nil {
@@ -40,7 +40,7 @@ func (c *clientConn) readHead(length int64) error {
 		return err
 	}
 	if c.spec.StreamType == StreamTypeBidi && c.reply.proto == 1 {
-		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, c.reply.protoMinor)
+		return errorf(CodeUnimplemented, "%s phaseAnswered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, c.reply.protoMinor)
 	}
 	encoding := ""
 	if len(hd.encoding) > 0 {
@@ -77,8 +77,8 @@ func (c *clientConn) wait() error {
 }
 
 // Receive reads one message. Where there is one message only, the second call
-// looks for the end of the response. What ended the response is told again by
-// every later call.
+// looks for the end of the response. Every later call
+// returns again what ended the response.
 func (c *clientConn) Receive(msg any) error {
 	return codedEnd(c.receiveNext(msg, false))
 }

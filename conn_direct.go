@@ -63,9 +63,9 @@ func (x *directResponse) trailer(key string, values []string) {
 
 // readDirect fills in what a direct call has, and returns its context.
 func (r *inbound) readDirect(call directCall) (ctx context.Context) {
-	ctx, r.received.from.pairs, r.body, r.length, r.host[0], r.remote = call.DirectRequest()
-	r.received.host = &r.host
-	r.wireHead = wireHead{fields: &r.received.from, proto: 2}
+	ctx, r.lazy.from.pairs, r.body, r.length, r.host[0], r.remote = call.DirectRequest()
+	r.lazy.host = &r.host
+	r.wireHead = wireHead{fields: &r.lazy.from, proto: 2}
 	return ctx
 }
 

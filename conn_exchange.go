@@ -30,12 +30,12 @@ type handlerExchange interface {
 // in when the conn is made.
 type inbound struct {
 	wireHead
-	received received // the header; has the fields
-	body     io.Reader
-	length   int64      // of the body, negative if unknown
-	remote   string     // address of the client
-	query    url.Values // of the URL, nil if there is none
-	host     [1]string  // the Host header's value
+	lazy   lazyHeader // has the fields
+	body   io.Reader
+	length int64      // of the body, negative if unknown
+	remote string     // address of the client
+	query  url.Values // of the URL, nil if there is none
+	host   [1]string  // the Host header's value
 }
 
 // clientExchange is an exchange as a client's conn sees it.
@@ -52,5 +52,5 @@ type clientExchange interface {
 
 // arrived is the metadata of a response, which outlives the conn.
 type arrived struct {
-	header, trailer received
+	header, trailer lazyHeader
 }

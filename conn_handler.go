@@ -18,7 +18,7 @@ const (
 	drainedMax = 256 << 10
 	// How long after the deadline a blocked read and write end. A read ends
 	// later than the context, so that the deadline is seen as what ended it; a
-	// write leaves time to tell the client.
+	// write leaves time to send the error.
 	readGrace  = 100 * time.Millisecond
 	writeGrace = 2 * time.Second
 	// The size from which on net/http does not find out an answer's length by
@@ -46,12 +46,12 @@ type handlerConn struct {
 
 	sending       sync.Mutex
 	out           packer
-	trailer       http.Header // nil until someone asks for it
+	trailer       http.Header // nil until the handler asks for it
 	headersThen   int32       // how many headers there were when the call began
 	outbox        *outbox     // nil until messages follow each other closely
-	turned        atomic.Bool // the handler has received since it sent last
-	tellsEncoding bool        // the response headers name the messages' compression
-	tellsAccept   bool        // and those that the client may use
+	answers       atomic.Bool // the handler has received since it sent last: it answers
+	namesEncoding bool        // the response headers name the messages' compression
+	namesAccept   bool        // and those that the client may use
 	asked         bool        // the response has a header: that of a direct call once the program has asked for it
 	began         bool        // the response headers are written
 	closed        bool        // the handler returned
@@ -95,15 +95,15 @@ func (c *handlerConn) open() (context.Context, error) {
 		encoding = hd.encoding[0]
 	}
 	used, known := c.config.compressions.get(encoding)
-	if used != nil || !known { // the client wants to know; to others the header is a cost
-		c.tellsAccept = true
+	if used != nil || !known { // the client has a use for it; to others the header is a cost
+		c.namesAccept = true
 	}
 	if !known {
 		return &c.ctx, errorf(CodeUnimplemented, "unknown compression %q: supported encodings are %v", encoding, &c.config.compressions)
 	}
 	c.in.compression = used
 	c.out.compression = c.config.compressions.choose(hd.accept, used)
-	c.tellsEncoding = c.framed && c.out.compression != nil // an unframed answer tells when it is compressed
+	c.namesEncoding = c.framed && c.out.compression != nil // an unframed answer names it only if it is compressed
 	if c.method == http.MethodGet {
 		c.in.frames.src = &buffer{data: hd.message}
 	} else if n := c.request.length; n > 0 {

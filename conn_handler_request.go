@@ -10,12 +10,12 @@ import (
 	"net/http"
 )
 
-func (c *handlerConn) RequestHeader() http.Header { return c.request.received.header() }
+func (c *handlerConn) RequestHeader() http.Header { return c.request.lazy.header() }
 
 // Receive reads one message. Where the procedure takes one message only, the
 // second call looks for the end of the request, and neither reads nor decodes
-// what may be there instead. What ended the request is told again by every later
-// call.
+// what may be there instead. Every later call returns again what
+// ended the request.
 func (c *handlerConn) Receive(msg any) error {
 	return codedEnd(c.receiveNext(msg, false))
 }
@@ -23,7 +23,7 @@ func (c *handlerConn) Receive(msg any) error {
 // receiveNext is Receive with a plain io.EOF at the end. Fresh says that msg has
 // nothing in it.
 func (c *handlerConn) receiveNext(msg any, fresh bool) error {
-	c.turned.Store(true)
+	c.answers.Store(true)
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	if c.received == nil {

@@ -67,7 +67,7 @@ func (c *handlerConn) Send(msg any) error {
 		// A unary Connect response has its trailers among the headers: what ends
 		// the call goes before the message.
 		before = c.encodeEnd(end{trailer: c.trailer}, true)
-		c.tellsEncoding = compressed
+		c.namesEncoding = compressed
 	}
 	first := !c.began
 	c.begin(before)
@@ -89,11 +89,11 @@ func (c *handlerConn) Send(msg any) error {
 }
 
 // alone reports whether a message is likely to be the only one for now: one that
-// answers what was received. The first one always goes alone, so that nobody but
-// the handler's goroutine reads the response headers.
+// answers what was received. The first one always goes alone, so that only the
+// handler's goroutine reads the response headers.
 func (c *handlerConn) alone(first bool) bool {
-	turned := c.turned.Swap(false)
-	return first || turned && (c.outbox == nil || c.outbox.quiet())
+	answers := c.answers.Swap(false)
+	return first || answers && (c.outbox == nil || c.outbox.isIdle())
 }
 
 // gather sends a message together with what else waits.
@@ -104,7 +104,7 @@ func (c *handlerConn) gather(frame []byte) error {
 	if len(frame) <= outboxMax {
 		return c.outbox.add(frame)
 	}
-	if err := c.outbox.settle(); err != nil { // rather than copy
+	if err := c.outbox.drain(); err != nil { // rather than copy
 		return err
 	}
 	if _, err := c.exchange.Write(frame); err != nil {
@@ -131,13 +131,13 @@ func (c *handlerConn) flush() error {
 	return http.NewResponseController(c.exchange).Flush()
 }
 
-// answer returns what the response headers tell of the messages.
+// answer returns what the response headers say about the messages.
 func (c *handlerConn) answer() head {
 	hd := head{contentType: c.contentType}
-	if c.tellsEncoding {
+	if c.namesEncoding {
 		hd.encoding = c.out.compression.value
 	}
-	if c.tellsAccept {
+	if c.namesAccept {
 		hd.accept = c.config.compressions.accept
 	}
 	return hd
@@ -181,14 +181,14 @@ func (c *handlerConn) finish(err error, bare bool) {
 		w = c.encodeEnd(e.minimal(), sent)
 	}
 	if !c.framed {
-		c.tellsEncoding = false // errors are not compressed
+		c.namesEncoding = false // errors are not compressed
 	}
 	c.begin(w)
 	c.writeEnd(w)
 }
 
 // writeEnd writes what follows the headers. An error means that the client is
-// gone: nobody is left to be told.
+// gone.
 func (c *handlerConn) writeEnd(w wireEnd) {
 	switch {
 	case w.hasBody && c.framed:
@@ -203,7 +203,7 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 	}
 }
 
-// outcome returns the error to tell the client, nil for none.
+// outcome returns the error for the client, nil for none.
 func (c *handlerConn) outcome(err error) *Error {
 	if err == nil {
 		return nil
@@ -221,7 +221,7 @@ func (c *handlerConn) outcome(err error) *Error {
 	return e
 }
 
-// size returns the bytes in which an end tells of an error.
+// size returns how many bytes of an end are an error's.
 func (w wireEnd) size() int {
 	size := len(w.body)
 	for _, h := range []http.Header{w.header, w.trailer} {

@@ -39,8 +39,8 @@ func (r *inbound) readHTTP(request *http.Request) {
 		r.host[0] = request.Host // net/http keeps it apart
 		request.Header[headerHost] = r.host[:]
 	}
-	r.received.from = fields{header: request.Header}
-	r.wireHead = wireHead{fields: &r.received.from, url: request.URL, proto: uint8(request.ProtoMajor)}
+	r.lazy.from = fields{header: request.Header}
+	r.wireHead = wireHead{fields: &r.lazy.from, url: request.URL, proto: uint8(request.ProtoMajor)}
 	r.body, r.length = request.Body, request.ContentLength
 	r.remote = request.RemoteAddr
 	if request.URL.RawQuery != "" {

@@ -122,7 +122,7 @@ func TestNotDirect(t *testing.T) {
 	for name, c := range map[string]struct {
 		client HTTPClient
 		url    string
-		direct bool
+		past   bool
 	}{
 		"default":  {http.DefaultClient, "http://host/a/b", true},
 		"plain":    {&http.Client{Transport: new(http.Transport)}, "http://host/a/b", true},
@@ -138,8 +138,8 @@ func TestNotDirect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := config.transport() != nil; got != c.direct {
-			t.Errorf("%s: got %t, want %t", name, got, c.direct)
+		if got := config.transport() != nil; got != c.past {
+			t.Errorf("%s: got %t, want %t", name, got, c.past)
 		}
 	}
 	if c, err := newClientConfig(http.DefaultClient, "http://host/a/b", nil); err != nil || c.transport() != http.DefaultTransport {

@@ -90,7 +90,7 @@ type Spec struct {
 	Schema any
 	// Procedure is the path of the procedure: "/acme.foo.v1.FooService/Bar".
 	Procedure string
-	// IsClient tells a client's call from a handler's.
+	// IsClient is true for a client's call, false for a handler's.
 	IsClient bool
 	// IdempotencyLevel is what the schema promises about repeated calls.
 	IdempotencyLevel IdempotencyLevel
@@ -151,7 +151,7 @@ type StreamingHandlerConn interface {
 // headers; later changes to them have no effect. Send(nil) writes the headers
 // alone. After the server's last message Receive returns an error that wraps
 // [io.EOF]. Once the server has ended the call, Send returns an error that
-// wraps [io.EOF]: Receive then tells the reason.
+// wraps [io.EOF]: Receive then returns the reason.
 //
 // Send, RequestHeader and CloseRequest belong to one goroutine at a time, and
 // so do Receive, ResponseHeader, ResponseTrailer and CloseResponse; the two
@@ -193,7 +193,7 @@ func (s *callState) Spec() Spec {
 // own, so that a Request which the program keeps does not keep the conn.
 func (s *callState) receive(conn StreamingHandlerConn) {
 	if c, ok := conn.(*handlerConn); ok && c.request.header == nil {
-		s.header.received = &c.request.received
+		s.header.lazy = &c.request.lazy
 	} else {
 		s.header.own = conn.RequestHeader()
 	}

@@ -71,15 +71,15 @@ func NewUnaryHandler[Req, Res any](
 		call = i.WrapUnary(call)
 	}
 	return newHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
-		both := new(struct {
+		made := new(struct {
 			request Request[Req]
 			msg     Req
 		})
-		both.request.Msg = &both.msg
-		if err := receiveOnly(conn, &both.msg, c.initialize); err != nil {
+		made.request.Msg = &made.msg
+		if err := receiveOnly(conn, &made.msg, c.initialize); err != nil {
 			return err
 		}
-		return conn.(*handlerConn).serveUnary(ctx, &both.request, call)
+		return conn.(*handlerConn).serveUnary(ctx, &made.request, call)
 	})
 }
 
@@ -214,7 +214,7 @@ func (h *Handler) serveConn(c *handlerConn) {
 	defer c.abandon()
 	ctx, err := c.open()
 	if err == nil && len(h.config.gates) > 0 {
-		ctx, err = c.pass(ctx)
+		ctx, err = c.askGates(ctx)
 	}
 	if err == nil {
 		err = h.serve(ctx, c)
@@ -222,8 +222,8 @@ func (h *Handler) serveConn(c *handlerConn) {
 	c.close(err)
 }
 
-// pass asks the gates.
-func (c *handlerConn) pass(ctx context.Context) (context.Context, error) {
+// askGates asks the gates.
+func (c *handlerConn) askGates(ctx context.Context) (context.Context, error) {
 	for _, gate := range c.config.gates {
 		changed, err := gate(ctx, c.config.spec, c.Peer(), c.RequestHeader())
 		if changed != nil {

@@ -40,7 +40,7 @@ func (c *ClientStream[_]) Peer() Peer { return c.in.conn.Peer() }
 func (c *ClientStream[Req]) RequestHeader() http.Header { return c.in.conn.RequestHeader() }
 
 // Receive waits for the next message, which Msg then returns. It returns false
-// at the end of the stream and on errors: Err tells which.
+// at the end of the stream and on errors, which Err returns.
 func (c *ClientStream[Req]) Receive() bool { return c.in.receive() }
 
 // Msg returns the message that Receive received last, an empty one before the

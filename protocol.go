@@ -72,13 +72,13 @@ type facts struct {
 	announced []string // trailers that HTTP/1.1 announces before the body; shared, never written
 	unknown   int      // HTTP status of the error for an unknown procedure, 0 for what other errors have
 	strayEnd  strayEnd
-	formatTTL func(time.Duration) string // "" where a timeout is too long to tell
+	formatTTL func(time.Duration) string // "" where a timeout is too long for the header
 	parseTTL  func(string) (time.Duration, bool, error)
 	// version returns the protocol version that a request has, "" for none, and the
 	// one that it may have. It is nil where requests have none.
 	version func(w *wireHead) (got, want string)
 	// succeeded reports whether the header and the trailers of a response without
-	// an end frame tell of success and of nothing else: then decodeEnd need not see
+	// an end frame mean success and nothing else: then decodeEnd need not see
 	// them. It may be nil.
 	succeeded func(header, trailer fields) bool
 }
@@ -221,7 +221,7 @@ func (d *dialect) openResponse(w *wireHead, codec string) (head, error) {
 	return hd, d.readResponse(w, codec)
 }
 
-// checkResponse tells whether a framed response is one of this dialect and
+// checkResponse returns an error unless a framed response is one of this dialect and
 // codec.
 func (f *facts) checkResponse(w *wireHead, codec string) error {
 	if w.status != http.StatusOK {

@@ -140,7 +140,7 @@ func (connectUnary) decodeEnd(w wireEnd) end {
 }
 
 // unaryError returns the error that a response with another status than 200
-// tells of: its JSON body, where there is one.
+// means: its JSON body, where there is one.
 func unaryError(w wireEnd) *Error {
 	implied := codeFromHTTPStatus(w.status)
 	contentType := canonicalType(first(w.header, headerContentType))

@@ -54,8 +54,8 @@ func (connectGet) readRequest(w *wireHead, hd head) (head, error) {
 	return hd, nil
 }
 
-// encodeEnd tells caches that the answer depends on the accepted compressions,
-// and knows the outcome that has a status of its own.
+// encodeEnd adds for caches that the answer depends on the accepted compressions,
+// and gives a response that was not modified its own status.
 func (p connectGet) encodeEnd(e end, sent bool) wireEnd {
 	w := p.connectUnary.encodeEnd(e, sent)
 	if !sent && e.err != nil && errors.Is(e.err, errNotModified) {
@@ -69,7 +69,7 @@ func (p connectGet) encodeEnd(e end, sent bool) wireEnd {
 	return w
 }
 
-// decodeEnd knows the outcome that has a status of its own.
+// decodeEnd finds a response that was not modified by its status.
 func (p connectGet) decodeEnd(w wireEnd) end {
 	e := p.connectUnary.decodeEnd(w)
 	if w.status == http.StatusNotModified {

@@ -100,7 +100,7 @@ func isStatus(key string) bool {
 	return key == headerGRPCStatus || key == headerGRPCMessage || key == headerGRPCDetails
 }
 
-// grpcError returns the error that trailers tell of, nil for success.
+// grpcError returns the error in trailers, nil for success.
 func grpcError(t http.Header) *Error {
 	status := first(t, headerGRPCStatus)
 	switch status {
@@ -123,14 +123,14 @@ func grpcError(t http.Header) *Error {
 		if err != nil {
 			return NewError(CodeInternal, fmt.Errorf("protocol error: Grpc-Status-Details-Bin: %w", err))
 		}
-		told, err := parseStatus(data)
+		parsed, err := parseStatus(data)
 		if err != nil {
 			return NewError(CodeInternal, fmt.Errorf("protocol error: Grpc-Status-Details-Bin: %w", err))
 		}
-		if told.code.valid() {
-			e = told
+		if parsed.code.valid() {
+			e = parsed
 		} else {
-			e.details = told.details
+			e.details = parsed.details
 		}
 	}
 	return e

@@ -7,8 +7,8 @@ package connect
 import "net/http"
 
 // NewServiceHandler returns a handler that serves each of procedures at its path, as
-// [Spec].Procedure has it, and tells clients of all others what
-// [NewUnknownProcedureHandler] tells them. Generated code mounts it; give it the
+// [Spec].Procedure has it, and answers all other paths as
+// [NewUnknownProcedureHandler] does. Generated code mounts it; give it the
 // options of the procedures.
 func NewServiceHandler(procedures []*Handler, options ...HandlerOption) http.Handler {
 	s := &serviceHandler{procedures: make(map[string]*Handler, len(procedures)), unknown: NewUnknownProcedureHandler(options...)}

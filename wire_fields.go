@@ -72,9 +72,9 @@ func (f *fields) all() http.Header {
 	return f.header
 }
 
-// received are fields as the program sees them: a header that is made when the
+// lazyHeader is fields as the program sees them: a header that is made when the
 // program asks for it, which goroutines may do at the same time.
-type received struct {
+type lazyHeader struct {
 	mu   sync.Mutex
 	made http.Header
 	from fields     // what made is made of
@@ -82,51 +82,51 @@ type received struct {
 }
 
 // header returns what was received as a header, always the same one, never nil.
-func (r *received) header() http.Header {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.made == nil {
-		if r.made = r.from.all(); r.made == nil {
-			r.made = make(http.Header)
+func (l *lazyHeader) header() http.Header {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made == nil {
+		if l.made = l.from.all(); l.made == nil {
+			l.made = make(http.Header)
 		}
-		if r.host != nil {
-			r.made[headerHost] = r.host[:]
+		if l.host != nil {
+			l.made[headerHost] = l.host[:]
 		}
 	}
-	return r.made
+	return l.made
 }
 
 // add adds what was received later.
-func (r *received) add(f fields) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.made == nil && len(r.from.header)+len(r.from.pairs) == 0 {
-		r.from = f
+func (l *lazyHeader) add(f fields) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made == nil && len(l.from.header)+len(l.from.pairs) == 0 {
+		l.from = f
 		return
 	}
-	if r.made == nil {
-		r.made = r.from.all()
+	if l.made == nil {
+		l.made = l.from.all()
 	}
-	addHeader(r.made, f.all())
+	addHeader(l.made, f.all())
 }
 
 // replace makes another header what was received.
-func (r *received) replace(h http.Header) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.made = h
+func (l *lazyHeader) replace(h http.Header) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.made = h
 }
 
 // metadata is the header or the trailers of a [Request] or [Response].
 type metadata struct {
-	own      http.Header // nil until the program asks for it
-	received *received   // has the header of what was received; nil for what the program makes
+	own  http.Header // nil until the program asks for it
+	lazy *lazyHeader // has the header of what was received; nil for what the program makes
 }
 
 // header returns the header, always the same one, never nil.
 func (m *metadata) header() http.Header {
-	if m.received != nil {
-		return m.received.header()
+	if m.lazy != nil {
+		return m.lazy.header()
 	}
 	if m.own == nil {
 		m.own = make(http.Header)
@@ -136,8 +136,8 @@ func (m *metadata) header() http.Header {
 
 // made returns the header, nil if there is none and the program has not asked for it.
 func (m *metadata) made() http.Header {
-	if m.received != nil {
-		return m.received.header()
+	if m.lazy != nil {
+		return m.lazy.header()
 	}
 	return m.own
 }

@@ -112,23 +112,23 @@ func TestNoFields(t *testing.T) {
 	}
 }
 
-// TestReceived asks for what was received, from many goroutines, and adds to it. All
+// TestLazyHeader asks for what was received, from many goroutines, and adds to it. All
 // see one header.
-func TestReceived(t *testing.T) {
+func TestLazyHeader(t *testing.T) {
 	host := [1]string{"a.test"}
 	for name, c := range map[string]struct {
-		received  *received
+		lazy      *lazyHeader
 		made, end http.Header
 	}{
-		"nothing": {new(received), http.Header{}, http.Header{"Y": {"3"}}},
-		"pairs":   {&received{from: fields{pairs: [][2]string{{"x", "1"}, {"y", "2"}}}}, http.Header{"X": {"1"}, "Y": {"2"}}, http.Header{"X": {"1"}, "Y": {"2", "3"}}},
-		"header":  {&received{from: fields{header: http.Header{"X": {"1"}}}}, http.Header{"X": {"1"}}, http.Header{"X": {"1"}, "Y": {"3"}}},
-		"host":    {&received{host: &host}, http.Header{"Host": {"a.test"}}, http.Header{"Host": {"a.test"}, "Y": {"3"}}},
+		"nothing": {new(lazyHeader), http.Header{}, http.Header{"Y": {"3"}}},
+		"pairs":   {&lazyHeader{from: fields{pairs: [][2]string{{"x", "1"}, {"y", "2"}}}}, http.Header{"X": {"1"}, "Y": {"2"}}, http.Header{"X": {"1"}, "Y": {"2", "3"}}},
+		"header":  {&lazyHeader{from: fields{header: http.Header{"X": {"1"}}}}, http.Header{"X": {"1"}}, http.Header{"X": {"1"}, "Y": {"3"}}},
+		"host":    {&lazyHeader{host: &host}, http.Header{"Host": {"a.test"}}, http.Header{"Host": {"a.test"}, "Y": {"3"}}},
 	} {
 		for _, asked := range []bool{true, false} {
-			r := &received{from: c.received.from, host: c.received.host}
-			r.from.header = r.from.header.Clone()
-			m := metadata{received: r}
+			l := &lazyHeader{from: c.lazy.from, host: c.lazy.host}
+			l.from.header = l.from.header.Clone()
+			m := metadata{lazy: l}
 			headers := make(chan http.Header, 8)
 			if asked {
 				for range cap(headers) {
@@ -140,12 +140,12 @@ func TestReceived(t *testing.T) {
 					}
 				}
 			}
-			r.add(fields{pairs: [][2]string{{"y", "3"}}})
+			l.add(fields{pairs: [][2]string{{"y", "3"}}})
 			if got := m.header(); !reflect.DeepEqual(got, c.end) {
 				t.Errorf("%s, asked before %t: after adding got %q, want %q", name, asked, got, c.end)
 			}
 			other := http.Header{"Z": {"4"}}
-			if r.replace(other); !reflect.DeepEqual(m.header(), other) {
+			if l.replace(other); !reflect.DeepEqual(m.header(), other) {
 				t.Errorf("%s: after replacing got %q, want %q", name, m.header(), other)
 			}
 		}
