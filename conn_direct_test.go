@@ -17,7 +17,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,6 +24,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -117,8 +117,8 @@ func TestDirectFields(t *testing.T) {
 			c.header = header
 			common, own := c.directFields(compressed, nil)
 			got := headerOfFields(common, own)
-			if !reflect.DeepEqual(header, before) || !slices.Equal(config.pairs, shared) {
-				t.Errorf("got header %q and pairs %q, want them as they were: %q, %q", header, config.pairs, before, shared)
+			if diff := cmp.Diff(header, before) + cmp.Diff(config.pairs, shared); diff != "" {
+				t.Errorf("got other header or pairs than before (-got +want):\n%s", diff)
 			}
 			request := &c.newRequest().request
 			if compressed && !c.framed {
@@ -136,8 +136,8 @@ func TestDirectFields(t *testing.T) {
 					want[key] = values
 				}
 			}
-			if !reflect.DeepEqual(got, want) {
-				t.Errorf("of %q: got %q, want %q", before, got, want)
+			if diff := cmp.Diff(got, want); diff != "" {
+				t.Errorf("of %q (-got +want):\n%s", before, diff)
 			}
 		})
 	})
@@ -440,12 +440,12 @@ func TestResponseOf(t *testing.T) {
 		if r.Status != "404 Not Found" || r.StatusCode != 404 || r.ProtoMajor != 2 || r.ContentLength != 4 {
 			t.Errorf("%s: got %q, %d, %q, %d", name, r.Status, r.StatusCode, r.Proto, r.ContentLength)
 		}
-		if !reflect.DeepEqual(r.Header, c.header) || !reflect.DeepEqual(r.Trailer, c.before) {
-			t.Errorf("%s: got header %q and trailer %q, want %q and %q", name, r.Header, r.Trailer, c.header, c.before)
+		if diff := cmp.Diff(r.Header, c.header) + cmp.Diff(r.Trailer, c.before); diff != "" {
+			t.Errorf("%s: header and trailer (-got +want):\n%s", name, diff)
 		}
 		body, err := io.ReadAll(r.Body)
-		if string(body) != "body" || err != nil || !reflect.DeepEqual(r.Trailer, c.after) {
-			t.Errorf("%s: got body %q, error %v and trailer %q, want body, nil and %q", name, body, err, r.Trailer, c.after)
+		if diff := cmp.Diff(r.Trailer, c.after); string(body) != "body" || err != nil || diff != "" {
+			t.Errorf("%s: got body %q, error %v, want body, nil; trailer (-got +want):\n%s", name, body, err, diff)
 		}
 		if err := r.Body.Close(); err != nil || answer.closes != 1 {
 			t.Errorf("%s: got %v and %d times closed, want nil and 1", name, err, answer.closes)

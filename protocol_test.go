@@ -15,12 +15,12 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -38,6 +38,9 @@ func eachDialect(t *testing.T, f func(t *testing.T, d *dialect)) {
 		t.Run(name, func(t *testing.T) { f(t, d) })
 	}
 }
+
+// byValue compares heads by their fields.
+var byValue = cmp.AllowUnexported(head{})
 
 // overTheWire returns a header as the other side of an HTTP/1.1 connection finds
 // it.
@@ -84,8 +87,8 @@ func TestRequestHeads(t *testing.T) {
 				t.Fatalf("%+v: got error %v", sent, err)
 			}
 			direct, err := d.openRequest(&wireHead{fields: &fields{pairs: pairsOf(h)}, url: &url.URL{}})
-			if err != nil || !reflect.DeepEqual(got, direct) {
-				t.Errorf("from pairs: got %+v and error %v, want %+v", direct, err, got)
+			if diff := cmp.Diff(direct, got, byValue); err != nil || diff != "" {
+				t.Errorf("from pairs: got error %v, head (-got +want):\n%s", err, diff)
 			}
 			want := sent
 			if d == dialectUnary && sent.accept == nil {
@@ -100,8 +103,8 @@ func TestRequestHeads(t *testing.T) {
 				}
 				want.timeout, want.timed = got.timeout, got.timed
 			}
-			if !reflect.DeepEqual(got, want) {
-				t.Errorf("got %+v, want %+v", got, want)
+			if diff := cmp.Diff(got, want, byValue); diff != "" {
+				t.Errorf("head (-got +want):\n%s", diff)
 			}
 			rt := newRoutes(kindOf(d), map[string]Codec{codec: namedCodec(codec)}).find(first(h, headerContentType))
 			if rt == nil || rt.dialect != d || rt.codec.Name() != codec {
@@ -143,8 +146,8 @@ func TestResponseHeads(t *testing.T) {
 				t.Fatalf("%+v: got error %v", sent, err)
 			}
 			direct, err := d.openResponse(&wireHead{fields: &fields{pairs: pairsOf(response.Header)}, status: http.StatusOK}, codec)
-			if err != nil || !reflect.DeepEqual(got, direct) {
-				t.Errorf("from pairs: got %+v and error %v, want %+v", direct, err, got)
+			if diff := cmp.Diff(direct, got, byValue); err != nil || diff != "" {
+				t.Errorf("from pairs: got error %v, head (-got +want):\n%s", err, diff)
 			}
 			if !slices.Equal(got.contentType, sent.contentType) || !slices.Equal(got.encoding, sent.encoding) {
 				t.Errorf("got %+v, want %+v", got, sent)
@@ -250,8 +253,8 @@ func passEnd(t *testing.T, d *dialect, e end, sent bool) (end, http.Header) {
 	}
 	before := w.header.Clone()
 	got := d.decodeEnd(w)
-	if !reflect.DeepEqual(w.header, before) {
-		t.Errorf("decodeEnd: got header %q, want the caller's as it was: %q", w.header, before)
+	if diff := cmp.Diff(w.header, before); diff != "" {
+		t.Errorf("decodeEnd changed the caller's header (-got +want):\n%s", diff)
 	}
 	metadata := make(http.Header)
 	if got.header != nil {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // ownKeys are the keys that the package itself asks fields for.
@@ -81,8 +83,8 @@ func TestFields(t *testing.T) {
 					t.Errorf("%s: got %q first, want %q", key, first, want.first(key))
 				}
 			}
-			if all := got.all(); !reflect.DeepEqual(all, h) && len(h) > 0 {
-				t.Errorf("got %v in all, want %v", all, h)
+			if diff := cmp.Diff(got.all(), h); diff != "" && len(h) > 0 {
+				t.Errorf("all (-got +want):\n%s", diff)
 			}
 			if !slices.Equal(pairs, before) {
 				t.Errorf("got pairs %q, want them as they were: %q", pairs, before)
@@ -135,18 +137,23 @@ func TestLazyHeader(t *testing.T) {
 					go func() { headers <- m.header() }()
 				}
 				for range cap(headers) {
-					if h := <-headers; !reflect.DeepEqual(h, c.made) || reflect.ValueOf(h).Pointer() != reflect.ValueOf(m.made()).Pointer() {
-						t.Errorf("%s: got %q, want %q, and one header for all", name, h, c.made)
+					h := <-headers
+					if diff := cmp.Diff(h, c.made); diff != "" {
+						t.Errorf("%s: header (-got +want):\n%s", name, diff)
+					}
+					if reflect.ValueOf(h).Pointer() != reflect.ValueOf(m.made()).Pointer() {
+						t.Errorf("%s: got several headers, want one for all", name)
 					}
 				}
 			}
 			l.add(fields{pairs: [][2]string{{"y", "3"}}})
-			if got := m.header(); !reflect.DeepEqual(got, c.end) {
-				t.Errorf("%s, asked before %t: after adding got %q, want %q", name, asked, got, c.end)
+			if diff := cmp.Diff(m.header(), c.end); diff != "" {
+				t.Errorf("%s, asked before %t: after adding (-got +want):\n%s", name, asked, diff)
 			}
 			other := http.Header{"Z": {"4"}}
-			if l.replace(other); !reflect.DeepEqual(m.header(), other) {
-				t.Errorf("%s: after replacing got %q, want %q", name, m.header(), other)
+			l.replace(other)
+			if diff := cmp.Diff(m.header(), other); diff != "" {
+				t.Errorf("%s: after replacing (-got +want):\n%s", name, diff)
 			}
 		}
 	}
@@ -162,8 +169,8 @@ func TestHeaderOf(t *testing.T) {
 	want := http.Header{
 		"A": {"1", "2", "3"}, "Cookie": {"a=b; c=d; e"}, "X-Data-Bin": {"AA"}, "B": {""}, "Set-Cookie": {"x", "y"}, "X_y~z": {"4"},
 	}
-	if !reflect.DeepEqual(got, want) {
-		t.Fatalf("got %q, want %q", got, want)
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Fatalf("header (-got +want):\n%s", diff)
 	}
 	for key := range got {
 		got.Add(key, "more")
@@ -171,8 +178,8 @@ func TestHeaderOf(t *testing.T) {
 	for key := range want {
 		want.Add(key, "more")
 	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("after adding: got %q, want %q", got, want)
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("after adding (-got +want):\n%s", diff)
 	}
 	if h := headerOf(nil); h == nil || len(h) != 0 {
 		t.Errorf("got %#v of nothing, want an empty header", h)
