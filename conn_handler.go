@@ -104,7 +104,7 @@ func (c *handlerConn) open() (context.Context, error) {
 	c.in.compression = used
 	c.out.compression = c.config.compressions.choose(hd.accept, used)
 	c.namesEncoding = c.framed && c.out.compression != nil // an unframed answer names it only if it is compressed
-	if c.method == http.MethodGet {
+	if hd.message != nil {
 		c.in.frames.src = &buffer{data: hd.message}
 	} else if n := c.request.length; n > 0 {
 		c.in.hint = int(min(n, hintMax))

@@ -25,7 +25,7 @@ type head struct {
 	accept      []string // compressions that the other side may use
 	timeout     time.Duration
 	timed       bool   // there is a timeout, which may be zero
-	message     []byte // of a GET request, compressed if encoding says so
+	message     []byte // of a GET request, compressed if encoding says so; nil for others
 }
 
 // wireHead is what precedes the messages, in HTTP terms, as it is read.
