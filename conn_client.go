@@ -73,8 +73,9 @@ type clientConn struct {
 	ctx    context.Context    // ends with it, or with cancel
 	cancel context.CancelFunc // nil for unary calls
 
-	mu    sync.Mutex
-	phase phase
+	mu         sync.Mutex
+	phase      phase
+	compressed bool // the message of a unary request
 
 	// The sending half.
 	out    packer

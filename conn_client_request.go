@@ -78,7 +78,8 @@ func (c *clientConn) sendOnly(msg any) error {
 	if err != nil {
 		return err
 	}
-	x, err := c.newExchange(msg, b, compressed)
+	c.compressed = compressed
+	x, err := c.newExchange(msg, b)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (c *clientConn) exchangeOnly(x clientExchange) {
 
 // newExchange returns an exchange for a message, which was packed into b. It frees b,
 // or leaves that to the exchange.
-func (c *clientConn) newExchange(msg any, b *buffer, compressed bool) (clientExchange, error) {
+func (c *clientConn) newExchange(msg any, b *buffer) (clientExchange, error) {
 	if c.mayGet() {
 		u, err := c.getURL(msg)
 		if u != nil || err != nil {
@@ -116,10 +117,10 @@ func (c *clientConn) newExchange(msg any, b *buffer, compressed bool) (clientExc
 			return c.newGet(u), nil
 		}
 	} else if x, ok := c.exchange.(*directExchange); ok && isPlain(c.header) {
-		x.packed, x.compressed = b, compressed
+		x.packed = b
 		return x, nil
 	}
-	return c.newPost(b, compressed), nil
+	return c.newPost(b), nil
 }
 
 // mayGet reports whether the request may be a GET.

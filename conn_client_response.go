@@ -121,7 +121,7 @@ func (c *clientConn) receive(msg any, fresh bool) error {
 // piece is the end frame, or the body of an unframed error.
 func (c *clientConn) receiveEnd(p piece, err error) error {
 	w := wireEnd{
-		status:  c.reply.status,
+		status:  int(c.reply.status),
 		body:    p.data,
 		hasBody: p.end || !c.framed,
 		empty:   c.in.count == 0,

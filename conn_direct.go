@@ -150,15 +150,14 @@ func pairsOf(h http.Header) [][2]string {
 
 // directExchange is the clientExchange of a unary POST through a directTransport.
 type directExchange struct {
-	transport  directTransport
-	packed     *buffer
-	compressed bool
-	own        [1][2]string // room for a field
-	response   directReply
+	transport directTransport
+	packed    *buffer
+	own       [1][2]string // room for a field
+	response  directReply
 }
 
 func (x *directExchange) send(c *clientConn) (clientExchange, error) {
-	shared, own := c.directFields(x.compressed, x.own[:0])
+	shared, own := c.directFields(x.own[:0])
 	target, err := c.config.target(x.transport, shared)
 	var body io.ReadCloser
 	if err == nil && target != nil {
@@ -169,7 +168,7 @@ func (x *directExchange) send(c *clientConn) (clientExchange, error) {
 		x.packed.free()
 		return nil, doError(http.MethodPost, c.config.url, err)
 	case body == nil: // it is not for the transport
-		return c.newPost(x.packed, x.compressed).send(c)
+		return c.newPost(x.packed).send(c)
 	}
 	response, ok := body.(directReply)
 	if !ok {
@@ -178,8 +177,8 @@ func (x *directExchange) send(c *clientConn) (clientExchange, error) {
 		return nil, errorf(CodeInternal, "%T: RoundTripDirect returned a %T, which has no head", x.transport, body)
 	}
 	x.response = response
-	if f, head, _, _ := x.reply(); isRedirect(head.status) {
-		post := c.newPost(x.packed, x.compressed)
+	if f, head, _, _ := x.reply(); isRedirect(int(head.status)) {
+		post := c.newPost(x.packed)
 		_ = post.request.Body.Close() // as the transport has read it
 		return post.receive(likeDo(&post.request, x.transport, responseOf(response), nil))
 	} else if f.first(headerTrailer) != "" {
@@ -192,7 +191,7 @@ func (x *directExchange) send(c *clientConn) (clientExchange, error) {
 
 func (x *directExchange) reply() (f fields, head wireHead, body io.ReadCloser, length int64) {
 	status, pairs, length := x.response.DirectHead()
-	return fields{pairs: pairs}, wireHead{status: status, proto: 2}, x.response, length
+	return fields{pairs: pairs}, wireHead{status: int32(status), proto: 2}, x.response, length
 }
 
 func (x *directExchange) trailer() fields { return fields{pairs: x.response.DirectTrailer()} }
@@ -212,9 +211,9 @@ func isPlain(h http.Header) bool {
 
 // directFields returns what newRequest puts into a header. Those of the call alone are
 // appended to room.
-func (c *clientConn) directFields(compressed bool, room [][2]string) (shared, own [][2]string) {
+func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
 	shared, own = c.config.pairs, room
-	if compressed && !c.framed {
+	if c.compressed && !c.framed {
 		own = append(own, [2]string{strings.ToLower(c.encoding), c.config.send.name})
 	}
 	if timeout := c.timeLeft(); timeout != "" {

@@ -114,8 +114,8 @@ func TestDirectFields(t *testing.T) {
 			before, shared := header.Clone(), slices.Clone(config.pairs)
 
 			c := newUnaryConn(ctx, config, new(arrived))
-			c.header = header
-			common, own := c.directFields(compressed, nil)
+			c.header, c.compressed = header, compressed
+			common, own := c.directFields(nil)
 			got := headerOfFields(common, own)
 			if diff := cmp.Diff(header, before) + cmp.Diff(config.pairs, shared); diff != "" {
 				t.Errorf("got other header or pairs than before (-got +want):\n%s", diff)

@@ -9,7 +9,6 @@ package connect
 import (
 	"io"
 	"net/http"
-	"net/url"
 )
 
 // handlerExchange is the response of an exchange, as a handler's conn writes it.
@@ -32,10 +31,9 @@ type inbound struct {
 	wireHead
 	lazy   lazyHeader // has the fields
 	body   io.Reader
-	length int64      // of the body, negative if unknown
-	remote string     // address of the client
-	query  url.Values // of the URL, nil if there is none
-	host   [1]string  // the Host header's value
+	length int64     // of the body, negative if unknown
+	remote string    // address of the client
+	host   [1]string // the Host header's value
 }
 
 // clientExchange is an exchange as a client's conn sees it.

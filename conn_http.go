@@ -40,7 +40,7 @@ func (r *inbound) readHTTP(request *http.Request) {
 		request.Header[headerHost] = r.host[:]
 	}
 	r.lazy.from = fields{header: request.Header}
-	r.wireHead = wireHead{fields: &r.lazy.from, url: request.URL, proto: uint8(request.ProtoMajor)}
+	r.wireHead = wireHead{fields: &r.lazy.from, proto: uint8(request.ProtoMajor)}
 	r.body, r.length = request.Body, request.ContentLength
 	r.remote = request.RemoteAddr
 	if request.URL.RawQuery != "" {
@@ -124,9 +124,9 @@ func (c *clientConn) newRequest() *httpExchange {
 }
 
 // newPost returns an exchange for a POST of a packed message, which it frees.
-func (c *clientConn) newPost(b *buffer, compressed bool) *httpExchange {
+func (c *clientConn) newPost(b *buffer) *httpExchange {
 	x := c.newRequest()
-	if compressed && !c.framed {
+	if c.compressed && !c.framed {
 		x.request.Header[c.encoding] = c.config.send.value
 	}
 	x.setBody(b, c.overHTTP2)
@@ -197,7 +197,7 @@ func (x *httpExchange) reply() (f fields, head wireHead, body io.ReadCloser, len
 	if body = r.Body; body == nil {
 		body = http.NoBody
 	}
-	head = wireHead{proto: uint8(r.ProtoMajor), protoMinor: uint8(r.ProtoMinor), status: r.StatusCode, statusLine: r.Status}
+	head = wireHead{proto: uint8(r.ProtoMajor), protoMinor: uint8(r.ProtoMinor), status: int32(r.StatusCode), statusLine: r.Status}
 	return fields{header: r.Header}, head, body, r.ContentLength
 }
 

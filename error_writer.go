@@ -39,7 +39,7 @@ func (w *ErrorWriter) dialect(r *http.Request) *dialect {
 	if d == nil {
 		return nil
 	}
-	hd := &wireHead{fields: &fields{header: r.Header}, url: r.URL}
+	hd := &wireHead{fields: &fields{header: r.Header}, query: r.URL.Query()}
 	if d.checkVersion(hd) != nil || w.config.requireVersion && !d.hasVersion(hd) {
 		return nil
 	}

@@ -31,10 +31,10 @@ type head struct {
 // wireHead is what precedes the messages, in HTTP terms, as it is read.
 type wireHead struct {
 	*fields
-	url        *url.URL // of a request; nil where there is no query
-	status     int      // of a response
-	statusLine string   // status and reason as a response has them, "" if unknown
-	proto      uint8    // the major version of HTTP
+	query      url.Values // of a request's URL, nil if there is none
+	statusLine string     // status and reason as a response has them, "" if unknown
+	status     int32      // of a response
+	proto      uint8      // the major version of HTTP
 	protoMinor uint8
 }
 
@@ -225,7 +225,7 @@ func (d *dialect) openResponse(w *wireHead, codec string) (head, error) {
 // codec.
 func (f *facts) checkResponse(w *wireHead, codec string) error {
 	if w.status != http.StatusOK {
-		return errorf(codeFromHTTPStatus(w.status), "HTTP status %v", w.statusText())
+		return errorf(codeFromHTTPStatus(int(w.status)), "HTTP status %v", w.statusText())
 	}
 	contentType := w.first(headerContentType)
 	got, ok := f.codecOf(contentType)
@@ -247,7 +247,7 @@ func (w *wireHead) statusText() string {
 	if w.statusLine != "" {
 		return w.statusLine
 	}
-	return statusText(w.status)
+	return statusText(int(w.status))
 }
 
 // statusText returns a status and its reason, where HTTP knows one.

@@ -26,7 +26,7 @@ const (
 var getFacts = func() facts {
 	f := unaryFacts
 	f.method = http.MethodGet
-	f.version = func(w *wireHead) (got, want string) { return w.url.Query().Get(queryVersion), queryVersionOne }
+	f.version = func(w *wireHead) (got, want string) { return w.query.Get(queryVersion), queryVersionOne }
 	return f
 }()
 
@@ -36,7 +36,7 @@ type connectGet struct{ connectUnary }
 
 // readRequest takes from the query what a POST has in its headers and body.
 func (connectGet) readRequest(w *wireHead, hd head) (head, error) {
-	query := w.url.Query()
+	query := w.query
 	hd.encoding = query[queryCompression]
 	if !query.Has(queryMessage) {
 		return hd, errorf(CodeInvalidArgument, "query has no parameter %q", queryMessage)

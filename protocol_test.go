@@ -86,7 +86,7 @@ func TestRequestHeads(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%+v: got error %v", sent, err)
 			}
-			direct, err := d.openRequest(&wireHead{fields: &fields{pairs: pairsOf(h)}, url: &url.URL{}})
+			direct, err := d.openRequest(&wireHead{fields: &fields{pairs: pairsOf(h)}})
 			if diff := cmp.Diff(direct, got, byValue); err != nil || diff != "" {
 				t.Errorf("from pairs: got error %v, head (-got +want):\n%s", err, diff)
 			}
@@ -657,7 +657,7 @@ func TestVersions(t *testing.T) {
 
 // headOf and headOfResponse return what dialects read.
 func headOf(r *http.Request) *wireHead {
-	return &wireHead{fields: &fields{header: r.Header}, url: r.URL}
+	return &wireHead{fields: &fields{header: r.Header}, query: r.URL.Query()}
 }
 
 func headOfResponse(r *http.Response) *wireHead {
