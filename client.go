@@ -7,7 +7,6 @@ package connect
 import (
 	"context"
 	"net/http"
-	"sync"
 )
 
 // A Client calls one procedure. It is safe for concurrent use. Which of its
@@ -33,20 +32,16 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 	}
 	client := &Client[Req, Res]{config: c}
 	client.unary = func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
-		both := new(struct {
+		made := new(struct {
 			response Response[Res]
 			msg      Res
-			making   sync.Mutex
+			arrived  arrived
 		})
-		conn, err := c.callUnary(ctx, request, &both.msg)
-		if err != nil {
+		if err := c.callUnary(ctx, request, &made.msg, &made.arrived); err != nil {
 			return nil, err
 		}
-		both.response = Response[Res]{Msg: &both.msg, header: conn.reply.fields, trailer: conn.trailer}
-		if conn.direct {
-			both.response.making = &both.making
-		}
-		return &both.response, nil
+		made.response = Response[Res]{&made.msg, metadata{lazy: &made.arrived.header}, metadata{lazy: &made.arrived.trailer}}
+		return &made.response, nil
 	}
 	client.stream = func(ctx context.Context, spec Spec) StreamingClientConn {
 		if err := checkCall(ctx); err != nil {
@@ -70,7 +65,7 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 	request.call.spec, request.call.peer = &c.config.spec, c.config.peer
 	if info != nil {
 		info.call.spec, info.call.peer = request.call.spec, request.call.peer
-		addHeader(request.Header(), info.call.header)
+		addHeader(request.Header(), info.call.header.made())
 	}
 	response, err := c.unary(ctx, request)
 	if err != nil {
@@ -83,38 +78,30 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 	return typed, nil
 }
 
-// callUnary makes a unary call. The conn that it returns is released and has
-// the response's metadata.
-func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any) (*clientConn, error) {
+// callUnary makes a unary call.
+func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any, a *arrived) error {
 	if len(c.interceptors) > 0 {
 		if err := checkCall(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	state := request.state()
-	conn := newUnaryConn(ctx, c)
-	conn.header = state.made()
+	conn := newUnaryConn(ctx, c, a)
+	conn.header = state.header.made()
 	defer conn.release()
 	info, _ := ctx.Value(callInfoKey{}).(*clientInfo)
 	if info != nil {
 		info.response = conn
 	}
 	err := conn.sendOnly(request.Any())
-	state.method = conn.method()
+	state.method = conn.sentMethod()
 	if info != nil {
 		info.call.method = state.method
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := receiveOnly(conn, msg, c.initialize); err != nil {
-		return nil, err
-	}
-	if info != nil {
-		conn.ResponseHeader() // made now, so that the response and the call information share them
-		conn.ResponseTrailer()
-	}
-	return conn, nil
+	return receiveOnly(conn, msg, c.initialize)
 }
 
 // CallServerStream calls a procedure that takes one message and returns a
@@ -127,11 +114,11 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	conn := c.newStream(ctx, StreamTypeServer)
 	spec := conn.Spec()
 	request.call.spec, request.call.peer = &spec, conn.Peer()
-	addHeader(conn.RequestHeader(), request.call.made())
+	addHeader(conn.RequestHeader(), request.call.header.made())
 	err := conn.Send(request.Msg)
 	if err == nil || isEOF(err) {
 		request.call.method = http.MethodPost
-		err = conn.CloseRequest() // after EOF Receive tells more
+		err = conn.CloseRequest() // after EOF Receive returns the reason
 	}
 	if err != nil {
 		_ = conn.CloseResponse()
@@ -197,12 +184,12 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 		spec := conn.Spec() // an interceptor may have another
 		info.call.spec, info.call.peer, info.call.method = &spec, conn.Peer(), http.MethodPost
 		info.response = conn
-		addHeader(conn.RequestHeader(), info.call.header)
+		addHeader(conn.RequestHeader(), info.call.header.made())
 	}
 	return conn
 }
 
-// checkRequest tells why a call cannot be made.
+// checkRequest returns the reason why a call cannot be made, nil for none.
 func checkRequest[Req any](err error, request *Request[Req]) error {
 	if err == nil && request == nil {
 		err = errorf(CodeInvalidArgument, "request is nil: use NewRequest")

@@ -26,7 +26,7 @@ type ServerStreamForClient[Res any] struct {
 }
 
 // Receive waits for the next message, which Msg then returns. It returns false
-// at the end of the stream and on errors: Err tells which.
+// at the end of the stream and on errors, which Err returns.
 func (s *ServerStreamForClient[Res]) Receive() bool {
 	if s.err != nil {
 		return false
@@ -99,7 +99,7 @@ func (c *ClientStreamForClient[Req, Res]) RequestHeader() http.Header {
 
 // Send sends a message, nil only the headers. It waits while the server does not
 // keep up. An error that wraps [io.EOF] says that the server has ended the call:
-// CloseAndReceive then tells why.
+// CloseAndReceive then returns the reason.
 func (c *ClientStreamForClient[Req, Res]) Send(request *Req) error {
 	if c.err != nil {
 		return c.err
@@ -124,7 +124,7 @@ func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], err
 	if err != nil {
 		return nil, err
 	}
-	return &Response[Res]{Msg: msg, header: fields{header: c.conn.ResponseHeader()}, trailer: fields{header: c.conn.ResponseTrailer()}}, nil
+	return &Response[Res]{msg, metadata{own: c.conn.ResponseHeader()}, metadata{own: c.conn.ResponseTrailer()}}, nil
 }
 
 // Conn returns the untyped stream.
@@ -200,7 +200,7 @@ func (b *BidiStreamForClient[Req, Res]) RequestHeader() http.Header {
 
 // Send sends a message, nil only the headers. It waits while the server does not
 // keep up. An error that wraps [io.EOF] says that the server has ended the call:
-// Receive then tells why.
+// Receive then returns the reason.
 func (b *BidiStreamForClient[Req, Res]) Send(msg *Req) error {
 	if b.err != nil {
 		return b.err

@@ -80,8 +80,7 @@ func newHandlerConfig(procedure string, kind StreamType, options []HandlerOption
 	return c
 }
 
-// newClientConfig returns the settings of a client. Its error is told by every
-// call.
+// newClientConfig returns the settings of a client. Every call returns its error.
 func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (*config, error) {
 	u, err := parseURL(rawURL)
 	if err != nil {
@@ -123,11 +122,11 @@ func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (
 func (c *config) requestHeader(d *dialect) http.Header {
 	hd := head{contentType: []string{d.contentType(c.codec.Name())}, accept: c.compressions.accept}
 	if d.framed && c.send != nil {
-		hd.encoding = c.send.value // an unframed request tells when it is compressed
+		hd.encoding = c.send.value // an unframed request has the header only if it is compressed
 	}
 	h := make(http.Header)
 	h[headerUserAgent] = d.userAgent
-	d.writeHead(h, hd)
+	d.writeHead(headerWriter(h), hd)
 	d.writeRequest(h, hd)
 	return h
 }

@@ -29,7 +29,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"sync"
 )
 
 // Version is the version of the connectrpc.com/connect API that this module is
@@ -91,7 +90,7 @@ type Spec struct {
 	Schema any
 	// Procedure is the path of the procedure: "/acme.foo.v1.FooService/Bar".
 	Procedure string
-	// IsClient tells a client's call from a handler's.
+	// IsClient is true for a client's call, false for a handler's.
 	IsClient bool
 	// IdempotencyLevel is what the schema promises about repeated calls.
 	IdempotencyLevel IdempotencyLevel
@@ -152,7 +151,7 @@ type StreamingHandlerConn interface {
 // headers; later changes to them have no effect. Send(nil) writes the headers
 // alone. After the server's last message Receive returns an error that wraps
 // [io.EOF]. Once the server has ended the call, Send returns an error that
-// wraps [io.EOF]: Receive then tells the reason.
+// wraps [io.EOF]: Receive then returns the reason.
 //
 // Send, RequestHeader and CloseRequest belong to one goroutine at a time, and
 // so do Receive, ResponseHeader, ResponseTrailer and CloseResponse; the two
@@ -179,9 +178,8 @@ type StreamingClientConn interface {
 type callState struct {
 	spec   *Spec // shared, never written; nil until the call
 	peer   Peer
-	header http.Header  // nil until someone asks for it
-	source *handlerConn // has the header of a direct call, which is made when somebody asks
-	method string       // HTTP method, "" until the request is sent
+	header metadata
+	method string // HTTP method, "" until the request is sent
 }
 
 func (s *callState) Spec() Spec {
@@ -191,22 +189,14 @@ func (s *callState) Spec() Spec {
 	return *s.spec
 }
 
-// received takes the headers of a handler's request: now if they are there, so that
-// a Request which the program keeps does not keep the conn.
-func (s *callState) received(conn StreamingHandlerConn) {
-	if c, ok := conn.(*handlerConn); ok && c.direct != nil {
-		s.source = c
+// receive gives a handler's request its header: one that is there is the request's
+// own, so that a Request which the program keeps does not keep the conn.
+func (s *callState) receive(conn StreamingHandlerConn) {
+	if c, ok := conn.(*handlerConn); ok && c.request.header == nil {
+		s.header.lazy = &c.request.lazy
 	} else {
-		s.header = conn.RequestHeader()
+		s.header.own = conn.RequestHeader()
 	}
-}
-
-// made returns the request's headers, nil if there are none yet.
-func (s *callState) made() http.Header {
-	if s.source != nil {
-		return s.source.RequestHeader() // always the same, and safe for concurrent use
-	}
-	return s.header
 }
 
 // Request is a request message with its metadata.
@@ -239,13 +229,7 @@ func (r *Request[_]) Peer() Peer { return r.call.peer }
 // changed until the call; the headers that the protocol itself needs are added
 // when it is sent and are not visible here. Keys that begin with "Connect-" and
 // "Grpc-" are the protocols': read, but do not write them.
-func (r *Request[_]) Header() http.Header {
-	if h := r.call.made(); h != nil {
-		return h
-	}
-	r.call.header = make(http.Header)
-	return r.call.header
-}
+func (r *Request[_]) Header() http.Header { return r.call.header.header() }
 
 // HTTPMethod returns "POST", or "GET" for a side-effect-free call that is sent
 // as such. For a client it is "" until the request is sent, so interceptors see
@@ -273,9 +257,8 @@ type Response[T any] struct {
 	// Msg is the message. A nil Msg is sent as an empty message.
 	Msg *T
 
-	header  fields
-	trailer fields
-	making  *sync.Mutex // held while those of a direct call become headers; nil for others
+	header  metadata
+	trailer metadata
 }
 
 // NewResponse returns a response that carries message.
@@ -288,32 +271,16 @@ func (r *Response[_]) Any() any { return r.Msg }
 
 // Header returns the response's headers, never nil. Keys that begin with
 // "Connect-" and "Grpc-" are the protocols': read, but do not write them.
-func (r *Response[_]) Header() http.Header {
-	if r.making != nil {
-		r.making.Lock()
-		defer r.making.Unlock()
-	}
-	return r.header.all()
-}
+func (r *Response[_]) Header() http.Header { return r.header.header() }
 
 // Trailer returns the response's trailers, never nil. They travel after the
 // message: as HTTP trailers in gRPC, at the end of the body in gRPC-Web and in
 // Connect streams, and as headers with the prefix "Trailer-" in unary Connect.
 // Keys that begin with "Connect-" and "Grpc-" are the protocols': read, but do
 // not write them.
-func (r *Response[_]) Trailer() http.Header {
-	if r.making != nil {
-		r.making.Lock()
-		defer r.making.Unlock()
-	}
-	return r.trailer.all()
-}
+func (r *Response[_]) Trailer() http.Header { return r.trailer.header() }
 
 func (r *Response[_]) metadata() (header, trailer http.Header) {
-	if r.making != nil {
-		r.making.Lock()
-		defer r.making.Unlock()
-	}
 	return r.header.made(), r.trailer.made()
 }
 

@@ -75,12 +75,7 @@ func (i *clientInfo) Peer() Peer         { return i.call.peer }
 func (i *clientInfo) HTTPMethod() string { return i.call.method }
 func (i *clientInfo) internalOnly()      {}
 
-func (i *clientInfo) RequestHeader() http.Header {
-	if i.call.header == nil {
-		i.call.header = make(http.Header)
-	}
-	return i.call.header
-}
+func (i *clientInfo) RequestHeader() http.Header { return i.call.header.header() }
 
 func (i *clientInfo) ResponseHeader() http.Header {
 	if i.response == nil {

@@ -132,7 +132,7 @@ func (e *Error) Meta() http.Header {
 // google.golang.org/genproto holds messages that are often used.
 type ErrorDetail struct {
 	typeURL string
-	value   string // bytes that nobody can change
+	value   string // bytes that cannot change
 }
 
 // NewErrorDetail encodes msg as a detail. An [*anypb.Any] is taken as the detail

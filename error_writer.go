@@ -6,7 +6,6 @@ package connect
 
 import (
 	"net/http"
-	"strings"
 )
 
 // An ErrorWriter writes errors as the handlers of this package do, for middleware
@@ -33,34 +32,15 @@ func (w *ErrorWriter) IsSupported(request *http.Request) bool {
 	return w.dialect(request) != nil
 }
 
-// dialect returns the dialect of a request, nil if it is of none. Codecs do not
-// matter here.
+// dialect returns the dialect of a request, nil if it is of none, or of a version
+// that handlers refuse.
 func (w *ErrorWriter) dialect(r *http.Request) *dialect {
-	contentType := canonicalType(first(r.Header, headerContentType))
-	var d *dialect
-	switch {
-	case r.Method == http.MethodGet:
-		d = dialectGet
-	case r.Method != http.MethodPost:
-		return nil
-	case contentType == grpcFacts.bare || strings.HasPrefix(contentType, grpcFacts.media):
-		return dialectGRPC
-	case contentType == webFacts.bare || strings.HasPrefix(contentType, webFacts.media):
-		return dialectWeb
-	case strings.HasPrefix(contentType, streamFacts.media):
-		d = dialectStream
-	case strings.HasPrefix(contentType, unaryFacts.media):
-		d = dialectUnary
-	default:
+	d := classify(r)
+	if d == nil {
 		return nil
 	}
-	var err error
-	if d == dialectGet {
-		err = checkVersion(r.URL.Query().Get(queryVersion), queryVersionOne)
-	} else {
-		err = checkVersion(first(r.Header, headerConnectVersion), protocolVersion)
-	}
-	if err != nil || w.config.requireVersion && !d.framed && !requestHead(r).hasVersion(r.Method) {
+	hd := &wireHead{fields: &fields{header: r.Header}, query: r.URL.Query()}
+	if d.checkVersion(hd) != nil || w.config.requireVersion && !d.hasVersion(hd) {
 		return nil
 	}
 	return d
@@ -70,7 +50,11 @@ func (w *ErrorWriter) dialect(r *http.Request) *dialect {
 // writes unary Connect's JSON, which people can read. It neither reads nor
 // closes the request's body.
 func (w *ErrorWriter) Write(response http.ResponseWriter, request *http.Request, err error) error {
-	d := w.dialect(request)
+	return w.write(response, request, w.dialect(request), err)
+}
+
+// write is Write in a dialect.
+func (w *ErrorWriter) write(response http.ResponseWriter, request *http.Request, d *dialect, err error) error {
 	if d == nil || d == dialectGet {
 		d = dialectUnary
 	}
@@ -79,8 +63,8 @@ func (w *ErrorWriter) Write(response http.ResponseWriter, request *http.Request,
 	}
 	sink := &errorSink{ResponseWriter: response}
 	asked := []string{canonicalType(first(request.Header, headerContentType))}
-	c := &handlerConn{route: &route{dialect: d, contentType: asked}, config: w.config, w: sink}
-	c.request.proto = request.ProtoMajor
+	c := &handlerConn{route: &route{dialect: d, contentType: asked}, config: w.config, exchange: &httpResponse{sink}, asked: true}
+	c.request.proto = uint8(request.ProtoMajor)
 	c.finish(err, true)
 	return sink.err
 }
@@ -110,18 +94,18 @@ func NewUnknownProcedureHandler(options ...HandlerOption) http.Handler {
 	writer := NewErrorWriter(options...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := writer.dialect(r)
-		if d == nil || d == dialectGet && !requestHead(r).hasVersion(r.Method) {
+		if d == nil || d == dialectGet && r.URL.Query().Get(queryVersion) == "" {
 			http.NotFound(w, r)
 			return
 		}
 		err := errorf(CodeUnimplemented, "%s is not a procedure of this server", r.URL.Path)
-		if d.name != ProtocolConnect {
-			_ = writer.Write(w, r, err)
+		if d.unknown == 0 {
+			_ = writer.write(w, r, d, err)
 			return
 		}
 		e, _ := asError(err)
 		w.Header()[headerContentType] = valueJSON
-		w.WriteHeader(http.StatusNotFound)
+		w.WriteHeader(d.unknown)
 		_, _ = w.Write(marshalError(e))
 	})
 }

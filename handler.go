@@ -71,15 +71,15 @@ func NewUnaryHandler[Req, Res any](
 		call = i.WrapUnary(call)
 	}
 	return newHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
-		both := new(struct {
+		made := new(struct {
 			request Request[Req]
 			msg     Req
 		})
-		both.request.Msg = &both.msg
-		if err := receiveOnly(conn, &both.msg, c.initialize); err != nil {
+		made.request.Msg = &made.msg
+		if err := receiveOnly(conn, &made.msg, c.initialize); err != nil {
 			return err
 		}
-		return conn.(*handlerConn).serveUnary(ctx, &both.request, call)
+		return conn.(*handlerConn).serveUnary(ctx, &made.request, call)
 	})
 }
 
@@ -141,7 +141,7 @@ func NewServerStreamHandler[Req, Res any](
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
 		spec := conn.Spec()
 		request := &Request[Req]{Msg: new(Req), call: callState{spec: &spec, peer: conn.Peer(), method: http.MethodPost}}
-		request.call.received(conn)
+		request.call.receive(conn)
 		if err := receiveOnly(conn, request.Msg, c.initialize); err != nil {
 			return err
 		}
@@ -196,8 +196,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rt == nil {
 		return
 	}
-	c := &handlerConn{route: rt, config: h.config, w: w}
-	c.setRequest(r)
+	h.serveConn(newHTTPConn(h.config, rt, w, r))
+}
+
+// serveDirect is ServeHTTP for a direct call.
+func (h *Handler) serveDirect(call directCall) {
+	c := newDirectConn(h.config, call)
+	if c.route = h.routes.find(c.request.first(headerContentType)); c.route == nil {
+		h.refuseType(call)
+		return
+	}
 	h.serveConn(c)
 }
 
@@ -206,7 +214,7 @@ func (h *Handler) serveConn(c *handlerConn) {
 	defer c.abandon()
 	ctx, err := c.open()
 	if err == nil && len(h.config.gates) > 0 {
-		ctx, err = c.pass(ctx)
+		ctx, err = c.askGates(ctx)
 	}
 	if err == nil {
 		err = h.serve(ctx, c)
@@ -214,8 +222,8 @@ func (h *Handler) serveConn(c *handlerConn) {
 	c.close(err)
 }
 
-// pass asks the gates.
-func (c *handlerConn) pass(ctx context.Context) (context.Context, error) {
+// askGates asks the gates.
+func (c *handlerConn) askGates(ctx context.Context) (context.Context, error) {
 	for _, gate := range c.config.gates {
 		changed, err := gate(ctx, c.config.spec, c.Peer(), c.RequestHeader())
 		if changed != nil {

@@ -5,8 +5,6 @@
 package connect
 
 import (
-	"errors"
-	"io"
 	"net/http"
 )
 
@@ -26,23 +24,6 @@ func (r *receiver[T]) receive() bool {
 	return r.err == nil
 }
 
-// receiveMessage receives into a new message.
-func receiveMessage[T any](conn receivingConn, initialize func(Spec, any) error) (*T, error) {
-	msg := new(T)
-	if err := receiveInto(conn, msg, initialize); err != nil {
-		return nil, err
-	}
-	return msg, nil
-}
-
-// unlessEOF returns err, nil if it is the end of a stream.
-func unlessEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
-}
-
 // ClientStream is a stream of requests, as its handler sees it. One goroutine at
 // a time may use it.
 type ClientStream[Req any] struct {
@@ -59,7 +40,7 @@ func (c *ClientStream[_]) Peer() Peer { return c.in.conn.Peer() }
 func (c *ClientStream[Req]) RequestHeader() http.Header { return c.in.conn.RequestHeader() }
 
 // Receive waits for the next message, which Msg then returns. It returns false
-// at the end of the stream and on errors: Err tells which.
+// at the end of the stream and on errors, which Err returns.
 func (c *ClientStream[Req]) Receive() bool { return c.in.receive() }
 
 // Msg returns the message that Receive received last, an empty one before the

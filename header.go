@@ -82,7 +82,7 @@ func protocolOwns(key string) bool {
 	return describesMessages(key)
 }
 
-// describesMessages reports whether a header tells how messages are written,
+// describesMessages reports whether a header describes how messages are written,
 // which applications cannot know.
 func describesMessages(key string) bool {
 	return key == headerContentLength || key == headerContentEncoding ||

@@ -25,32 +25,25 @@ type head struct {
 	accept      []string // compressions that the other side may use
 	timeout     time.Duration
 	timed       bool   // there is a timeout, which may be zero
-	message     []byte // of a GET request, compressed if encoding says so
+	message     []byte // of a GET request, compressed if encoding says so; nil for others
 }
 
 // wireHead is what precedes the messages, in HTTP terms, as it is read.
 type wireHead struct {
-	fields
-	url      *url.URL       // of a request; nil where there is no query
-	status   int            // of a response
-	response *http.Response // as net/http has it, may be nil
-}
-
-// requestHead returns what precedes the messages of a request.
-func requestHead(r *http.Request) wireHead {
-	return wireHead{fields: fields{header: r.Header}, url: r.URL}
-}
-
-// responseHead returns what precedes the messages of a response.
-func responseHead(r *http.Response) wireHead {
-	return wireHead{fields: fields{header: r.Header}, status: r.StatusCode, response: r}
+	*fields
+	query      url.Values // of a request's URL, nil if there is none
+	statusLine string     // status and reason as a response has them, "" if unknown
+	status     int32      // of a response
+	proto      uint8      // the major version of HTTP
+	protoMinor uint8
 }
 
 // end is what follows the messages, in Go terms. A nil err is success.
 type end struct {
 	err      *Error
 	trailer  http.Header
-	inHeader bool // for a client: the trailers are the response's headers
+	header   http.Header // for a client: the response's, without what belongs to the end; nil if nothing does
+	inHeader bool        // for a client: the trailers are the response's headers
 }
 
 // wireEnd is what follows the messages, in HTTP terms.
@@ -61,12 +54,12 @@ type wireEnd struct {
 	body    []byte // the end frame's payload, or the body of an unframed error
 	hasBody bool   // there is such a payload, which may be empty
 	empty   bool   // for a client: the body had no byte
-	get     bool   // the request was a GET
 }
 
 // facts are what differs between the protocols as data.
 type facts struct {
 	name      string // as in Peer.Protocol
+	method    string // of requests
 	media     string // content type of a codec: media + its name
 	bare      string // content type that implies the codec "proto", "" if none does
 	framed    bool   // each message has a prefix
@@ -75,12 +68,25 @@ type facts struct {
 	accept    string // header of the acceptable compressions
 	timeout   string // header of the timeout
 	userAgent []string
-	formatTTL func(time.Duration) string // "" where a timeout is too long to tell
+	overHTTP2 bool     // clients send it over HTTP/2 only
+	announced []string // trailers that HTTP/1.1 announces before the body; shared, never written
+	unknown   int      // HTTP status of the error for an unknown procedure, 0 for what other errors have
+	strayEnd  strayEnd
+	formatTTL func(time.Duration) string // "" where a timeout is too long for the header
 	parseTTL  func(string) (time.Duration, bool, error)
+	// version returns the protocol version that a request has, "" for none, and the
+	// one that it may have. It is nil where requests have none.
+	version func(w *wireHead) (got, want string)
 	// succeeded reports whether the header and the trailers of a response without
-	// an end frame tell of success and of nothing else: then decodeEnd need not see
+	// an end frame mean success and nothing else: then decodeEnd need not see
 	// them. It may be nil.
 	succeeded func(header, trailer fields) bool
+}
+
+// strayEnd is the error for a request with an end frame: only responses have one.
+type strayEnd struct {
+	code Code
+	text string
 }
 
 // protocol is what differs between the protocols as behaviour: functions of which
@@ -104,10 +110,10 @@ type dialect struct {
 }
 
 // The five dialects. A GET differs from a unary POST in where the request is;
-// see connect_get.go.
+// see protocol_connect_get.go.
 var (
 	dialectUnary  = &dialect{unaryFacts, connectUnary{}}
-	dialectGet    = &dialect{unaryFacts, connectGet{}}
+	dialectGet    = &dialect{getFacts, connectGet{}}
 	dialectStream = &dialect{streamFacts, connectStream{}}
 	dialectGRPC   = &dialect{grpcFacts, grpc{}}
 	dialectWeb    = &dialect{webFacts, grpcWeb{}}
@@ -121,7 +127,7 @@ func userAgent(product string) []string {
 // it. gRPC clients leave the default codec out: some proxies know no other
 // content type.
 func (f *facts) contentType(codec string) string {
-	if f.bare != "" && codec == codecProto && f.name == ProtocolGRPC {
+	if f.overHTTP2 && codec == codecProto {
 		return f.bare
 	}
 	return f.media + codec
@@ -136,20 +142,30 @@ func (f *facts) codecOf(contentType string) (string, bool) {
 	return strings.CutPrefix(contentType, f.media)
 }
 
+// fieldWriter is what a head is written to.
+type fieldWriter interface {
+	field(key string, values []string)
+}
+
+// headerWriter writes to an [http.Header].
+type headerWriter http.Header
+
+func (h headerWriter) field(key string, values []string) { h[key] = values }
+
 // writeHead writes a head's facts.
-func (f *facts) writeHead(h http.Header, hd head) {
+func (f *facts) writeHead(w fieldWriter, hd head) {
 	if hd.contentType != nil {
-		h[headerContentType] = hd.contentType
+		w.field(headerContentType, hd.contentType)
 	}
 	if hd.encoding != nil {
-		h[f.encoding] = hd.encoding
+		w.field(f.encoding, hd.encoding)
 	}
 	if hd.accept != nil {
-		h[f.accept] = hd.accept
+		w.field(f.accept, hd.accept)
 	}
 	if hd.timed {
 		if s := f.formatTTL(hd.timeout); s != "" {
-			h[f.timeout] = []string{s}
+			w.field(f.timeout, []string{s})
 		}
 	}
 }
@@ -169,11 +185,34 @@ func (f *facts) readHead(h *fields) (head, error) {
 
 // openRequest reads everything before a request's messages.
 func (d *dialect) openRequest(w *wireHead) (head, error) {
-	hd, err := d.readHead(&w.fields)
+	hd, err := d.readHead(w.fields)
+	if err == nil {
+		err = d.checkVersion(w)
+	}
 	if err != nil {
 		return hd, err
 	}
 	return d.readRequest(w, hd)
+}
+
+// checkVersion refuses a protocol version that a request has and may not have.
+func (f *facts) checkVersion(w *wireHead) error {
+	if f.version == nil {
+		return nil
+	}
+	if got, want := f.version(w); got != "" && got != want {
+		return errorf(CodeInvalidArgument, "protocol version %q is not supported: expected %q", got, want)
+	}
+	return nil
+}
+
+// hasVersion reports whether a request has a protocol version, or needs none.
+func (f *facts) hasVersion(w *wireHead) bool {
+	if f.version == nil || f.framed {
+		return true
+	}
+	got, _ := f.version(w)
+	return got != ""
 }
 
 // openResponse reads everything before a response's messages.
@@ -182,11 +221,11 @@ func (d *dialect) openResponse(w *wireHead, codec string) (head, error) {
 	return hd, d.readResponse(w, codec)
 }
 
-// checkResponse tells whether a framed response is one of this dialect and
+// checkResponse returns an error unless a framed response is one of this dialect and
 // codec.
 func (f *facts) checkResponse(w *wireHead, codec string) error {
 	if w.status != http.StatusOK {
-		return errorf(codeFromHTTPStatus(w.status), "HTTP status %v", w.statusText())
+		return errorf(codeFromHTTPStatus(int(w.status)), "HTTP status %v", w.statusText())
 	}
 	contentType := w.first(headerContentType)
 	got, ok := f.codecOf(contentType)
@@ -205,10 +244,15 @@ func (f *facts) checkResponse(w *wireHead, codec string) error {
 
 // statusText returns a response's status line without the protocol.
 func (w *wireHead) statusText() string {
-	if w.response != nil && w.response.Status != "" {
-		return w.response.Status
+	if w.statusLine != "" {
+		return w.statusLine
 	}
-	return strconv.Itoa(w.status) + " " + http.StatusText(w.status)
+	return statusText(int(w.status))
+}
+
+// statusText returns a status and its reason, where HTTP knows one.
+func statusText(status int) string {
+	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
 
 // minimal strips an error of what may make it too large to send.
@@ -241,6 +285,26 @@ type route struct {
 	*dialect
 	codec       Codec
 	contentType []string // of the answer
+}
+
+// posted are the dialects of POST requests. The media type of the last one is the
+// beginning of all others.
+var posted = [...]*dialect{dialectGRPC, dialectWeb, dialectStream, dialectUnary}
+
+// classify returns the dialect of a request, whatever its codec, nil if it is of none.
+func classify(r *http.Request) *dialect {
+	switch r.Method {
+	case http.MethodGet:
+		return dialectGet
+	case http.MethodPost:
+		contentType := canonicalType(first(r.Header, headerContentType))
+		for _, d := range posted {
+			if _, ok := d.codecOf(contentType); ok {
+				return d
+			}
+		}
+	}
+	return nil
 }
 
 // routes maps the content types that a handler accepts, in canonical form, to

@@ -24,6 +24,8 @@ const (
 
 var unaryFacts = facts{
 	name:      ProtocolConnect,
+	method:    http.MethodPost,
+	unknown:   http.StatusNotFound,
 	media:     "application/",
 	encoding:  headerContentEncoding,
 	accept:    headerAcceptEncoding,
@@ -31,6 +33,7 @@ var unaryFacts = facts{
 	userAgent: userAgent("connect-go"),
 	formatTTL: formatConnectTimeout,
 	parseTTL:  parseConnectTimeout,
+	version:   func(w *wireHead) (got, want string) { return w.first(headerConnectVersion), protocolVersion },
 	succeeded: func(header, _ fields) bool { return !hasTrailers(header) },
 }
 
@@ -39,6 +42,7 @@ var streamFacts = func() facts {
 	f.media, f.framed, f.endFlag = "application/connect+", true, flagEndConnect
 	f.encoding, f.accept = headerConnectEncoding, headerConnectAccept
 	f.succeeded = nil // the end is in the body
+	f.strayEnd = strayEnd{CodeInvalidArgument, "protocol error: a request has no end-of-stream message"}
 	return f
 }()
 
@@ -53,17 +57,7 @@ func (connectUnary) writeRequest(h http.Header, hd head) {
 	}
 }
 
-func (connectUnary) readRequest(w *wireHead, hd head) (head, error) {
-	return hd, checkVersion(w.first(headerConnectVersion), protocolVersion)
-}
-
-// checkVersion refuses a version that is given and not the one wanted.
-func checkVersion(got, want string) error {
-	if got != "" && got != want {
-		return errorf(CodeInvalidArgument, "protocol version %q is not supported: expected %q", got, want)
-	}
-	return nil
-}
+func (connectUnary) readRequest(_ *wireHead, hd head) (head, error) { return hd, nil }
 
 // readResponse leaves any status but 200 to decodeEnd: such a body is no
 // message.
@@ -111,11 +105,15 @@ func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 	return w
 }
 
-// hasTrailers reports whether there are trailers among the headers of a direct
-// call; it may also say so of others.
+// hasTrailers reports whether there are trailers among the headers.
 func hasTrailers(header fields) bool {
-	const prefix = "trailer-" // trailerPrefix as HTTP/2 has it
-	return header.header != nil || slices.ContainsFunc(header.pairs, func(pair [2]string) bool {
+	for key := range header.header {
+		if strings.HasPrefix(key, trailerPrefix) {
+			return true
+		}
+	}
+	const prefix = "trailer-" // trailerPrefix in lower case
+	return slices.ContainsFunc(header.pairs, func(pair [2]string) bool {
 		return strings.HasPrefix(pair[0], prefix)
 	})
 }
@@ -123,19 +121,18 @@ func hasTrailers(header fields) bool {
 // decodeEnd takes the trailers out of the headers.
 func (connectUnary) decodeEnd(w wireEnd) end {
 	var e end
-	for key, values := range w.header {
-		if name, ok := strings.CutPrefix(key, trailerPrefix); ok {
-			if e.trailer == nil {
-				e.trailer = make(http.Header)
+	if hasTrailers(fields{header: w.header}) {
+		e.header, e.trailer = make(http.Header), make(http.Header)
+		for key, values := range w.header {
+			if name, ok := strings.CutPrefix(key, trailerPrefix); ok {
+				e.trailer[name] = values
+			} else {
+				e.header[key] = values
 			}
-			e.trailer[name] = values
-			delete(w.header, key)
 		}
 	}
 	switch {
 	case w.status == http.StatusOK:
-	case w.status == http.StatusNotModified && w.get:
-		e.err = NewWireError(CodeUnknown, errNotModified)
 	default:
 		e.err = unaryError(w)
 	}
@@ -143,7 +140,7 @@ func (connectUnary) decodeEnd(w wireEnd) end {
 }
 
 // unaryError returns the error that a response with another status than 200
-// tells of: its JSON body, where there is one.
+// means: its JSON body, where there is one.
 func unaryError(w wireEnd) *Error {
 	implied := codeFromHTTPStatus(w.status)
 	contentType := canonicalType(first(w.header, headerContentType))
@@ -152,7 +149,7 @@ func unaryError(w wireEnd) *Error {
 			return e
 		}
 	}
-	return NewError(implied, errors.New(strings.TrimSpace(strconv.Itoa(w.status)+" "+http.StatusText(w.status))))
+	return NewError(implied, errors.New(statusText(w.status)))
 }
 
 // connectStream is a streaming call: framed messages, then an end-of-stream
@@ -164,9 +161,7 @@ func (connectStream) writeRequest(h http.Header, _ head) {
 	h[headerAcceptEncoding] = valueIdentity // messages are compressed one by one, not the body
 }
 
-func (connectStream) readRequest(w *wireHead, hd head) (head, error) {
-	return hd, checkVersion(w.first(headerConnectVersion), protocolVersion)
-}
+func (connectStream) readRequest(_ *wireHead, hd head) (head, error) { return hd, nil }
 
 func (connectStream) readResponse(w *wireHead, codec string) error {
 	return streamFacts.checkResponse(w, codec)

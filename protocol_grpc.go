@@ -17,6 +17,9 @@ import (
 
 var grpcFacts = facts{
 	name:      ProtocolGRPC,
+	method:    http.MethodPost,
+	overHTTP2: true,
+	announced: valueStatus,
 	media:     "application/grpc+",
 	bare:      "application/grpc",
 	framed:    true,
@@ -32,6 +35,8 @@ var grpcFacts = facts{
 var webFacts = func() facts {
 	f := grpcFacts
 	f.name, f.media, f.bare, f.endFlag = ProtocolGRPCWeb, "application/grpc-web+", "application/grpc-web", flagEndWeb
+	f.overHTTP2, f.announced = false, nil
+	f.strayEnd = strayEnd{CodeInternal, "protocol error: invalid envelope flags: a request has no trailers"}
 	f.succeeded = nil // the end is in the body
 	return f
 }()
@@ -85,7 +90,7 @@ func (grpc) decodeEnd(w wireEnd) end {
 				trailer[key] = values
 			}
 		}
-		return end{grpcError(trailer), trailer, true}
+		return end{err: grpcError(trailer), trailer: trailer, inHeader: true}
 	}
 	return end{err: grpcError(w.trailer), trailer: w.trailer}
 }
@@ -95,7 +100,7 @@ func isStatus(key string) bool {
 	return key == headerGRPCStatus || key == headerGRPCMessage || key == headerGRPCDetails
 }
 
-// grpcError returns the error that trailers tell of, nil for success.
+// grpcError returns the error in trailers, nil for success.
 func grpcError(t http.Header) *Error {
 	status := first(t, headerGRPCStatus)
 	switch status {
@@ -118,14 +123,14 @@ func grpcError(t http.Header) *Error {
 		if err != nil {
 			return NewError(CodeInternal, fmt.Errorf("protocol error: Grpc-Status-Details-Bin: %w", err))
 		}
-		told, err := parseStatus(data)
+		parsed, err := parseStatus(data)
 		if err != nil {
 			return NewError(CodeInternal, fmt.Errorf("protocol error: Grpc-Status-Details-Bin: %w", err))
 		}
-		if told.code.valid() {
-			e = told
+		if parsed.code.valid() {
+			e = parsed
 		} else {
-			e.details = told.details
+			e.details = parsed.details
 		}
 	}
 	return e

@@ -69,15 +69,21 @@ func forDirect(t *testing.T, test func(*testing.T, mode)) {
 	runFew(t, test, func(m mode) bool { return strings.Contains(m.engine.name, "direct") })
 }
 
-// guarded is a handler that embeds the library's and lets not everybody pass.
-type guarded struct{ *connect.Handler }
+// directHandler is what NewServiceHandler returns, for an engine.
+type directHandler interface {
+	http.Handler
+	ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool
+}
+
+// guarded is a handler that embeds the library's and asks for a password.
+type guarded struct{ directHandler }
 
 func (g guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Authorization") != "secret" {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	g.Handler.ServeHTTP(w, r)
+	g.directHandler.ServeHTTP(w, r)
 }
 
 // signing is a transport that embeds the engine's and adds a field to requests.
@@ -99,9 +105,16 @@ func TestDirectEmbedded(t *testing.T) {
 		handler := connect.NewUnaryHandler(unary.procedure(), func(_ context.Context, r *request) (*response, error) {
 			return connect.NewResponse(&conntestv1.Response{Text: r.Msg.GetText()}), nil
 		}, m.handlerOptions()...)
+		service, ok := connect.NewServiceHandler([]*connect.Handler{handler}).(directHandler)
+		if !ok {
+			t.Fatal("got a service without ServeDirect")
+		}
+		if _, ok := http.Handler(handler).(directHandler); ok {
+			t.Fatal("got ServeDirect in the API of Handler")
+		}
 		mux := http.NewServeMux()
-		mux.Handle(unary.procedure(), guarded{handler})
-		for where, handler := range map[string]http.Handler{"alone": guarded{handler}, "pointer": &guarded{handler}, "mux": mux} {
+		mux.Handle(unary.procedure(), guarded{service})
+		for where, handler := range map[string]http.Handler{"alone": guarded{service}, "pointer": &guarded{service}, "mux": mux} {
 			site := m.serveHTTP(t, handler, alone)
 			_, err := site.client().Unary(testContext(t), requestOf("x"))
 			if connect.CodeOf(err) != connect.CodeUnauthenticated {

@@ -22,7 +22,7 @@ type packer struct {
 	compression *compression  // nil is identity
 	minBytes    int           // smaller messages are not compressed
 	limit       int           // of a message on the wire, 0 is none
-	last        *atomic.Int64 // the size of the last message, for codecs that cannot tell before
+	last        *atomic.Int64 // the size of the last message, for codecs that cannot measure one before
 }
 
 // pack returns msg as it goes on the wire, with its prefix if messages are
@@ -236,7 +236,7 @@ func (u *unpacker) rest() {
 	u.frames.large, u.inflated = nil, nil
 }
 
-// tooLarge tells that a message exceeds the limit; size 0 is not known exactly.
+// tooLarge returns the error for a message that exceeds the limit; size 0 is not known exactly.
 func tooLarge(size uint64, limit int) error {
 	if size == 0 {
 		return errorf(CodeResourceExhausted, "message exceeds the limit of %d bytes for receiving", limit)

@@ -38,7 +38,7 @@ type frameReader struct {
 	src   io.Reader
 	ahead *buffer // bytes read; those before pos are consumed
 	pos   int
-	err   error   // of src, told when all bytes before it are consumed
+	err   error   // of src, returned when all bytes before it are consumed
 	large *buffer // a message that does not fit ahead
 }
 

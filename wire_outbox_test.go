@@ -41,7 +41,7 @@ func (w *gateWriter) Write(p []byte) (int, error) {
 
 func (w *gateWriter) String() string { return string(bytes.Join(w.writes, nil)) }
 
-func TestOutboxSendsALoneMessage(t *testing.T) {
+func TestOutboxSendsASingleMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &gateWriter{}
 		o := newOutbox(w)
@@ -53,8 +53,8 @@ func TestOutboxSendsALoneMessage(t *testing.T) {
 			if len(w.writes) != i+1 || w.flushes != i+1 {
 				t.Fatalf("got %d writes and %d flushes, want %d", len(w.writes), w.flushes, i+1)
 			}
-			if !o.quiet() {
-				t.Fatal("got an outbox at work, want a quiet one")
+			if !o.isIdle() {
+				t.Fatal("got an outbox at work, want an idle one")
 			}
 		}
 		o.end()
@@ -74,11 +74,11 @@ func TestOutboxGathersWhileAFlushIsUnderWay(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if o.quiet() {
-			t.Error("got a quiet outbox, want one at work")
+		if o.isIdle() {
+			t.Error("got an idle outbox, want one at work")
 		}
 		close(w.gate)
-		if err := o.settle(); err != nil {
+		if err := o.drain(); err != nil {
 			t.Fatal(err)
 		}
 		o.end()
@@ -151,7 +151,7 @@ func TestOutboxTellsErrors(t *testing.T) {
 		if err := o.add([]byte("b")); !errors.Is(err, w.fail) {
 			t.Errorf("got %v, want %v", err, w.fail)
 		}
-		if err := o.settle(); !errors.Is(err, w.fail) {
+		if err := o.drain(); !errors.Is(err, w.fail) {
 			t.Errorf("got %v, want %v", err, w.fail)
 		}
 		o.end()

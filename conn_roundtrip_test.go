@@ -23,33 +23,33 @@ import (
 // doer hides that it is an [http.Client], so that its Do is called.
 type doer struct{ *http.Client }
 
-// TestDirect makes the same calls with and without Do, on all of whose redirects
+// TestRoundTrip makes the same calls with and without Do, on all of whose redirects
 // and failures they must agree, as on the requests that a server sees.
-func TestDirect(t *testing.T) {
+func TestRoundTrip(t *testing.T) {
 	var mu sync.Mutex
 	var seen []string
 	mux := http.NewServeMux()
-	const target = "/test.v1.Direct/Target"
+	const target = "/test.v1.Past/Target"
 	mux.Handle(target, NewUnaryHandler(target,
 		func(_ context.Context, r *Request[wrapperspb.StringValue]) (*Response[wrapperspb.StringValue], error) {
 			return NewResponse(r.Msg), nil
 		}, WithIdempotency(IdempotencyNoSideEffects)))
 	for _, status := range []int{200, 204, 300, 301, 302, 303, 304, 305, 307, 308, 404, 500} {
-		mux.HandleFunc(fmt.Sprintf("/test.v1.Direct/%d", status), func(w http.ResponseWriter, r *http.Request) {
+		mux.HandleFunc(fmt.Sprintf("/test.v1.Past/%d", status), func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Query().Get("to") != "nowhere" {
 				w.Header().Set("Location", target)
 			}
 			w.WriteHeader(status)
 		})
 	}
-	mux.HandleFunc("/test.v1.Direct/Loop", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/test.v1.Past/Loop", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 	})
-	mux.HandleFunc("/test.v1.Direct/Bad", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/test.v1.Past/Bad", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", ":%zz")
 		w.WriteHeader(http.StatusTemporaryRedirect)
 	})
-	mux.HandleFunc("/test.v1.Direct/Abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	mux.HandleFunc("/test.v1.Past/Abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		mu.Lock()
@@ -71,7 +71,7 @@ func TestDirect(t *testing.T) {
 			} {
 				outcome := func(client HTTPClient) string {
 					seen = nil
-					c := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](client, server.URL+"/test.v1.Direct/"+path, options...)
+					c := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](client, server.URL+"/test.v1.Past/"+path, options...)
 					res, err := c.CallUnary(context.Background(), NewRequest(text(size)))
 					var value int
 					if err == nil {
@@ -91,14 +91,14 @@ func TestDirect(t *testing.T) {
 	}
 }
 
-// TestDirectErrors: errors are of the type and text that Do's are.
-func TestDirectErrors(t *testing.T) {
+// TestRoundTripErrors: errors are of the type and text that Do's are.
+func TestRoundTripErrors(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()
 	refused := httptest.NewServer(nil)
 	refused.Close()
 	for _, url := range []string{
-		"https" + strings.TrimPrefix(plain.URL, "http") + "/test.v1.Direct/Call", refused.URL + "/test.v1.Direct/Call", "strange://host/test.v1.Direct/Call",
+		"https" + strings.TrimPrefix(plain.URL, "http") + "/test.v1.Past/Call", refused.URL + "/test.v1.Past/Call", "strange://host/test.v1.Past/Call",
 	} {
 		outcome := func(client HTTPClient) (string, bool) {
 			_, err := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](client, url).CallUnary(context.Background(), NewRequest(text(1)))
@@ -113,8 +113,8 @@ func TestDirectErrors(t *testing.T) {
 	}
 }
 
-// TestNotDirect: what only Do knows is left to Do.
-func TestNotDirect(t *testing.T) {
+// TestLeftToDo: what only Do knows is left to Do.
+func TestLeftToDo(t *testing.T) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestNotDirect(t *testing.T) {
 	for name, c := range map[string]struct {
 		client HTTPClient
 		url    string
-		direct bool
+		past   bool
 	}{
 		"default":  {http.DefaultClient, "http://host/a/b", true},
 		"plain":    {&http.Client{Transport: new(http.Transport)}, "http://host/a/b", true},
@@ -138,8 +138,8 @@ func TestNotDirect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := config.transport() != nil; got != c.direct {
-			t.Errorf("%s: got %t, want %t", name, got, c.direct)
+		if got := config.transport() != nil; got != c.past {
+			t.Errorf("%s: got %t, want %t", name, got, c.past)
 		}
 	}
 	if c, err := newClientConfig(http.DefaultClient, "http://host/a/b", nil); err != nil || c.transport() != http.DefaultTransport {

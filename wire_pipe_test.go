@@ -192,8 +192,8 @@ func TestPipeHandsOver(t *testing.T) {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if len(p.direct) > 0 {
-			t.Errorf("got %d bytes of the message still held", len(p.direct))
+		if len(p.large) > 0 {
+			t.Errorf("got %d bytes of the message still held", len(p.large))
 		}
 	})
 }
@@ -251,7 +251,7 @@ func TestPipeClosed(t *testing.T) {
 				if err := write.result(); err != io.EOF {
 					t.Errorf("a writer that waits: got %v, want %v", err, io.EOF)
 				}
-				if len(p.direct) > 0 {
+				if len(p.large) > 0 {
 					t.Error("got a message still held after its writer has it back")
 				}
 				if err := p.write(msg); err != io.EOF {
@@ -292,7 +292,7 @@ func TestPipeClosedAfterAll(t *testing.T) {
 					t.Fatalf("got %v without a reader", write.err)
 				}
 				p.mu.Lock() // so that the writer does not wake in between
-				n, err := p.take(make([]byte, len(msg)-missing))
+				n, err := p.copyTo(make([]byte, len(msg)-missing))
 				p.readClosed = true
 				p.mu.Unlock()
 				if n != len(msg)-missing || err != nil {
@@ -343,7 +343,7 @@ func TestPipeContext(t *testing.T) {
 			if err := write.result(); !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: a writer that waits: got %v, want %v", name, err, context.Canceled)
 			}
-			if len(p.direct) > 0 {
+			if len(p.large) > 0 {
 				t.Errorf("%s: got a message still held after its writer has it back", name)
 			}
 			if n, err := p.Read(make([]byte, 10)); n != 0 || !errors.Is(err, context.Canceled) {

@@ -23,16 +23,20 @@ const (
 	queryVersionOne = "v" + protocolVersion
 )
 
+var getFacts = func() facts {
+	f := unaryFacts
+	f.method = http.MethodGet
+	f.version = func(w *wireHead) (got, want string) { return w.query.Get(queryVersion), queryVersionOne }
+	return f
+}()
+
 // connectGet is connectUnary with the request in the query and the outcome fit
 // for caches.
 type connectGet struct{ connectUnary }
 
 // readRequest takes from the query what a POST has in its headers and body.
 func (connectGet) readRequest(w *wireHead, hd head) (head, error) {
-	query := w.url.Query()
-	if err := checkVersion(query.Get(queryVersion), queryVersionOne); err != nil {
-		return hd, err
-	}
+	query := w.query
 	hd.encoding = query[queryCompression]
 	if !query.Has(queryMessage) {
 		return hd, errorf(CodeInvalidArgument, "query has no parameter %q", queryMessage)
@@ -50,8 +54,8 @@ func (connectGet) readRequest(w *wireHead, hd head) (head, error) {
 	return hd, nil
 }
 
-// encodeEnd tells caches that the answer depends on the accepted compressions,
-// and knows the outcome that has a status of its own.
+// encodeEnd adds for caches that the answer depends on the accepted compressions,
+// and gives a response that was not modified its own status.
 func (p connectGet) encodeEnd(e end, sent bool) wireEnd {
 	w := p.connectUnary.encodeEnd(e, sent)
 	if !sent && e.err != nil && errors.Is(e.err, errNotModified) {
@@ -63,6 +67,15 @@ func (p connectGet) encodeEnd(e end, sent bool) wireEnd {
 	}
 	w.header[headerVary] = append(w.header[headerVary], headerAcceptEncoding)
 	return w
+}
+
+// decodeEnd finds a response that was not modified by its status.
+func (p connectGet) decodeEnd(w wireEnd) end {
+	e := p.connectUnary.decodeEnd(w)
+	if w.status == http.StatusNotModified {
+		e.err = NewWireError(CodeUnknown, errNotModified)
+	}
+	return e
 }
 
 // getURL returns the URL of a GET request for a message.

@@ -32,42 +32,54 @@ type directCall interface {
 	DirectTrailer(name, value string)
 }
 
-// ServeDirect is ServeHTTP for HTTP engines that can serve a POST without making an
-// [http.Request] of it, such as package h2. It reports false, and does nothing, if
-// call has not the methods that it needs, or if self is not the handler itself: a
-// type that embeds a Handler may have a ServeHTTP of its own, which must not be
-// passed over. Programs do not call it; a router may, for what it routes.
-func (h *Handler) ServeDirect(self http.Handler, _ string, call http.ResponseWriter) bool {
-	direct, ok := call.(directCall)
-	if !ok || self != http.Handler(h) {
-		return false
-	}
-	c := &handlerConn{config: h.config, w: call, direct: direct}
-	request := &c.request
-	request.method, request.proto = http.MethodPost, 2
-	c.ctx.Context, request.pairs, request.body, request.length, c.host[0], c.remote = direct.DirectRequest()
-	c.ctx.conn = c
-	if c.route = h.routes.find(request.first(headerContentType)); c.route == nil {
-		h.refuseType(call)
-		return true
-	}
-	h.serveConn(c)
-	return true
+// directResponse is the handlerExchange of a direct call.
+type directResponse struct {
+	directCall
+	asked bool // Header was called: what it returns may have fields
 }
 
-// beginDirect completes the response headers of a direct call: those that the
-// protocol needs.
-func (c *handlerConn) beginDirect() {
-	answer := c.answer()
-	for _, value := range answer.contentType {
-		c.direct.DirectField(headerContentType, value)
+func (x *directResponse) Header() http.Header {
+	x.asked = true
+	return x.directCall.Header()
+}
+
+func (x *directResponse) field(key string, values []string) {
+	if x.asked {
+		(&httpResponse{x.directCall}).field(key, values)
+		return
 	}
-	for _, value := range answer.encoding {
-		c.direct.DirectField(c.encoding, value)
+	for _, value := range values {
+		x.DirectField(key, value)
 	}
-	for _, value := range answer.accept {
-		c.direct.DirectField(c.accept, value)
+}
+
+func (x *directResponse) Unwrap() http.ResponseWriter { return x.directCall }
+
+func (x *directResponse) trailer(key string, values []string) {
+	for _, value := range values {
+		x.DirectTrailer(key, value)
 	}
+}
+
+// readDirect fills in what a direct call has, and returns its context.
+func (r *inbound) readDirect(call directCall) (ctx context.Context) {
+	ctx, r.lazy.from.pairs, r.body, r.length, r.host[0], r.remote = call.DirectRequest()
+	r.lazy.host = &r.host
+	r.wireHead = wireHead{fields: &r.lazy.from, proto: 2}
+	return ctx
+}
+
+// newDirectConn returns the conn of a direct call, which has no route yet.
+func newDirectConn(config *config, call directCall) *handlerConn {
+	made := new(struct {
+		conn     handlerConn
+		response directResponse
+	})
+	c := &made.conn
+	made.response.directCall = call
+	c.config, c.exchange = config, &made.response
+	c.ctx = handlerContext{c.request.readDirect(call), c}
+	return c
 }
 
 // ---- clients ----
@@ -75,6 +87,7 @@ func (c *handlerConn) beginDirect() {
 // directTransport is an [http.RoundTripper] that can do without requests and
 // responses.
 type directTransport interface {
+	http.RoundTripper
 	// PrepareDirect prepares POSTs to u. The shared fields are those of all of them;
 	// their names are in lower case. Neither they nor u change afterwards. If self is
 	// not the transport itself, it returns nil and no error.
@@ -85,7 +98,7 @@ type directTransport interface {
 // the same wherever its method is spelled out.
 type directTarget = interface {
 	// RoundTripDirect posts a body. It returns the body of the response, which is a
-	// directResponse. Neither the call's own fields, whose names are in lower case,
+	// directReply. Neither the call's own fields, whose names are in lower case,
 	// nor body are used after it returned. If body is too long for it, it returns nil
 	// and no error.
 	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
@@ -99,7 +112,8 @@ type preparedTarget struct {
 
 // target returns where direct calls with the shared fields go, nil if the transport
 // makes none.
-func (c *config) target(transport directTransport, self http.RoundTripper, shared [][2]string) (directTarget, error) {
+func (c *config) target(transport directTransport, shared [][2]string) (directTarget, error) {
+	self := http.RoundTripper(transport)
 	if len(shared) != len(c.pairs) { // the program names itself
 		return transport.PrepareDirect(self, c.url, shared)
 	}
@@ -113,8 +127,8 @@ func (c *config) target(transport directTransport, self http.RoundTripper, share
 	return target, err
 }
 
-// directResponse is the response to a direct call.
-type directResponse interface {
+// directReply is the response to a direct call.
+type directReply interface {
 	io.ReadCloser
 	// DirectHead returns the status, the fields and the length of the body,
 	// negative if it is not known.
@@ -134,58 +148,53 @@ func pairsOf(h http.Header) [][2]string {
 	return pairs
 }
 
-// exchangeDirect sends a unary request without the types of net/http, and takes the
-// response. It frees the packed message. If that is not possible it reports false,
-// and has done nothing.
-func (c *clientConn) exchangeDirect(b *buffer, compressed bool) bool {
-	transport := c.config.transport()
-	direct, ok := transport.(directTransport)
-	if !ok || c.cancel != nil || c.mayGet() || !isPlain(c.header) {
-		return false
-	}
-	shared, own := c.directFields(compressed)
-	target, err := c.config.target(direct, transport, shared)
+// directExchange is the clientExchange of a unary POST through a directTransport.
+type directExchange struct {
+	transport directTransport
+	packed    *buffer
+	own       [1][2]string // room for a field
+	response  directReply
+}
+
+func (x *directExchange) send(c *clientConn) (clientExchange, error) {
+	shared, own := c.directFields(x.own[:0])
+	target, err := c.config.target(x.transport, shared)
 	var body io.ReadCloser
 	if err == nil && target != nil {
-		body, err = target.RoundTripDirect(c.ctx, own, b.data)
+		body, err = target.RoundTripDirect(c.ctx, own, x.packed.data)
 	}
-	if body == nil && err == nil {
-		return false
-	}
-	c.post = true
-	if err != nil {
-		b.free()
-		c.settle(doError(http.MethodPost, c.config.url, err))
-		return true
-	}
-	reply, ok := body.(directResponse)
-	if !ok {
-		b.free()
-		_ = body.Close()
-		c.settle(errorf(CodeInternal, "%T: RoundTripDirect returned a %T, which does not tell its head", transport, body))
-		return true
-	}
-	status, pairs, length := reply.DirectHead()
-	head := wireHead{fields: fields{pairs: pairs}, status: status}
 	switch {
-	case status == http.StatusOK && head.first(headerTrailer) == "":
-		b.free()
-		c.direct, c.incoming, c.reply = true, reply, head
-		c.settle(c.readHead(length))
-	case isRedirect(status):
-		r := c.newRequest()
-		if compressed && !c.framed {
-			r.Header[c.encoding] = c.config.send.value
-		}
-		c.setBody(r, b)
-		_ = r.Body.Close() // as the transport has read it
-		c.take(c.likeDo(r, transport, responseOf(reply, &head, length), nil))
-	default:
-		b.free()
-		c.take(responseOf(reply, &head, length), nil)
+	case err != nil:
+		x.packed.free()
+		return nil, doError(http.MethodPost, c.config.url, err)
+	case body == nil: // it is not for the transport
+		return c.newPost(x.packed).send(c)
 	}
-	return true
+	response, ok := body.(directReply)
+	if !ok {
+		x.packed.free()
+		_ = body.Close()
+		return nil, errorf(CodeInternal, "%T: RoundTripDirect returned a %T, which has no head", x.transport, body)
+	}
+	x.response = response
+	if f, head, _, _ := x.reply(); isRedirect(int(head.status)) {
+		post := c.newPost(x.packed)
+		_ = post.request.Body.Close() // as the transport has read it
+		return post.receive(likeDo(&post.request, x.transport, responseOf(response), nil))
+	} else if f.first(headerTrailer) != "" {
+		x.packed.free()
+		return &httpExchange{response: responseOf(response)}, nil
+	}
+	x.packed.free()
+	return x, nil
 }
+
+func (x *directExchange) reply() (f fields, head wireHead, body io.ReadCloser, length int64) {
+	status, pairs, length := x.response.DirectHead()
+	return fields{pairs: pairs}, wireHead{status: int32(status), proto: 2}, x.response, length
+}
+
+func (x *directExchange) trailer() fields { return fields{pairs: x.response.DirectTrailer()} }
 
 // isPlain reports whether a header means over the direct path what it means in a
 // request. It may have no Host, which a request keeps apart, and nothing that the
@@ -200,10 +209,11 @@ func isPlain(h http.Header) bool {
 	return first(h, headerHost) == ""
 }
 
-// directFields returns what newRequest puts into a header.
-func (c *clientConn) directFields(compressed bool) (shared, own [][2]string) {
-	shared, own = c.config.pairs, c.own[:0]
-	if compressed && !c.framed {
+// directFields returns what newRequest puts into a header. Those of the call alone are
+// appended to room.
+func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
+	shared, own = c.config.pairs, room
+	if c.compressed && !c.framed {
 		own = append(own, [2]string{strings.ToLower(c.encoding), c.config.send.name})
 	}
 	if timeout := c.timeLeft(); timeout != "" {
@@ -234,25 +244,16 @@ func (c *clientConn) directFields(compressed bool) (shared, own [][2]string) {
 	return shared, own
 }
 
-// succeededDirect reports whether a direct call is at its end, and this says success
-// and nothing else: then no header need be made of what came. It returns the trailers.
-func (c *clientConn) succeededDirect(p piece, err error) (fields, bool) {
-	if !c.direct || c.succeeded == nil || p.end || err != io.EOF {
-		return fields{}, false
-	}
-	trailer := c.trailers()
-	return trailer, c.succeeded(c.reply.fields, trailer)
-}
-
 // responseOf returns a direct response as an [http.Response], with all that a
 // transport does to one.
-func responseOf(reply directResponse, head *wireHead, length int64) *http.Response {
+func responseOf(reply directReply) *http.Response {
+	status, pairs, length := reply.DirectHead()
 	r := &http.Response{
-		Status:        strings.TrimSpace(head.statusText()),
-		StatusCode:    head.status,
+		Status:        statusText(status),
+		StatusCode:    status,
 		Proto:         "HTTP/2.0",
 		ProtoMajor:    2,
-		Header:        headerOf(head.pairs),
+		Header:        headerOf(pairs),
 		ContentLength: length,
 	}
 	if announced, ok := r.Header[headerTrailer]; ok {
@@ -272,12 +273,12 @@ func responseOf(reply directResponse, head *wireHead, length int64) *http.Respon
 
 // directBody is the body of such a response. Its end fills in the trailers.
 type directBody struct {
-	directResponse
+	directReply
 	response *http.Response
 }
 
 func (b *directBody) Read(p []byte) (int, error) {
-	n, err := b.directResponse.Read(p)
+	n, err := b.directReply.Read(p)
 	if err == io.EOF {
 		trailer := headerOf(b.DirectTrailer())
 		if b.response.Trailer == nil {

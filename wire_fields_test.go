@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // ownKeys are the keys that the package itself asks fields for.
@@ -81,41 +83,79 @@ func TestFields(t *testing.T) {
 					t.Errorf("%s: got %q first, want %q", key, first, want.first(key))
 				}
 			}
-			if made := got.made(); (made == nil) != (len(pairs) == 0) || len(made) != len(h) {
-				t.Errorf("got %v made, want %v", made, h)
-			}
-			if !reflect.DeepEqual(got.made(), want.made()) && len(h) > 0 {
-				t.Errorf("got %v made, want %v", got.made(), h)
+			if diff := cmp.Diff(got.all(), h); diff != "" && len(h) > 0 {
+				t.Errorf("all (-got +want):\n%s", diff)
 			}
 			if !slices.Equal(pairs, before) {
 				t.Errorf("got pairs %q, want them as they were: %q", pairs, before)
 			}
 		}
-		all := got.all()
-		if !reflect.DeepEqual(all, h) {
-			t.Errorf("got %v in all, want %v", all, h)
-		}
-		all["X-New"] = []string{"1"}
-		if again := got.all(); len(again) != len(h)+1 || got.first("X-New") != "1" || got.made()["X-New"] == nil {
-			t.Errorf("got %v in all, want the same header again", again)
-		}
 	})
 }
 
-// TestNoFields: there is a header of none only when it was asked for.
+// TestNoFields: no header is made of nothing.
 func TestNoFields(t *testing.T) {
 	var f fields
-	if h := f.made(); h != nil {
+	if h := f.all(); h != nil {
 		t.Errorf("got %#v, want nil", h)
 	}
 	if values, first := f.values("X"), f.first("X"); values != nil || first != "" {
 		t.Errorf("got %q and %q, want nothing", values, first)
 	}
-	if h := f.all(); h == nil || len(h) != 0 {
+	var m metadata
+	if h := m.made(); h != nil {
+		t.Errorf("got %#v, want nil", h)
+	}
+	if h := m.header(); h == nil || len(h) != 0 {
 		t.Errorf("got %#v, want an empty header", h)
 	}
-	if h := f.made(); h == nil {
+	if h := m.made(); h == nil {
 		t.Error("got nil, want the header that was asked for")
+	}
+}
+
+// TestLazyHeader asks for what was received, from many goroutines, and adds to it. All
+// see one header.
+func TestLazyHeader(t *testing.T) {
+	host := [1]string{"a.test"}
+	for name, c := range map[string]struct {
+		lazy      *lazyHeader
+		made, end http.Header
+	}{
+		"nothing": {new(lazyHeader), http.Header{}, http.Header{"Y": {"3"}}},
+		"pairs":   {&lazyHeader{from: fields{pairs: [][2]string{{"x", "1"}, {"y", "2"}}}}, http.Header{"X": {"1"}, "Y": {"2"}}, http.Header{"X": {"1"}, "Y": {"2", "3"}}},
+		"header":  {&lazyHeader{from: fields{header: http.Header{"X": {"1"}}}}, http.Header{"X": {"1"}}, http.Header{"X": {"1"}, "Y": {"3"}}},
+		"host":    {&lazyHeader{host: &host}, http.Header{"Host": {"a.test"}}, http.Header{"Host": {"a.test"}, "Y": {"3"}}},
+	} {
+		for _, asked := range []bool{true, false} {
+			l := &lazyHeader{from: c.lazy.from, host: c.lazy.host}
+			l.from.header = l.from.header.Clone()
+			m := metadata{lazy: l}
+			headers := make(chan http.Header, 8)
+			if asked {
+				for range cap(headers) {
+					go func() { headers <- m.header() }()
+				}
+				for range cap(headers) {
+					h := <-headers
+					if diff := cmp.Diff(h, c.made); diff != "" {
+						t.Errorf("%s: header (-got +want):\n%s", name, diff)
+					}
+					if reflect.ValueOf(h).Pointer() != reflect.ValueOf(m.made()).Pointer() {
+						t.Errorf("%s: got several headers, want one for all", name)
+					}
+				}
+			}
+			l.add(fields{pairs: [][2]string{{"y", "3"}}})
+			if diff := cmp.Diff(m.header(), c.end); diff != "" {
+				t.Errorf("%s, asked before %t: after adding (-got +want):\n%s", name, asked, diff)
+			}
+			other := http.Header{"Z": {"4"}}
+			l.replace(other)
+			if diff := cmp.Diff(m.header(), other); diff != "" {
+				t.Errorf("%s: after replacing (-got +want):\n%s", name, diff)
+			}
+		}
 	}
 }
 
@@ -129,8 +169,8 @@ func TestHeaderOf(t *testing.T) {
 	want := http.Header{
 		"A": {"1", "2", "3"}, "Cookie": {"a=b; c=d; e"}, "X-Data-Bin": {"AA"}, "B": {""}, "Set-Cookie": {"x", "y"}, "X_y~z": {"4"},
 	}
-	if !reflect.DeepEqual(got, want) {
-		t.Fatalf("got %q, want %q", got, want)
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Fatalf("header (-got +want):\n%s", diff)
 	}
 	for key := range got {
 		got.Add(key, "more")
@@ -138,8 +178,8 @@ func TestHeaderOf(t *testing.T) {
 	for key := range want {
 		want.Add(key, "more")
 	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("after adding: got %q, want %q", got, want)
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("after adding (-got +want):\n%s", diff)
 	}
 	if h := headerOf(nil); h == nil || len(h) != 0 {
 		t.Errorf("got %#v of nothing, want an empty header", h)

@@ -20,13 +20,13 @@ const outboxMax = 32 << 10
 //
 // While the outbox is idle, its one sender may use the ResponseWriter itself.
 type outbox struct {
-	w      http.ResponseWriter
-	filled chan struct{} // has a token when the goroutine may find something to do
-	idle   chan struct{} // has a token when the sender may find the outbox emptier
-	done   chan struct{} // closed when the goroutine has ended
+	w       http.ResponseWriter
+	filled  chan struct{} // has a token when the goroutine may find something to do
+	emptied chan struct{} // has a token when the sender may find the outbox emptier
+	done    chan struct{} // closed when the goroutine has ended
 
 	mu      sync.Mutex
-	waiting *buffer // messages that nobody writes yet
+	waiting *buffer // messages that are not being written yet
 	writing bool    // the goroutine uses w
 	ended   bool    // the sender wants the goroutine to end
 	err     error   // of w; nothing is written after it
@@ -34,18 +34,18 @@ type outbox struct {
 }
 
 func newOutbox(w http.ResponseWriter) *outbox {
-	o := &outbox{w: w, filled: make(chan struct{}, 1), idle: make(chan struct{}, 1), done: make(chan struct{}), waiting: newBuffer(0)}
+	o := &outbox{w: w, filled: make(chan struct{}, 1), emptied: make(chan struct{}, 1), done: make(chan struct{}), waiting: newBuffer(0)}
 	go o.run()
 	return o
 }
 
-// add passes a message on and does not keep it. It waits while there is too much
+// add sends a message and does not keep it. It waits while there is too much
 // already.
 func (o *outbox) add(message []byte) error {
 	o.mu.Lock()
 	for o.err == nil && len(o.waiting.data) > 0 && len(o.waiting.data)+len(message) > outboxMax {
 		o.mu.Unlock()
-		<-o.idle
+		<-o.emptied
 		o.mu.Lock()
 	}
 	err, first := o.err, len(o.waiting.data) == 0
@@ -59,20 +59,20 @@ func (o *outbox) add(message []byte) error {
 	return err
 }
 
-// quiet reports whether nothing waits and nothing is being written.
-func (o *outbox) quiet() bool {
+// isIdle reports whether nothing waits and nothing is being written.
+func (o *outbox) isIdle() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return !o.writing && len(o.waiting.data) == 0 && o.err == nil
 }
 
-// settle waits until the outbox is quiet.
-func (o *outbox) settle() error {
+// drain waits until the outbox is idle.
+func (o *outbox) drain() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.err == nil && (o.writing || len(o.waiting.data) > 0) {
 		o.mu.Unlock()
-		<-o.idle
+		<-o.emptied
 		o.mu.Lock()
 	}
 	return o.err
@@ -98,10 +98,10 @@ func (o *outbox) end() {
 
 func (o *outbox) run() {
 	defer close(o.done)
-	taken := newBuffer(0)
+	batch := newBuffer(0)
 	defer func() {
 		if o.err == nil { // otherwise a Write that was given up may still read it
-			taken.free()
+			batch.free()
 		}
 	}()
 	o.mu.Lock()
@@ -113,18 +113,18 @@ func (o *outbox) run() {
 			o.mu.Lock()
 			continue
 		}
-		taken, o.waiting = o.waiting, taken
+		batch, o.waiting = o.waiting, batch
 		o.waiting.data = o.waiting.data[:0]
 		o.writing = true
 		o.mu.Unlock()
-		signal(o.idle)
-		err := o.write(taken.data)
+		signal(o.emptied)
+		err := o.write(batch.data)
 		o.mu.Lock()
 		o.writing = false
 		if err != nil {
 			o.err, o.ended = err, true
 		}
-		signal(o.idle)
+		signal(o.emptied)
 	}
 }
 

@@ -56,7 +56,7 @@ func (c resetCode) code() Code {
 	return CodeInternal
 }
 
-// resetOf returns the code of the stream reset that err tells of. The error of
+// resetOf returns the code of the stream reset that err reports. The error of
 // golang.org/x/net/http2 has the shape, but not net/http's As method.
 func resetOf(err error) (code resetCode, ok bool) {
 	var reset resetError

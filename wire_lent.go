@@ -11,8 +11,8 @@ import (
 )
 
 // lentBuffer is a buffer that several readers share. It goes back to its pool
-// when its owner and all readers have given it back, and nobody can read it
-// then. It and its first reader are parts of the conn, so that they cost no
+// when its owner and all readers have given it back, and cannot be
+// read then. It and its first reader are parts of the conn, so that they cost no
 // allocation.
 type lentBuffer struct {
 	mu    sync.Mutex

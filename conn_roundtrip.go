@@ -27,7 +27,7 @@ func (c *config) transport() http.RoundTripper {
 }
 
 // likeDo makes of what a transport returned what Do would have made of it.
-func (c *clientConn) likeDo(r *http.Request, transport http.RoundTripper, response *http.Response, err error) (*http.Response, error) {
+func likeDo(r *http.Request, transport http.RoundTripper, response *http.Response, err error) (*http.Response, error) {
 	switch {
 	case err != nil:
 	case response == nil:

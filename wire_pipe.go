@@ -28,7 +28,7 @@ type pipe struct {
 	mu         sync.Mutex
 	buffer     *buffer // bytes to be read, from start on; nil if there are none
 	start      int
-	direct     []byte // after these, the rest of a large message whose writer waits
+	large      []byte // after these, the rest of a large message whose writer waits
 	readClosed bool   // by the transport: nothing will be read
 	ended      bool   // by the sender: nothing will be written
 }
@@ -48,14 +48,14 @@ func signal(c chan struct{}) {
 	}
 }
 
-// write passes a message on and does not keep it. It returns io.EOF if the
+// write sends a message and does not keep it. It returns io.EOF if the
 // transport has closed the body before it took all of the message.
 func (p *pipe) write(message []byte) error {
 	large := len(message) > pipeBuffered
 	written := false
 	for {
 		p.mu.Lock()
-		if written && len(p.direct) == 0 {
+		if written && len(p.large) == 0 {
 			p.mu.Unlock()
 			return nil // whatever has happened since
 		}
@@ -65,7 +65,7 @@ func (p *pipe) write(message []byte) error {
 		}
 		switch {
 		case err != nil:
-			p.direct = nil // Read copies under the lock: nobody holds the message now
+			p.large = nil // Read copies under the lock: the message is the caller's again
 			p.mu.Unlock()
 			return err
 		case p.ended && !written:
@@ -73,7 +73,7 @@ func (p *pipe) write(message []byte) error {
 			return errEnded
 		case written:
 		case large && p.waiting() == 0:
-			p.direct, written = message, true
+			p.large, written = message, true
 			signal(p.data)
 		case !large && p.waiting()+len(message) <= pipeBuffered+prefixSize:
 			p.append(message)
@@ -92,9 +92,9 @@ func (p *pipe) write(message []byte) error {
 // waiting returns how many bytes wait to be read.
 func (p *pipe) waiting() int {
 	if p.buffer == nil {
-		return len(p.direct)
+		return len(p.large)
 	}
-	return len(p.buffer.data) - p.start + len(p.direct)
+	return len(p.buffer.data) - p.start + len(p.large)
 }
 
 func (p *pipe) append(message []byte) {
@@ -134,7 +134,7 @@ func (p *pipe) complete() bool {
 func (p *pipe) Read(b []byte) (int, error) {
 	for {
 		p.mu.Lock()
-		n, err := p.take(b)
+		n, err := p.copyTo(b)
 		p.mu.Unlock()
 		if n > 0 || err != nil || len(b) == 0 {
 			signal(p.room)
@@ -148,9 +148,9 @@ func (p *pipe) Read(b []byte) (int, error) {
 	}
 }
 
-// take copies waiting bytes to b. It returns io.EOF with the last ones. A call
+// copyTo copies waiting bytes to b. It returns io.EOF with the last ones. A call
 // that was given up does not look like a request that is complete.
-func (p *pipe) take(b []byte) (int, error) {
+func (p *pipe) copyTo(b []byte) (int, error) {
 	if err := p.ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -165,9 +165,9 @@ func (p *pipe) take(b []byte) (int, error) {
 			p.buffer.data, p.start = p.buffer.data[:0], 0
 		}
 	}
-	if p.waiting() == len(p.direct) {
-		m := copy(b[n:], p.direct)
-		p.direct = p.direct[m:]
+	if p.waiting() == len(p.large) {
+		m := copy(b[n:], p.large)
+		p.large = p.large[m:]
 		n += m
 	}
 	if p.ended && p.waiting() == 0 {
@@ -177,7 +177,7 @@ func (p *pipe) take(b []byte) (int, error) {
 	return n, nil
 }
 
-// Close is called by the transport when it wants no more.
+// Close is called by the transport when it reads no more.
 func (p *pipe) Close() error {
 	p.mu.Lock()
 	p.readClosed = true

@@ -17,7 +17,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,6 +24,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -113,14 +113,14 @@ func TestDirectFields(t *testing.T) {
 			compressed := config.send != nil && r.IntN(2) == 0
 			before, shared := header.Clone(), slices.Clone(config.pairs)
 
-			c := newUnaryConn(ctx, config)
-			c.header = header
-			common, own := c.directFields(compressed)
+			c := newUnaryConn(ctx, config, new(arrived))
+			c.header, c.compressed = header, compressed
+			common, own := c.directFields(nil)
 			got := headerOfFields(common, own)
-			if !reflect.DeepEqual(header, before) || !slices.Equal(config.pairs, shared) {
-				t.Errorf("got header %q and pairs %q, want them as they were: %q, %q", header, config.pairs, before, shared)
+			if diff := cmp.Diff(header, before) + cmp.Diff(config.pairs, shared); diff != "" {
+				t.Errorf("got other header or pairs than before (-got +want):\n%s", diff)
 			}
-			request := c.newRequest()
+			request := &c.newRequest().request
 			if compressed && !c.framed {
 				request.Header[c.encoding] = config.send.value
 			}
@@ -136,8 +136,8 @@ func TestDirectFields(t *testing.T) {
 					want[key] = values
 				}
 			}
-			if !reflect.DeepEqual(got, want) {
-				t.Errorf("of %q: got %q, want %q", before, got, want)
+			if diff := cmp.Diff(got, want); diff != "" {
+				t.Errorf("of %q (-got +want):\n%s", before, diff)
 			}
 		})
 	})
@@ -313,7 +313,7 @@ func TestDirectExchange(t *testing.T) {
 						if strings.Contains(r.URL.Path, "where") {
 							a = &directAnswer{Reader: strings.NewReader("elsewhere"), status: 404, length: -1}
 						}
-						return responseOf(a, &wireHead{fields: fieldsOf(a), status: a.status}, a.length), nil
+						return responseOf(a), nil
 					}
 					if direct {
 						transport.direct = func(_ context.Context, u *url.URL, fields [][2]string, body []byte) (io.ReadCloser, error) {
@@ -334,9 +334,6 @@ func TestDirectExchange(t *testing.T) {
 		}
 	}
 }
-
-// fieldsOf returns the fields of an answer.
-func fieldsOf(a *directAnswer) fields { return fields{pairs: a.fields} }
 
 type brokenReader struct{ err error }
 
@@ -384,7 +381,7 @@ func TestDirectExchangeErrors(t *testing.T) {
 	}
 }
 
-// TestDirectHeadless: a response that does not tell its head is the transport's
+// TestDirectHeadless: a response that has no head is the transport's
 // fault. It is closed.
 func TestDirectHeadless(t *testing.T) {
 	answer := new(directAnswer)
@@ -393,7 +390,7 @@ func TestDirectHeadless(t *testing.T) {
 	}}
 	client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](&http.Client{Transport: transport}, "http://host/a/b")
 	_, err := client.CallUnary(context.Background(), NewRequest(text(1)))
-	if CodeOf(err) != CodeInternal || !strings.Contains(err.Error(), "does not tell its head") {
+	if CodeOf(err) != CodeInternal || !strings.Contains(err.Error(), "has no head") {
 		t.Errorf("got %v, want %v and why", err, CodeInternal)
 	}
 	if answer.closes != 1 {
@@ -438,17 +435,17 @@ func TestResponseOf(t *testing.T) {
 		"announced":       {[][2]string{{"x", "1"}, {"trailer", "a"}}, [][2]string{{"a", "1"}}, http.Header{"X": {"1"}}, http.Header{"A": nil}, http.Header{"A": {"1"}}},
 		"announced, some": {[][2]string{{"trailer", "a, B"}, {"trailer", ",c"}}, [][2]string{{"d", "1"}, {"a", "2"}}, http.Header{}, http.Header{"A": nil, "B": nil, "C": nil}, http.Header{"A": {"2"}, "B": nil, "C": nil, "D": {"1"}}},
 	} {
-		answer := &directAnswer{Reader: strings.NewReader("body"), status: 404, fields: c.fields, trailer: c.trailer}
-		r := responseOf(answer, &wireHead{fields: fieldsOf(answer), status: 404}, 4)
+		answer := &directAnswer{Reader: strings.NewReader("body"), status: 404, fields: c.fields, length: 4, trailer: c.trailer}
+		r := responseOf(answer)
 		if r.Status != "404 Not Found" || r.StatusCode != 404 || r.ProtoMajor != 2 || r.ContentLength != 4 {
 			t.Errorf("%s: got %q, %d, %q, %d", name, r.Status, r.StatusCode, r.Proto, r.ContentLength)
 		}
-		if !reflect.DeepEqual(r.Header, c.header) || !reflect.DeepEqual(r.Trailer, c.before) {
-			t.Errorf("%s: got header %q and trailer %q, want %q and %q", name, r.Header, r.Trailer, c.header, c.before)
+		if diff := cmp.Diff(r.Header, c.header) + cmp.Diff(r.Trailer, c.before); diff != "" {
+			t.Errorf("%s: header and trailer (-got +want):\n%s", name, diff)
 		}
 		body, err := io.ReadAll(r.Body)
-		if string(body) != "body" || err != nil || !reflect.DeepEqual(r.Trailer, c.after) {
-			t.Errorf("%s: got body %q, error %v and trailer %q, want body, nil and %q", name, body, err, r.Trailer, c.after)
+		if diff := cmp.Diff(r.Trailer, c.after); string(body) != "body" || err != nil || diff != "" {
+			t.Errorf("%s: got body %q, error %v, want body, nil; trailer (-got +want):\n%s", name, body, err, diff)
 		}
 		if err := r.Body.Close(); err != nil || answer.closes != 1 {
 			t.Errorf("%s: got %v and %d times closed, want nil and 1", name, err, answer.closes)

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The sending half of a client's conn: everything that writes the request.
+
+package connect
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+func (c *clientConn) RequestHeader() http.Header {
+	if c.header == nil {
+		c.header = make(http.Header)
+	}
+	return c.header
+}
+
+// Send writes one message, with the request headers before the first one. A nil
+// message writes the headers of a stream alone.
+func (c *clientConn) Send(msg any) error {
+	if c.pipe == nil {
+		return c.sendOnly(msg)
+	}
+	if err := c.parent.Err(); err != nil {
+		return fault(c.parent, err, CodeCanceled)
+	}
+	if msg == nil {
+		c.start()
+		return nil
+	}
+	b, _, err := c.out.pack(msg)
+	if err != nil {
+		return err
+	}
+	defer b.free()
+	if len(b.data) > pipeBuffered {
+		c.start() // such a message waits for its reader
+	}
+	err = c.pipe.write(b.data)
+	c.start() // with the first message there already, so that it goes with the headers
+	if err != nil {
+		if ended := c.parent.Err(); ended != nil {
+			return fault(c.parent, ended, CodeCanceled)
+		}
+		if err == errEnded {
+			return errorf(CodeInternal, "send: %w", err)
+		}
+		return NewError(CodeUnknown, io.EOF) // Receive returns the reason
+	}
+	return nil
+}
+
+// start begins to send a stream.
+func (c *clientConn) start() {
+	if before, _ := c.step(eventSend); before != phaseIdle {
+		return
+	}
+	x := c.newRequest()
+	x.request.Body, x.request.ContentLength = c.pipe, -1
+	go func() { c.answer(x.send(c)) }()
+}
+
+// sendOnly sends a request of one message and waits for the response headers.
+func (c *clientConn) sendOnly(msg any) error {
+	if now := c.now(); now == phaseSent || now == phaseAnswered {
+		return errorf(CodeInternal, "send: %s takes one message", c.spec.Procedure)
+	}
+	if err := c.parent.Err(); err != nil {
+		return fault(c.parent, err, CodeCanceled)
+	}
+	if msg == nil {
+		return nil // the headers go with the message
+	}
+	b, compressed, err := c.out.pack(msg)
+	if err != nil {
+		return err
+	}
+	c.compressed = compressed
+	x, err := c.newExchange(msg, b)
+	if err != nil {
+		return err
+	}
+	c.exchangeOnly(x)
+	if err := c.parent.Err(); err != nil {
+		return fault(c.parent, err, CodeCanceled)
+	}
+	return nil // what else went wrong is for Receive to report
+}
+
+// exchangeOnly sends a request of at most one message and waits for the response
+// headers, no longer than the context.
+func (c *clientConn) exchangeOnly(x clientExchange) {
+	c.step(eventSend)
+	if c.config.heeds || c.ctx.Done() == nil {
+		c.answer(x.send(c))
+		return
+	}
+	go func() { c.answer(x.send(c)) }()
+	_ = c.wait() // Receive waits again, and reports the outcome
+}
+
+// newExchange returns an exchange for a message, which was packed into b. It frees b,
+// or leaves that to the exchange.
+func (c *clientConn) newExchange(msg any, b *buffer) (clientExchange, error) {
+	if c.mayGet() {
+		u, err := c.getURL(msg)
+		if u != nil || err != nil {
+			b.free()
+		}
+		if err != nil {
+			return nil, err
+		}
+		if u != nil {
+			return c.newGet(u), nil
+		}
+	} else if x, ok := c.exchange.(*directExchange); ok && isPlain(c.header) {
+		x.packed = b
+		return x, nil
+	}
+	return c.newPost(b), nil
+}
+
+// mayGet reports whether the request may be a GET.
+func (c *clientConn) mayGet() bool {
+	return c.config.get && !c.framed && c.spec.IdempotencyLevel == IdempotencyNoSideEffects
+}
+
+// getURL returns the URL of a GET for a message, nil if it must be a POST.
+func (c *clientConn) getURL(msg any) (*url.URL, error) {
+	codec, ok := c.config.codec.(stableCodec)
+	if !ok {
+		return nil, nil
+	}
+	data, err := codec.MarshalStable(msg)
+	if err != nil {
+		return nil, errorf(CodeInternal, "marshal message: %w", err)
+	}
+	binary := true
+	if b, ok := c.config.codec.(binaryCodec); ok {
+		binary = b.IsBinary()
+	}
+	u := getURL(c.config.url, c.config.codec.Name(), binary, data, nil)
+	if size := len(u.String()); c.config.getMax > 0 && size > c.config.getMax && c.config.send != nil && len(data) >= c.config.compressMin {
+		z := newBuffer(0)
+		defer z.free()
+		if err := c.config.send.compress(z, data); err != nil {
+			return nil, NewError(CodeInternal, err)
+		}
+		u = getURL(c.config.url, c.config.codec.Name(), binary, z.data, c.config.send)
+	}
+	if size := len(u.String()); c.config.getMax > 0 && size > c.config.getMax {
+		if c.config.getFallback {
+			return nil, nil
+		}
+		return nil, errorf(CodeResourceExhausted, "URL of %d bytes exceeds the limit of %d bytes for HTTP GET", size, c.config.getMax)
+	}
+	return u, nil
+}
+
+// sentMethod returns the HTTP method of the request, "" before there is one.
+func (c *clientConn) sentMethod() string {
+	if c.now() == phaseIdle {
+		return ""
+	}
+	return c.method
+}
+
+// timeLeft returns the timeout for the server, "" for none.
+func (c *clientConn) timeLeft() string {
+	deadline, ok := c.ctx.Deadline()
+	if !ok {
+		return ""
+	}
+	return c.formatTTL(time.Until(deadline))
+}
+
+// isUserAgent reports whether a header is what applications may say of
+// themselves.
+func isUserAgent(key string) bool { return key == headerUserAgent || key == headerXUserAgent }
+
+// CloseRequest ends the request. It sends the headers if nothing was sent.
+func (c *clientConn) CloseRequest() error {
+	switch {
+	case c.pipe != nil:
+		c.start()
+		c.pipe.end()
+	case c.now() == phaseIdle:
+		x := c.newRequest()
+		x.request.Body = http.NoBody
+		c.exchangeOnly(x)
+	}
+	return nil
+}

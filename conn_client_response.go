@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The receiving half of a client's conn: everything that reads the response.
+
+package connect
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+)
+
+// answer ends the exchange: x has the response, or err is why there is none.
+func (c *clientConn) answer(x clientExchange, err error) {
+	if err == nil {
+		var length int64
+		c.exchange = x
+		c.arrived.header.from, c.reply, c.body, length = x.reply()
+		c.reply.fields = &c.arrived.header.from
+		err = c.readHead(length)
+	}
+	if err != nil {
+		err = fault(c.ctx, notEnd(err), CodeUnavailable)
+	}
+	c.failed = err
+	if _, after := c.step(eventAnswer); c.body != nil && (after == phaseReleased || err != nil) {
+		_ = c.body.Close()
+	}
+	if c.ready != nil {
+		close(c.ready)
+	}
+}
+
+// readHead reads everything before the messages of a response, whose body is likely
+// to have length bytes.
+func (c *clientConn) readHead(length int64) error {
+	hd, err := c.openResponse(&c.reply, c.config.codec.Name())
+	if err != nil {
+		return err
+	}
+	if c.spec.StreamType == StreamTypeBidi && c.reply.proto == 1 {
+		return errorf(CodeUnimplemented, "%s phaseAnswered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, c.reply.protoMinor)
+	}
+	encoding := ""
+	if len(hd.encoding) > 0 {
+		encoding = hd.encoding[0]
+	}
+	compression, known := c.config.compressions.get(encoding)
+	if !known {
+		return errorf(CodeInternal, "unknown compression %q: accepted encodings are %v", encoding, &c.config.compressions)
+	}
+	c.in.compression = compression
+	c.in.frames.src = c.body
+	if length > 0 {
+		c.in.hint = int(min(length, hintMax))
+	}
+	return nil
+}
+
+// wait waits for the response headers, or for what comes in their place.
+func (c *clientConn) wait() error {
+	if c.ready == nil {
+		return c.failed
+	}
+	select {
+	case <-c.ready:
+		return c.failed
+	default:
+	}
+	select {
+	case <-c.ready:
+		return c.failed
+	case <-c.ctx.Done():
+		return fault(c.ctx, c.ctx.Err(), CodeCanceled)
+	}
+}
+
+// Receive reads one message. Where there is one message only, the second call
+// looks for the end of the response. Every later call
+// returns again what ended the response.
+func (c *clientConn) Receive(msg any) error {
+	return codedEnd(c.receiveNext(msg, false))
+}
+
+// receiveNext is Receive with a plain io.EOF at the end. Fresh says that msg has
+// nothing in it.
+func (c *clientConn) receiveNext(msg any, fresh bool) error {
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	if c.received == nil {
+		c.received = c.receive(msg, fresh)
+		if c.received != nil {
+			c.release()
+			c.free()
+		}
+	}
+	return c.received
+}
+
+func (c *clientConn) receive(msg any, fresh bool) error {
+	if err := c.wait(); err != nil {
+		return err
+	}
+	p, err := c.in.next()
+	// What arrived after the end of the caller's context counts for nothing, even
+	// where the context's timer is late.
+	if ended := c.parent.Err(); ended != nil {
+		return fault(c.parent, ended, CodeCanceled)
+	}
+	if expired(c.parent) {
+		return fault(c.parent, context.DeadlineExceeded, CodeDeadlineExceeded)
+	}
+	if err == nil && !p.end && (c.framed || c.reply.status == http.StatusOK) {
+		return c.in.unmarshal(p.data, msg, fresh)
+	}
+	return c.receiveEnd(p, err)
+}
+
+// receiveEnd reads the end of the call from wherever its dialect put it. The
+// piece is the end frame, or the body of an unframed error.
+func (c *clientConn) receiveEnd(p piece, err error) error {
+	w := wireEnd{
+		status:  int(c.reply.status),
+		body:    p.data,
+		hasBody: p.end || !c.framed,
+		empty:   c.in.count == 0,
+	}
+	if !p.end { // otherwise all is in the end frame
+		trailer := c.exchange.trailer()
+		if err == io.EOF && c.succeeded != nil && c.succeeded(*c.reply.fields, trailer) {
+			return c.ended(trailer)
+		}
+		w.header, w.trailer = c.responseHeader(), trailer.all()
+	}
+	if err == errSecondMessage {
+		return errorf(CodeUnimplemented, "%s returns one message: the response has more", c.spec.Procedure)
+	}
+	if err != nil && err != io.EOF {
+		if first(w.trailer, headerGRPCStatus) != "" {
+			if e := c.decodeEnd(w); e.err != nil {
+				return c.serverError(e) // the server's own word beats what the connection says
+			}
+		}
+		if err = notEnd(err); errors.Is(err, io.ErrUnexpectedEOF) {
+			return fault(c.ctx, err, CodeInternal)
+		}
+		return fault(c.ctx, err, CodeUnavailable)
+	}
+	e := c.decodeEnd(w)
+	if e.header != nil {
+		c.arrived.header.replace(e.header)
+	}
+	if p.end && !c.in.frames.atEnd() {
+		return errorf(CodeInternal, "protocol error: corrupt response: bytes after the end of the stream")
+	}
+	if e.err != nil {
+		return c.serverError(e)
+	}
+	return c.ended(fields{header: e.trailer})
+}
+
+// ended ends a call that has succeeded.
+func (c *clientConn) ended(trailer fields) error {
+	c.arrived.trailer.add(trailer)
+	if c.in.single && c.in.count == 0 {
+		return errorf(CodeUnimplemented, "%s returns one message: the response has none", c.spec.Procedure)
+	}
+	return io.EOF
+}
+
+// serverError returns the error that ended the call, with all metadata of the
+// response. Once the caller gave up, its own reason is the error: what the server
+// says then may be a consequence of it.
+func (c *clientConn) serverError(e end) error {
+	c.arrived.trailer.add(fields{header: e.trailer})
+	meta := e.err.Meta()
+	addHeader(meta, c.responseHeader())
+	if !e.inHeader {
+		addHeader(meta, c.arrived.trailer.header())
+	}
+	if gaveUp := c.parent.Err(); gaveUp != nil && e.err.wire {
+		e.err = &Error{code: CodeOf(fault(c.parent, gaveUp, CodeCanceled)), cause: e.err, meta: meta}
+	}
+	return e.err
+}
+
+func (c *clientConn) ResponseHeader() http.Header {
+	_ = c.wait()
+	return c.responseHeader()
+}
+
+// responseHeader is ResponseHeader without waiting.
+func (c *clientConn) responseHeader() http.Header {
+	if !c.now().over() || c.body == nil {
+		return make(http.Header)
+	}
+	return c.arrived.header.header()
+}
+
+func (c *clientConn) ResponseTrailer() http.Header {
+	_ = c.wait()
+	return c.arrived.trailer.header()
+}

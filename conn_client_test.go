@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The phases of a client's exchange, as conn_client.go draws them.
+
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+func (p phase) String() string {
+	return [...]string{"idle", "sent", "answered", "abandoned", "released"}[p]
+}
+
+// TestPhases drives conns through all ways of the drawing and out of them. Each step
+// is followed by the phase that it leads to.
+func TestPhases(t *testing.T) {
+	for name, c := range map[string]struct {
+		steps string // words, separated by spaces
+		sends int    // requests that the transport gets
+		opens int    // responses that are not closed in the end
+	}{
+		"nothing":                  {"", 0, 0},
+		"closed at once":           {"close released close released", 0, 0},
+		"sent after close":         {"close released send released end released receive released", 0, 0},
+		"sent":                     {"send sent send sent answer answered", 1, 1},
+		"sent by its end":          {"end sent answer answered end answered", 1, 1},
+		"read to its end":          {"send sent end sent answer answered receive released close released", 1, 0},
+		"closed unread":            {"send sent answer answered close released receive released", 1, 0},
+		"failed":                   {"send sent fail answered receive released", 1, 0},
+		"failed, closed":           {"send sent fail answered close released", 1, 0},
+		"closed before the answer": {"send sent close abandoned close abandoned answer released", 1, 0},
+		"closed before it fails":   {"send sent close abandoned fail released", 1, 0},
+		"sent when abandoned":      {"send sent close abandoned send abandoned answer released", 1, 0},
+		"context ends first":       {"cancel idle send idle receive released", 0, 0},
+		"context ends when sent":   {"send sent cancel sent receive abandoned answer released", 1, 0},
+		"context ends, closed":     {"send sent end sent cancel sent close abandoned answer released", 1, 0},
+		"context ends, answered":   {"send sent cancel sent answer answered receive released", 1, 0},
+		"context ends when read":   {"send sent answer answered cancel answered receive released", 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &phaseDriver{answers: make(chan error, 1)}
+				config, err := newClientConfig(&http.Client{Transport: roundTripper(d.roundTrip)}, "http://host/a/b", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				d.cancel, d.conn = cancel, newStreamConn(ctx, config, Spec{StreamType: StreamTypeBidi})
+				defer cancel()
+				defer d.conn.cancel()
+				if got := d.conn.now(); got != phaseIdle {
+					t.Errorf("at first: got %v, want %v", got, phaseIdle)
+				}
+				steps := strings.Fields(c.steps)
+				for i := 0; i < len(steps); i += 2 {
+					d.step(t, steps[i])
+					synctest.Wait()
+					if got := d.conn.now().String(); got != steps[i+1] {
+						t.Fatalf("after %v: got %s, want %s", steps[:i+1], got, steps[i+1])
+					}
+				}
+				if d.sends != c.sends || d.opens != c.opens {
+					t.Errorf("got %d requests and %d open responses, want %d and %d", d.sends, d.opens, c.sends, c.opens)
+				}
+			})
+		})
+	}
+}
+
+// phaseDriver makes the steps of TestPhases. It is the transport, too, and does not
+// heed contexts.
+type phaseDriver struct {
+	conn         *clientConn
+	cancel       context.CancelFunc
+	answers      chan error // what RoundTrip waits for
+	sends, opens int
+}
+
+func (d *phaseDriver) roundTrip(*http.Request) (*http.Response, error) {
+	d.sends++
+	if err := <-d.answers; err != nil {
+		return nil, err
+	}
+	d.opens++
+	return &http.Response{
+		StatusCode: http.StatusOK,
+		ProtoMajor: 2,
+		Header:     http.Header{headerContentType: {"application/connect+proto"}},
+		Body:       &phaseBody{strings.NewReader("\x02\x00\x00\x00\x02{}"), d},
+	}, nil
+}
+
+// phaseBody is a response without messages. It counts itself while it is open.
+type phaseBody struct {
+	io.Reader
+	driver *phaseDriver
+}
+
+func (b *phaseBody) Close() error {
+	b.driver.opens--
+	return nil
+}
+
+// step makes one step.
+func (d *phaseDriver) step(t *testing.T, name string) {
+	switch name {
+	case "send": // may say that the call has ended
+		_ = d.conn.Send(text(1))
+	case "end":
+		_ = d.conn.CloseRequest()
+	case "answer":
+		d.answers <- nil
+	case "fail":
+		d.answers <- errors.New("of a test")
+	case "receive":
+		if err := d.conn.Receive(text(1)); err == nil {
+			t.Errorf("%s: got a message, want an error", name)
+		}
+	case "close":
+		_ = d.conn.CloseResponse()
+	case "cancel":
+		d.cancel()
+	default:
+		t.Fatal(fmt.Errorf("no step %q", name))
+	}
+}
