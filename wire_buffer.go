@@ -12,6 +12,7 @@ import (
 
 const (
 	bufferSize    = 4 << 10  // of a new buffer
+	bufferSmall   = 256      // of one that waits for a message
 	bufferKept    = 64 << 10 // what is held on the strength of a promise, or while nothing is due
 	bufferMax     = 8 << 20  // larger ones are left to the garbage collector
 	hintMax       = 1 << 30  // what is believed of an announced length
@@ -36,19 +37,26 @@ type bufferPool interface {
 
 var buffers bufferPool = new(sizedPools)
 
-// sizedPools keeps buffers by size, from bufferSize to bufferMax by powers of two.
-// The garbage collector empties each within two cycles, so that what one rush of
+// sizedPools keeps buffers by size, from bufferSize to bufferMax by powers of two, and
+// those of bufferSmall bytes last. The garbage collector empties each within two cycles, so that what one rush of
 // messages needed is not held for good.
-type sizedPools [12]sync.Pool
+type sizedPools [13]sync.Pool
 
 // class returns the index of the pool for buffers of size bytes, and up to twice
 // as many.
-func class(size int) int { return bits.Len(uint(size/bufferSize)) - 1 }
+func class(size int) int {
+	if size == bufferSmall {
+		return len(sizedPools{}) - 1
+	}
+	return bits.Len(uint(size/bufferSize)) - 1
+}
 
 // roundUp returns the capacity of a buffer for size bytes: a power of two, so that
 // it fits other messages, too.
 func roundUp(size int) int {
 	switch {
+	case size == bufferSmall:
+		return size
 	case size <= bufferSize:
 		return bufferSize
 	case size > bufferMax:
@@ -70,7 +78,7 @@ func (p *sizedPools) get(size int) *buffer {
 }
 
 func (p *sizedPools) put(b *buffer) {
-	if size := cap(b.data); bufferSize <= size && size <= bufferMax {
+	if size := cap(b.data); bufferSize <= size && size <= bufferMax || size == bufferSmall {
 		p[class(size)].Put(b)
 	}
 }

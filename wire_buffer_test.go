@@ -99,8 +99,8 @@ func TestClasses(t *testing.T) {
 		}
 		last = got
 	}
-	if got := class(bufferMax); got != len(sizedPools{})-1 {
-		t.Errorf("got %d as the last class, want %d", got, len(sizedPools{})-1)
+	if got, want := class(bufferMax), len(sizedPools{})-2; got != want || class(bufferSmall) != want+1 {
+		t.Errorf("got %d as the class of the largest and %d as that of the smallest, want %d and the next", got, class(bufferSmall), want)
 	}
 }
 

@@ -45,6 +45,7 @@ type frameReader struct {
 // prefix reads the next frame's prefix. It returns io.EOF if the body ends
 // before it.
 func (f *frameReader) prefix() (flags uint8, size uint32, err error) {
+	f.shrink()
 	if err := f.fill(prefixSize); err != nil {
 		if got := f.buffered(); err == io.EOF && got > 0 {
 			err = fmt.Errorf("protocol error: incomplete envelope: got %d of %d bytes: %w", got, prefixSize, io.ErrUnexpectedEOF)
@@ -93,6 +94,17 @@ func (f *frameReader) short(err error, got, size int) error {
 // body counts as nothing: what came before is complete.
 func (f *frameReader) atEnd() bool {
 	return f.fill(1) != nil
+}
+
+// shrink gives the buffer back before a wait that may be long: a small one is enough
+// to find out that there is more. One that the last read has filled is kept, because
+// more is likely to be there already.
+func (f *frameReader) shrink() {
+	if f.ahead == nil || f.buffered() > 0 || cap(f.ahead.data) <= bufferSmall || len(f.ahead.data) == cap(f.ahead.data) {
+		return
+	}
+	f.ahead.free()
+	f.ahead, f.pos = newBuffer(bufferSmall), 0
 }
 
 func (f *frameReader) buffered() int {
