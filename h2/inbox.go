@@ -168,12 +168,12 @@ func (in *inbox) dropLocked() {
 // passes. It returns io.EOF with the last bytes if the end is known by then.
 func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
 	in.mu.Lock()
-	for in.size == 0 || in.late {
+	for in.size == 0 || in.lateLocked() {
 		if in.err != nil || in.late {
 			in.signalLocked() // for another goroutine that waits, against the rules
 		}
 		switch {
-		case in.late && in.err != io.EOF:
+		case in.lateLocked():
 			in.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
 		case in.err != nil:
@@ -218,16 +218,21 @@ func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
 	return n, err
 }
 
-// setDeadline lets reads fail from t on, never if t is zero.
+// lateLocked reports whether reads fail because of the deadline. It does not matter
+// to a body that is here as a whole.
+func (in *inbox) lateLocked() bool { return in.late && in.err != io.EOF }
+
+// setDeadline lets reads fail from t on, never if t is zero. A deadline that has
+// passed stays: [http.ResponseController] has no way back.
 func (in *inbox) setDeadline(t time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.deadline != nil {
-		in.deadline.Stop()
-		in.deadline = nil
+	passed := in.deadline != nil && !in.deadline.Stop() // its function may wait for mu
+	if in.late || passed || in.abandoned {
+		return
 	}
-	in.late = false
-	if t.IsZero() || in.abandoned {
+	in.deadline = nil
+	if t.IsZero() {
 		return
 	}
 	wait := time.Until(t)
@@ -236,14 +241,10 @@ func (in *inbox) setDeadline(t time.Time) {
 		in.signalLocked()
 		return
 	}
-	var timer *time.Timer
-	timer = time.AfterFunc(wait, func() {
+	in.deadline = time.AfterFunc(wait, func() {
 		in.mu.Lock()
-		if in.deadline == timer {
-			in.late = true
-		}
-		in.mu.Unlock()
-		in.signal()
+		defer in.mu.Unlock()
+		in.late = true
+		in.signalLocked()
 	})
-	in.deadline = timer
 }

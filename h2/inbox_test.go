@@ -134,7 +134,23 @@ func TestInboxWaits(t *testing.T) {
 		if _, err := in.read(t.Context(), make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("got %v, want the deadline", err)
 		}
+		for _, later := range []time.Time{{}, time.Now().Add(time.Hour), time.Now().Add(-1)} {
+			in.setDeadline(later)
+			if n, err := in.read(t.Context(), make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("got %d, %v after the deadline was moved to %v, want it to stay", n, err, later)
+			}
+		}
+	})
+}
+
+// TestInboxDeadlineMoves moves a deadline that has not passed.
+func TestInboxDeadlineMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var in inbox
+		in.setDeadline(time.Now().Add(time.Second))
 		in.setDeadline(time.Time{})
+		time.Sleep(time.Minute)
+		in.putAll([]byte("x"))
 		if n, err := in.read(t.Context(), make([]byte, 1)); n != 1 || err != nil {
 			t.Errorf("got %d, %v without a deadline", n, err)
 		}
@@ -143,4 +159,17 @@ func TestInboxWaits(t *testing.T) {
 			t.Errorf("got %v, want the deadline", err)
 		}
 	})
+}
+
+// TestInboxDeadlineOfWholeBody lets a deadline pass after all has arrived: it is read
+// to its last byte, not cut off with io.EOF.
+func TestInboxDeadlineOfWholeBody(t *testing.T) {
+	var in inbox
+	in.putAll([]byte("whole"))
+	in.end(io.EOF)
+	in.setDeadline(time.Now().Add(-1))
+	p := make([]byte, 10)
+	if n, err := in.read(t.Context(), p); string(p[:n]) != "whole" || err != io.EOF {
+		t.Errorf("got %q, %v, want the body and io.EOF", p[:n], err)
+	}
 }

@@ -223,6 +223,72 @@ var streamPromises = []promise{
 			n.add("context: %s", kindOf(r.Context().Err()))
 		},
 	},
+	{
+		name: "read deadline that has passed, then moved",
+		handler: func(n *notes, w http.ResponseWriter, r *http.Request) {
+			controller := http.NewResponseController(w)
+			n.add("set: %s", kindOf(controller.SetReadDeadline(time.Now().Add(time.Second))))
+			for _, later := range []time.Time{{}, time.Now().Add(time.Hour)} {
+				_, err := r.Body.Read(make([]byte, 1))
+				n.add("read: %s", kindOf(err))
+				n.add("set: %s", kindOf(controller.SetReadDeadline(later)))
+			}
+			_, err := r.Body.Read(make([]byte, 1))
+			n.add("read: %s", kindOf(err))
+		},
+		client: func(v *visit) {
+			reader, writer := io.Pipe()
+			defer writer.Close()
+			v.fetch(http.MethodPost, "/", reader)
+		},
+	},
+	{
+		name: "read deadline in the past, then moved",
+		handler: func(n *notes, w http.ResponseWriter, r *http.Request) {
+			controller := http.NewResponseController(w)
+			n.add("set: %s", kindOf(controller.SetReadDeadline(time.Now().Add(-time.Second))))
+			n.add("set: %s", kindOf(controller.SetReadDeadline(time.Time{})))
+			_, err := r.Body.Read(make([]byte, 1))
+			n.add("read: %s", kindOf(err))
+		},
+		client: func(v *visit) {
+			reader, writer := io.Pipe()
+			defer writer.Close()
+			v.fetch(http.MethodPost, "/", reader)
+		},
+	},
+	{
+		name: "read deadline that has passed, of a body that is whole",
+		handler: func(n *notes, w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			n.add("set: %s", kindOf(http.NewResponseController(w).SetReadDeadline(time.Now().Add(-time.Second))))
+			body, err := io.ReadAll(r.Body)
+			n.add("read: %s, then %s", shorten(body), kindOf(err))
+		},
+		client: func(v *visit) { v.fetch(http.MethodPost, "/", strings.NewReader("whole")) },
+	},
+	{
+		name: "write deadline in the past",
+		handler: func(n *notes, w http.ResponseWriter, r *http.Request) {
+			controller := http.NewResponseController(w)
+			n.add("set: %s", kindOf(controller.SetWriteDeadline(time.Now().Add(-time.Second))))
+			n.add("set: %s", kindOf(controller.SetWriteDeadline(time.Time{})))
+			_, err := w.Write(make([]byte, 100<<10))
+			n.add("write fails: %v", err != nil)
+			n.add("flush fails: %v", controller.Flush() != nil)
+		},
+	},
+	{
+		name: "write deadline that has passed, then moved",
+		handler: func(n *notes, w http.ResponseWriter, r *http.Request) {
+			controller := http.NewResponseController(w)
+			n.add("set: %s", kindOf(controller.SetWriteDeadline(time.Now().Add(time.Second))))
+			time.Sleep(2 * time.Second)
+			n.add("set: %s", kindOf(controller.SetWriteDeadline(time.Time{})))
+			_, err := w.Write(make([]byte, 100<<10))
+			n.add("write fails: %v", err != nil)
+		},
+	},
 	// ---- panics ----
 	{
 		name:    "ErrAbortHandler",

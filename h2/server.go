@@ -238,10 +238,10 @@ type serverConn struct {
 	stateMu sync.Mutex     // held while ConnState runs; taken before mu
 	told    http.ConnState // what ConnState was told last
 
-	firstTimer  *time.Timer
-	idleTimer   *time.Timer
-	idleFor     time.Duration
-	healthTimer *time.Timer // nil without HTTP2Config.SendPingTimeout
+	idleFor     time.Duration // a connection without streams lives; 0 or less: for ever
+	firstTimer  *time.Timer   // nil without ServerConfig.FirstRequestTimeout
+	idleTimer   *time.Timer   // nil without idleFor
+	healthTimer *time.Timer   // nil without HTTP2Config.SendPingTimeout
 
 	// Guarded by conn.mu.
 	handlers  int // streams whose handler has not returned, reset or not
@@ -411,7 +411,9 @@ func (c *serverConn) headers(s *stream, id uint32, end bool) error {
 	}
 	first, err := c.openStream(id, end)
 	if first {
-		c.firstTimer.Stop()
+		if c.firstTimer != nil {
+			c.firstTimer.Stop()
+		}
 		c.tellState()
 	}
 	return err

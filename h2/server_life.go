@@ -24,13 +24,9 @@ func (c *serverConn) startTimers() {
 		c.firstTimer = time.AfterFunc(max(first, 0), func() {
 			c.stopServing(ErrCodeNo, "no request within the time for the first")
 		})
-	} else {
-		c.firstTimer = time.AfterFunc(time.Hour, func() {})
-		c.firstTimer.Stop()
 	}
-	c.idleTimer = time.AfterFunc(c.idleFor, c.checkIdle)
-	if c.idleFor <= 0 {
-		c.idleTimer.Stop()
+	if c.idleFor > 0 {
+		c.idleTimer = time.AfterFunc(c.idleFor, c.checkIdle)
 	}
 	if standard := c.server.HTTP2; standard != nil && standard.SendPingTimeout > 0 {
 		c.healthTimer = time.AfterFunc(standard.SendPingTimeout, c.checkHealth)
@@ -38,10 +34,10 @@ func (c *serverConn) startTimers() {
 }
 
 func (c *serverConn) stopTimers() {
-	c.firstTimer.Stop()
-	c.idleTimer.Stop()
-	if c.healthTimer != nil {
-		c.healthTimer.Stop()
+	for _, t := range []*time.Timer{c.firstTimer, c.idleTimer, c.healthTimer} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
 

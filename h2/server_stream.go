@@ -40,7 +40,7 @@ type serverStream struct {
 	expects   atomic.Bool   // 100-continue was asked for and not answered
 	oversized bool          // the header was too large: answered without the handler
 	bodiless  bool          // the header ended the request
-	timer     *time.Timer   // of the write deadline
+	timer     *time.Timer   // of the write deadline. Guarded by conn.mu
 	opened    int64         // time.Now().UnixNano, when its head was read
 	patience  time.Duration // timeout of the request; 0: none, or see pairs
 
@@ -245,39 +245,47 @@ func (s *serverStream) close() {
 		c.hangUpLocked()
 	}
 	last := c.handlers == 0
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 	c.mu.Unlock()
 	if last {
 		c.tellState()
 	}
 	s.ctx.cancel(context.Canceled)
 	s.discard(http.ErrBodyReadAfterClose)
-	if s.timer != nil {
-		s.timer.Stop()
-	}
 }
 
-// setWriteDeadline lets the stream end at t, never if t is zero.
+// setWriteDeadline lets the stream end at t, never if t is zero. A deadline that has
+// passed acts at once, and stays.
 func (s *serverStream) setWriteDeadline(t time.Time) {
 	c := s.sc
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
-	}
-	if t.IsZero() || s.overLocked() {
+	passed := s.timer != nil && !s.timer.Stop() // its function may wait for mu
+	if passed || s.overLocked() {
 		return
 	}
-	var timer *time.Timer
-	timer = time.AfterFunc(max(0, time.Until(t)), func() {
+	s.timer = nil
+	if t.IsZero() {
+		return
+	}
+	wait := time.Until(t)
+	if wait <= 0 {
+		s.writeTimedOutRelocking()
+		return
+	}
+	s.timer = time.AfterFunc(wait, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if s.timer == timer {
-			c.abortLocked(&s.stream, ErrCodeInternal, errWriteDeadline)
-			c.flushRelocking()
-		}
+		s.writeTimedOutRelocking()
 	})
-	s.timer = timer
+}
+
+// writeTimedOutRelocking ends the stream: the write deadline has passed.
+func (s *serverStream) writeTimedOutRelocking() {
+	s.sc.abortLocked(&s.stream, ErrCodeInternal, errWriteDeadline)
+	s.sc.flushRelocking()
 }
 
 // ---- body ----

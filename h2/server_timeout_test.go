@@ -268,3 +268,39 @@ func TestServerReadTimeouts(t *testing.T) {
 		})
 	}
 }
+
+// TestServerNegativeTimeouts checks that each timeout of net/http means none if it is
+// negative, for a connection that waits, a body that comes late, and an answer that
+// takes long.
+func TestServerNegativeTimeouts(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(*http.Server){
+		"ReadTimeout":       func(s *http.Server) { s.ReadTimeout = -1 },
+		"ReadHeaderTimeout": func(s *http.Server) { s.ReadHeaderTimeout = -1 },
+		"WriteTimeout":      func(s *http.Server) { s.WriteTimeout, s.IdleTimeout = -1, 100*time.Hour },
+		"IdleTimeout":       func(s *http.Server) { s.IdleTimeout = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+					time.Sleep(10 * time.Hour)
+					answerOK(w, r)
+				}, func(s *http.Server, c *h2.ServerConfig) {
+					c.FirstRequestTimeout = -1
+					set(s)
+				})
+				for range 200 {
+					p := dial(t, s)
+					if name != "ReadHeaderTimeout" { // then idle connections live as long as ever
+						time.Sleep(10 * time.Hour)
+					}
+					p.post(1)
+					time.Sleep(10 * time.Hour)
+					p.data(1, true, []byte("body"))
+					p.wantAnswer(1, "200")
+					_ = p.conn.Close()
+				}
+			})
+		})
+	}
+}
