@@ -104,12 +104,16 @@ func flush(n *notes, w http.ResponseWriter) {
 	}
 }
 
-// unsuccessful notes whether a response came in full. How it fails differs: where
-// net/http sends a head that its body does not fit, the engine resets the stream.
+// unsuccessful notes what came of a response that is not whole, and that it is not.
+// How it fails differs: net/http ends a stream that is too short, which leaves it to
+// the client to count, and the engine resets it.
 func unsuccessful(v *visit) {
 	res, err := v.http.Do(v.request(http.MethodGet, "/", nil))
 	if err == nil {
-		_, err = io.ReadAll(res.Body)
+		v.head(res)
+		var body []byte
+		body, err = io.ReadAll(res.Body)
+		v.add("body: %q", body)
 		_ = res.Body.Close()
 	}
 	v.add("fails: %v", err != nil)
@@ -171,6 +175,25 @@ var responsePromises = []promise{
 		w.Header()["Content-Type"] = nil
 		write(n, w, "hello")
 	}),
+	answering("no length", func(n *notes, w http.ResponseWriter) {
+		w.Header()["Content-Length"] = nil
+		write(n, w, "hello")
+	}),
+	answering("no length of nothing", func(n *notes, w http.ResponseWriter) { w.Header()["Content-Length"] = nil }),
+	writing("empty type", "hello", "Content-Type", ""),
+	writing("empty encoding", "<html>", "Content-Encoding", ""),
+	writing("encoding, an empty value first", "<html>", "Content-Encoding", "", "Content-Encoding", "x"),
+	answering("no encoding", func(n *notes, w http.ResponseWriter) {
+		w.Header()["Content-Encoding"] = nil
+		write(n, w, "<html>")
+	}),
+	writing("empty date", "hello", "Date", ""),
+	answering("nothing by itself", func(n *notes, w http.ResponseWriter) {
+		for _, key := range []string{"Content-Length", "Content-Type", "Date"} {
+			w.Header()[key] = nil
+		}
+		write(n, w, "hello")
+	}),
 	answering("flush first", func(n *notes, w http.ResponseWriter) {
 		flush(n, w)
 		write(n, w, "hello")
@@ -221,10 +244,17 @@ var responsePromises = []promise{
 	answering("invalid statuses", func(n *notes, w http.ResponseWriter) {
 		for _, status := range []int{-1, 0, 99, 1000} {
 			func() {
-				defer func() { n.add("%d panics: %v", status, recover() != nil) }()
+				defer func() { n.add("%d panics: %v", status, recover()) }()
 				w.WriteHeader(status)
 			}()
 		}
+	}),
+	answering("invalid statuses after the head", func(n *notes, w http.ResponseWriter) {
+		w.WriteHeader(http.StatusAccepted)
+		for _, status := range []int{-1, 0, 99, 1000} {
+			w.WriteHeader(status)
+		}
+		write(n, w, "hello")
 	}),
 	{
 		name: "one write too long",
@@ -232,7 +262,16 @@ var responsePromises = []promise{
 			set(w, "Content-Length", "3")
 			_, _ = io.WriteString(w, "hello")
 		},
-		client: unsuccessful,
+		// net/http sends what is too much, and the engine nothing of that write.
+		client: func(v *visit) {
+			res, err := v.http.Do(v.request(http.MethodGet, "/", nil))
+			if err == nil {
+				_, err = io.ReadAll(res.Body)
+				_ = res.Body.Close()
+			}
+			v.add("fails: %v", err != nil)
+			v.wait()
+		},
 	},
 	{
 		name: "in pieces too long",
@@ -261,6 +300,33 @@ var responsePromises = []promise{
 		name: "too short for its length",
 		handler: func(n *notes, w http.ResponseWriter, _ *http.Request) {
 			set(w, "Content-Length", "6")
+			write(n, w, "hello")
+		},
+		client: unsuccessful,
+	},
+	{
+		name: "too short for its length, flushed",
+		handler: func(n *notes, w http.ResponseWriter, _ *http.Request) {
+			set(w, "Content-Length", "12")
+			write(n, w, "hello")
+			flush(n, w)
+			write(n, w, "world")
+		},
+		client: unsuccessful,
+	},
+	{
+		name: "too short for its length, more than a window",
+		handler: func(n *notes, w http.ResponseWriter, _ *http.Request) {
+			set(w, "Content-Length", "10000000")
+			write(n, w, digits(100<<10))
+			write(n, w, "!")
+		},
+		client: unsuccessful,
+	},
+	{
+		name: "too short for its length, with trailers",
+		handler: func(n *notes, w http.ResponseWriter, _ *http.Request) {
+			set(w, "Content-Length", "6", http.TrailerPrefix+"X-One", "1")
 			write(n, w, "hello")
 		},
 		client: unsuccessful,

@@ -48,6 +48,7 @@ type response struct {
 	unsized  bool  // no length is to be told
 	dated    bool
 	typed    bool // a type or an encoding of the content was set
+	closing  bool // the connection is to end: "Connection: close"
 	began    bool // the head was sent. Guarded by conn.mu
 	over     bool // the handler has returned
 	written  int64
@@ -68,12 +69,12 @@ func (w *response) WriteHeader(status int) {
 	if w.over {
 		return
 	}
-	if status < 100 || status > 999 {
-		panic(fmt.Sprintf("h2: invalid status code %d", status)) // as net/http does
-	}
 	if w.status != 0 {
 		w.s.sc.engine.logf(w.s.sc.server, "h2: superfluous WriteHeader(%d): the status is %d", status, w.status)
 		return
+	}
+	if status < 100 || status > 999 {
+		panic(fmt.Sprintf("invalid WriteHeader code %v", status)) // net/http's words: programs look at them
 	}
 	if status < 200 {
 		w.inform(status)
@@ -160,11 +161,13 @@ func (w *response) decide(status int) {
 }
 
 // heed takes from a field what it says of the response as a whole. It reports false
-// if the field is not to be sent.
+// if the field is not to be sent. As in net/http, a field without values keeps the one
+// away that would be sent by itself: Content-Length, Content-Type, Date.
 func (w *response) heed(name string, values []string) bool {
 	switch name {
 	case "content-length":
 		if len(values) == 0 {
+			w.unsized = true
 			return false
 		}
 		n, err := strconv.ParseUint(values[0], 10, 63)
@@ -172,13 +175,17 @@ func (w *response) heed(name string, values []string) bool {
 			return false
 		}
 		w.length, w.declared = int64(n), true
-	case "content-type", "content-encoding":
+	case "content-type":
 		w.typed = true
+	case "content-encoding":
+		if len(values) > 0 && values[0] != "" {
+			w.typed = true
+		}
 	case "date":
 		w.dated = true
 	case "connection":
 		if len(values) > 0 && strings.EqualFold(values[0], "close") {
-			go w.s.sc.drain()
+			w.closing = true
 		}
 	}
 	return true
@@ -282,13 +289,16 @@ func (w *response) push(more []byte, flush bool) error {
 	return w.s.err
 }
 
-// sendHead appends the head. final says that the gathered body is all there is.
-// It reports whether the head ends the stream. With conn.mu held.
+// appendHeadLocked appends the head. final says that the gathered body is all there is.
+// It reports whether the head ends the stream.
 func (w *response) appendHeadLocked(more []byte, final bool) (ended bool) {
 	w.began = true
 	c := w.s.sc
 	if w.s.overLocked() {
 		return false // send will say so
+	}
+	if w.closing {
+		c.beginDrainLocked() // ahead of the head: whoever has the answer knows
 	}
 	body := w.parts.body
 	empty := len(body) == 0 && len(more) == 0
@@ -337,6 +347,8 @@ func (w *response) finish() {
 	switch {
 	case s.overLocked():
 	case w.declared && w.written < w.length && bodyAllowed(w.status) && !s.isHEAD():
+		// The peer gets what there is, and the reset says that it is not all.
+		w.appendGatheredRelocking()
 		c.abortLocked(&s.stream, ErrCodeInternal, fmt.Errorf("handler wrote %d bytes, Content-Length says %d", w.written, w.length))
 	default:
 		w.appendRestRelocking(trailer)
@@ -352,13 +364,24 @@ func (w *response) finish() {
 	}
 }
 
-// sendRest appends what ends the response. With conn.mu held.
+// appendGatheredRelocking appends the head, if it was not, and the gathered body, but
+// no end.
+func (w *response) appendGatheredRelocking() {
+	if !w.began {
+		w.appendHeadLocked(nil, false)
+	}
+	if len(w.parts.body) > 0 {
+		_, _ = w.s.sendRelocking(context.Background(), w.parts.body, false)
+	}
+}
+
+// appendRestRelocking appends what ends the response.
 func (w *response) appendRestRelocking(trailer []field) {
 	s, c := w.s, w.s.sc
-	if !w.began && w.appendHeadLocked(nil, len(trailer) == 0) {
+	end := len(trailer) == 0
+	if !w.began && w.appendHeadLocked(nil, end) {
 		return
 	}
-	end := len(trailer) == 0
 	body := w.parts.body
 	if s.isHEAD() {
 		body = nil

@@ -124,3 +124,60 @@ func TestServerTrailers(t *testing.T) {
 		})
 	}
 }
+
+// TestServerShortResponse answers with less than the Content-Length says: the peer gets
+// what there is, and then the reset that says that it is not all.
+func TestServerShortResponse(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "short"} {
+		bubble(t, func(t *testing.T) {
+			p := dial(t, startServer(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Length", "10")
+				w.Header().Set(http.TrailerPrefix+"X-Late", "late")
+				_, _ = io.WriteString(w, body)
+			}))
+			p.get(1)
+			p.await("the head", func(f *frame) bool {
+				return f.StreamID == 1 && f.Type == http2.FrameHeaders && !f.ended()
+			})
+			if body != "" {
+				f := p.await("the body", func(f *frame) bool { return f.StreamID == 1 && f.Type == http2.FrameData })
+				if string(f.data) != body || f.ended() {
+					t.Errorf("got %q, ended: %v, want the body without an end", f.data, f.ended())
+				}
+			}
+			p.wantReset(1, http2.ErrCodeInternal)
+			p.wantAlive()
+			if n := p.count(func(f *frame) bool { return f.StreamID == 1 }); n != 0 {
+				t.Errorf("got %d more frames of the stream, want none: %s", n, p.story())
+			}
+		})
+	}
+}
+
+// TestServerConnectionCloseFirst answers "Connection: close": the GOAWAY is on its way before
+// the answer, so that no client that has the answer begins another request.
+func TestServerConnectionCloseFirst(t *testing.T) {
+	t.Parallel()
+	for _, flush := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			p := dial(t, startServer(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Connection", "close")
+				_, _ = io.WriteString(w, "body")
+				if flush {
+					w.(http.Flusher).Flush()
+				}
+			}))
+			p.get(1)
+			f := p.await("GOAWAY or the head", func(f *frame) bool {
+				return f.Type == http2.FrameGoAway || f.Type == http2.FrameHeaders
+			})
+			if f.Type != http2.FrameGoAway {
+				t.Errorf("got the head ahead of GOAWAY")
+			} else {
+				p.wantAnswer(1, "200")
+			}
+			p.wantClosed()
+		})
+	}
+}

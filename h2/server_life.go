@@ -111,16 +111,23 @@ func (c *serverConn) stopServingRelocking(code ErrCode, reason string) {
 // which streams were accepted. [RFC 9113, section 6.8]
 func (c *serverConn) drain() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beginDrainLocked()
+	c.flushRelocking()
+}
+
+// beginDrainLocked appends the first GOAWAY; the rest of the end goes by itself.
+func (c *serverConn) beginDrainLocked() {
 	if c.draining || c.err != nil {
-		c.mu.Unlock()
 		return
 	}
 	c.draining = true
 	c.writer.out = wire.AppendGoAway(c.outLocked(), wire.StreamIDMax, ErrCodeNo, "")
-	heard := c.pingLocked()
-	c.flushRelocking()
-	c.mu.Unlock()
+	go c.endDrain(c.pingLocked())
+}
 
+// endDrain sends the second GOAWAY when the peer has heard of the first.
+func (c *serverConn) endDrain(heard <-chan struct{}) {
 	patience := time.NewTimer(goAwayPatience)
 	defer patience.Stop()
 	select {

@@ -111,6 +111,11 @@ func (f *FieldSection) add(field hpack.HeaderField) {
 			f.Malformed("field \"te\": got %q, want \"trailers\"", field.Value)
 			return
 		}
+	case "host":
+		if strings.Contains(field.Value, "@") && !f.Lenient {
+			f.Malformed("field \"host\": has userinfo") // as ":authority", for which it may stand
+			return
+		}
 	case "content-length":
 		if f.trailer {
 			return // means nothing there

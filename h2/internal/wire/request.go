@@ -20,14 +20,12 @@ func (f *FieldSection) CheckRequest(end bool) {
 		f.Malformed("pseudo-field \":status\" in a request")
 	case end && f.Length > 0:
 		f.Malformed("no body, Content-Length says %d", f.Length)
+	case strings.Contains(f.Authority, "@"):
+		f.Malformed("pseudo-field \":authority\": has userinfo") // section 8.3.1
 	case f.Method == "CONNECT":
 		if f.Pseudo&^uint8(hasMethod|hasAuthority) != 0 || f.Authority == "" {
 			f.Malformed("CONNECT: want \":method\" and \":authority\" only")
 		}
-	case strings.Contains(f.Authority, "@"):
-		f.Malformed("pseudo-field \":authority\": has userinfo") // section 8.3.1
-	case strings.Contains(f.Authority, "@"):
-		f.Malformed("pseudo-field \":authority\": has userinfo") // section 8.3.1
 	case f.Pseudo&usual != usual:
 		f.Malformed("request without \":method\", \":scheme\" or \":path\"")
 	case f.Method == "" || !ValidMethod(f.Method):
