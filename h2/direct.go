@@ -94,6 +94,8 @@ func (w *response) DirectRequest() (ctx context.Context, fields [][2]string, bod
 // DirectField adds a field to the head of the response, beside those in Header. It
 // has no effect once the head is decided.
 func (w *response) DirectField(name, value string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.over || w.status != 0 {
 		return
 	}
@@ -108,6 +110,8 @@ func (w *response) DirectField(name, value string) {
 
 // DirectTrailer adds a trailer, which need not have been announced.
 func (w *response) DirectTrailer(name, value string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	name = wire.Lower(name)
 	if w.over || !wire.Sendable(name) || name == "content-length" || name == "trailer" || !wire.ValidValue(value) {
 		return

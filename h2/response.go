@@ -31,15 +31,22 @@ type field struct{ name, value string }
 type responseParts struct {
 	fields   []field
 	body     []byte
-	trailers []field // of direct calls
+	trailers []field  // of direct calls
+	keys     []string // of announced trailers
 }
 
 var partsPool = sync.Pool{New: func() any { return &responseParts{body: make([]byte, 0, bodyStart)} }}
 
 // A response implements [http.ResponseWriter] and what http.ResponseController
-// looks for. Like net/http's, it is for one goroutine at a time.
+// looks for.
+//
+// It is for one goroutine at a time, and for none once the handler has returned. A
+// handler may break that by leaving a goroutine behind, which must harm no other
+// response: so mu is held by each method, and parts are back in their pool only after
+// over was set with mu held.
 type response struct {
 	s        *serverStream
+	mu       sync.Mutex // taken before conn.mu
 	header   http.Header
 	parts    *responseParts
 	status   int   // 0: not decided
@@ -51,8 +58,9 @@ type response struct {
 	closing  bool // the connection is to end: "Connection: close"
 	began    bool // the head was sent. Guarded by conn.mu
 	over     bool // the handler has returned
+	cut      bool // something was to be sent and was not
 	written  int64
-	trailers []string // announced keys
+	gone     chan bool // of CloseNotify; nil until it is asked for
 }
 
 // Header returns the header, and the trailers once the head is decided.
@@ -66,6 +74,12 @@ func (w *response) Header() http.Header {
 // WriteHeader decides the status and the header. Informational ones are sent at
 // once.
 func (w *response) WriteHeader(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writeHeader(status)
+}
+
+func (w *response) writeHeader(status int) {
 	if w.over {
 		return
 	}
@@ -145,7 +159,7 @@ func (w *response) decide(status int) {
 		}
 	}
 	for key, values := range w.header {
-		if strings.HasPrefix(key, http.TrailerPrefix) || slices.Contains(w.trailers, key) {
+		if strings.HasPrefix(key, http.TrailerPrefix) || slices.Contains(w.parts.keys, key) {
 			continue
 		}
 		name := wire.Lower(key)
@@ -206,7 +220,7 @@ func (w *response) announce(values []string) {
 			case "", "Transfer-Encoding", "Trailer", "Content-Length":
 				continue
 			}
-			w.trailers = append(w.trailers, key)
+			w.parts.keys = append(w.parts.keys, key)
 		}
 	}
 }
@@ -218,11 +232,13 @@ func (w *response) Write(p []byte) (int, error) { return write(w, p) }
 func (w *response) WriteString(p string) (int, error) { return write(w, p) }
 
 func write[T []byte | string](w *response, p T) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.over {
 		return 0, errHandlerGone
 	}
 	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.writeHeader(http.StatusOK)
 	}
 	if !bodyAllowed(w.status) {
 		return 0, http.ErrBodyNotAllowed
@@ -256,11 +272,13 @@ func (w *response) Flush() { _ = w.FlushError() }
 
 // FlushError sends what has gathered. It fails if the stream is over.
 func (w *response) FlushError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.over {
 		return errHandlerGone
 	}
 	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.writeHeader(http.StatusOK)
 	}
 	return w.push(nil, true)
 }
@@ -279,6 +297,7 @@ func (w *response) push(more []byte, flush bool) error {
 			continue
 		}
 		if _, err := w.s.sendRelocking(context.Background(), p, false); err != nil {
+			w.cut = true
 			return err
 		}
 	}
@@ -329,13 +348,26 @@ func (w *response) appendHeadLocked(more []byte, final bool) (ended bool) {
 	return ended
 }
 
+// takeBack ends the use of the response by the handler. A goroutine that it has left
+// behind in a method does not wait for the peer any longer: what is cut off so, finish
+// resets.
+func (w *response) takeBack() {
+	if !w.mu.TryLock() {
+		w.s.hurry(true)
+		w.mu.Lock()
+		w.s.hurry(false)
+	}
+	defer w.mu.Unlock()
+	if w.status == 0 {
+		w.writeHeader(http.StatusOK)
+	}
+	w.over = true
+}
+
 // finish ends the response after the handler's return: what is left of it goes
 // in one piece.
 func (w *response) finish() {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	w.over = true
+	w.takeBack()
 	s, c := w.s, w.s.sc
 	trailer := w.collectTrailers()
 	if s.isHEAD() && len(trailer) > 0 {
@@ -346,6 +378,8 @@ func (w *response) finish() {
 	s.waitForRoomRelocking()
 	switch {
 	case s.overLocked():
+	case w.cut: // in a goroutine that the handler has left behind
+		c.abortLocked(&s.stream, ErrCodeInternal, errHandlerGone)
 	case w.declared && w.written < w.length && bodyAllowed(w.status) && !s.isHEAD():
 		// The peer gets what there is, and the reset says that it is not all.
 		w.appendGatheredRelocking()
@@ -359,7 +393,8 @@ func (w *response) finish() {
 	if cap(parts.body) <= 2*bodyGathered {
 		clear(parts.fields)
 		clear(parts.trailers)
-		parts.fields, parts.trailers, parts.body = parts.fields[:0], parts.trailers[:0], parts.body[:0]
+		clear(parts.keys)
+		parts.fields, parts.trailers, parts.body, parts.keys = parts.fields[:0], parts.trailers[:0], parts.body[:0], parts.keys[:0]
 		partsPool.Put(parts)
 	}
 }
@@ -408,7 +443,7 @@ func (w *response) appendRestRelocking(trailer []field) {
 func (w *response) collectTrailers() []field {
 	parts := w.parts
 	start := len(parts.fields)
-	for _, key := range w.trailers {
+	for _, key := range parts.keys {
 		parts.addTrailer(key, w.header[key])
 	}
 	for key, values := range w.header {
@@ -444,6 +479,20 @@ func (w *response) SetReadDeadline(t time.Time) error {
 func (w *response) SetWriteDeadline(t time.Time) error {
 	w.s.setWriteDeadline(t)
 	return nil
+}
+
+// CloseNotify returns a channel that has a value when the stream is over: the client
+// has given up, or the handler has returned. [http.CloseNotifier] is deprecated, but
+// promised: older frameworks assert it without asking.
+func (w *response) CloseNotify() <-chan bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone == nil {
+		gone := make(chan bool, 1)
+		w.gone = gone
+		w.s.ctx.AfterFunc(func() { gone <- true })
+	}
+	return w.gone
 }
 
 // EnableFullDuplex does nothing: HTTP/2 always is.

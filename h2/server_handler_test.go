@@ -6,10 +6,12 @@ package h2_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +88,12 @@ func TestServerHeldThings(t *testing.T) {
 		_ = rc.Flush()
 		_ = rc.SetReadDeadline(time.Now())
 		_ = rc.SetWriteDeadline(time.Now())
+		if _, _, err := rc.Hijack(); !errors.Is(err, http.ErrNotSupported) {
+			t.Errorf("got %v from Hijack, want http.ErrNotSupported", err)
+		}
+		if !receive(t, "that the stream is gone", got.w.(http.CloseNotifier).CloseNotify()) {
+			t.Error("got false from CloseNotify")
+		}
 		_ = got.r.Body.Close()
 		p.wantReset(1, http2.ErrCodeNo)
 		p.wantAlive()
@@ -178,6 +186,91 @@ func TestServerConnectionCloseFirst(t *testing.T) {
 				p.wantAnswer(1, "200")
 			}
 			p.wantClosed()
+		})
+	}
+}
+
+// TestServerCloseNotify asks for the old way to learn that the client is gone.
+func TestServerCloseNotify(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		gone := make(chan bool)
+		p := dial(t, startServer(t, func(w http.ResponseWriter, r *http.Request) {
+			notifier := w.(http.CloseNotifier)
+			first := notifier.CloseNotify()
+			if notifier.CloseNotify() != first {
+				t.Error("got another channel at the second time")
+			}
+			select {
+			case <-first:
+				t.Error("the client is gone, it says, before it is")
+			case <-time.After(time.Minute):
+			}
+			gone <- <-first
+		}))
+		p.get(1)
+		time.Sleep(2 * time.Minute)
+		p.reset(1, http2.ErrCodeCancel)
+		if !receive(t, "that the client is gone", gone) {
+			t.Error("got false, want true")
+		}
+	})
+}
+
+// TestServerLeftBehind lets handlers return while a goroutine of theirs is in Write or
+// Flush, some of them waiting for a window: none panics, none is left, and what other
+// handlers answer at the same time, with the same memory, comes as they sent it.
+func TestServerLeftBehind(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1, 16 << 10, 100 << 10} { // gathered, gathered whole, sent at once
+		bubble(t, func(t *testing.T) {
+			var left sync.WaitGroup
+			p := dial(t, startServer(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("X-Neighbour") != "" {
+					for range 3 {
+						_, _ = io.WriteString(w, strings.Repeat("n", 5000))
+					}
+					return
+				}
+				began := make(chan struct{})
+				left.Go(func() {
+					piece := bytes.Repeat([]byte("l"), size)
+					close(began)
+					for range 50 {
+						_, err := w.Write(piece)
+						if flushed := http.NewResponseController(w).Flush(); err == nil {
+							err = flushed
+						}
+						if err != nil {
+							return
+						}
+					}
+				})
+				<-began
+				if r.Header.Get("X-Late") != "" {
+					time.Sleep(time.Second) // until it waits, or is done
+				}
+			}), http2.Setting{ID: http2.SettingInitialWindowSize, Val: 64 << 10})
+			p.window(0, 1<<30)
+			id := uint32(1)
+			for i := range 50 {
+				if i%2 == 0 {
+					p.get(id)
+				} else {
+					p.get(id, "x-late", "yes")
+				}
+				p.get(id+2, "x-neighbour", "yes")
+				a := p.wantAnswer(id+2, "200")
+				if got := strings.Trim(string(a.body), "n"); len(a.body) != 15000 || got != "" {
+					t.Fatalf("got %d bytes of a neighbour, with %.20q among them", len(a.body), got)
+				}
+				id += 4
+			}
+			left.Wait()
+			p.await("the last one's end", func(f *frame) bool {
+				return f.StreamID == id-4 && (f.ended() || f.Type == http2.FrameRSTStream)
+			})
+			p.wantAlive()
 		})
 	}
 }

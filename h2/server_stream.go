@@ -199,6 +199,9 @@ func (s *serverStream) run() {
 		c.mu.Lock()
 		c.abortLocked(&s.stream, ErrCodeInternal, errHandlerGone)
 		s.close()
+		s.w.mu.Lock() // a goroutine left behind has no stream to wait for any more
+		s.w.over = true
+		s.w.mu.Unlock()
 	}()
 	if s.oversized {
 		http.Error(&s.w, http.StatusText(http.StatusRequestHeaderFieldsTooLarge), http.StatusRequestHeaderFieldsTooLarge)

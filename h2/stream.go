@@ -39,6 +39,7 @@ type stream struct {
 	room      chan struct{} // has room for one; made when first needed
 	sent, got bool          // our half is closed, theirs is
 	waits     bool          // in conn.table.waiting
+	hurried   bool          // sending does not wait; see hurry
 }
 
 // A streamUser is who the stream is for: a handler's call or a client's.
@@ -172,6 +173,9 @@ func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 // wait gives the lock away until there may be window or room. With conn.mu held.
 func (s *stream) waitRelocking(ctx context.Context) error {
 	c := s.conn
+	if s.hurried {
+		return errHandlerGone
+	}
 	c.flushRelocking() // the peer gives window for what it has seen
 	if s.err != nil || c.err != nil || s.sendableLocked(1) > 0 && !c.writer.fullLocked() {
 		return nil // flushing gave the lock away
@@ -200,12 +204,22 @@ func (s *stream) waitRelocking(ctx context.Context) error {
 // away meanwhile.
 func (s *stream) waitForRoomRelocking() {
 	c := s.conn
-	for c.writer.fullLocked() && s.err == nil && c.err == nil {
+	for c.writer.fullLocked() && !s.overLocked() && c.err == nil && !s.hurried {
 		s.enqueueLocked()
 		s.user.leaveReading()
 		c.mu.Unlock()
 		<-s.room
 		c.mu.Lock()
+	}
+}
+
+// hurry says whether sending is to fail instead of waiting for windows and room.
+func (s *stream) hurry(yes bool) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.hurried = yes
+	if s.room != nil {
+		signal(s.room)
 	}
 }
 
