@@ -40,6 +40,13 @@
 //	DirectField(name, value string)
 //	DirectTrailer(name, value string)
 //
+// Every ResponseWriter of this package, direct call or not, has beside what net/http's
+// have
+//
+//	MaxHeaderListSize() int // of a field section that the client takes; 0: no limit is known
+//
+// A response whose header or trailers are larger is reset, and logged.
+//
 // Requests with a query, an escaped path, Expect or announced trailers go to
 // ServeHTTP, and so does everything behind middleware.
 package h2

@@ -9,11 +9,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
@@ -112,8 +110,7 @@ func (w *response) inform(status int) {
 	if w.s.overLocked() {
 		return
 	}
-	at := c.beginFieldsLocked()
-	c.fieldLocked(":status", strconv.Itoa(status))
+	fields := []field{{":status", strconv.Itoa(status)}}
 	for key, values := range w.header {
 		name := wire.Lower(key)
 		if !wire.Sendable(name) || name == "content-length" { // [RFC 9110, section 8.6]
@@ -121,10 +118,15 @@ func (w *response) inform(status int) {
 		}
 		for _, value := range values {
 			if wire.ValidValue(value) {
-				c.fieldLocked(name, value)
+				fields = append(fields, field{name, value})
 			}
 		}
 	}
+	if limit := int(c.peerHeaderList); limit > 0 && sizeOf(fields) > limit {
+		return // the client does without the hint
+	}
+	at := c.beginFieldsLocked()
+	c.fieldsLocked(fields)
 	c.endFieldsLocked(at, w.s.id, false)
 	c.flushRelocking()
 }
@@ -145,84 +147,6 @@ func (w *response) sendContinue() {
 	c.fieldLocked(":status", "100")
 	c.endFieldsLocked(at, w.s.id, false)
 	c.flushRelocking()
-}
-
-// decide takes the status and a copy of the header: what the handler changes
-// later has no effect, trailers apart.
-func (w *response) decide(status int) {
-	w.status = status
-	w.s.expects.Store(false)
-	w.takeParts()
-	for key, values := range w.header {
-		if key == "Trailer" {
-			w.announce(values)
-		}
-	}
-	for key, values := range w.header {
-		if strings.HasPrefix(key, http.TrailerPrefix) || slices.Contains(w.parts.keys, key) {
-			continue
-		}
-		name := wire.Lower(key)
-		if !w.heed(name, values) || !wire.Sendable(name) {
-			continue
-		}
-		for _, value := range values {
-			if wire.ValidValue(value) {
-				w.parts.fields = append(w.parts.fields, field{name, value})
-			}
-		}
-	}
-}
-
-// heed takes from a field what it says of the response as a whole. It reports false
-// if the field is not to be sent. As in net/http, a field without values keeps the one
-// away that would be sent by itself: Content-Length, Content-Type, Date.
-func (w *response) heed(name string, values []string) bool {
-	switch name {
-	case "content-length":
-		if len(values) == 0 {
-			w.unsized = true
-			return false
-		}
-		n, err := strconv.ParseUint(values[0], 10, 63)
-		if err != nil {
-			return false
-		}
-		w.length, w.declared = int64(n), true
-	case "content-type":
-		w.typed = true
-	case "content-encoding":
-		if len(values) > 0 && values[0] != "" {
-			w.typed = true
-		}
-	case "date":
-		w.dated = true
-	case "connection":
-		if len(values) > 0 && strings.EqualFold(values[0], "close") {
-			w.closing = true
-		}
-	}
-	return true
-}
-
-func (w *response) takeParts() {
-	if w.parts == nil {
-		w.parts = partsPool.Get().(*responseParts)
-	}
-}
-
-// announce takes the keys of trailers from the values of "Trailer".
-func (w *response) announce(values []string) {
-	for _, names := range values {
-		for name := range strings.SplitSeq(names, ",") {
-			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
-			switch key {
-			case "", "Transfer-Encoding", "Trailer", "Content-Length":
-				continue
-			}
-			w.parts.keys = append(w.parts.keys, key)
-		}
-	}
 }
 
 // Write gathers a short body, and sends what is longer.
@@ -308,46 +232,6 @@ func (w *response) push(more []byte, flush bool) error {
 	return w.s.err
 }
 
-// appendHeadLocked appends the head. final says that the gathered body is all there is.
-// It reports whether the head ends the stream.
-func (w *response) appendHeadLocked(more []byte, final bool) (ended bool) {
-	w.began = true
-	c := w.s.sc
-	if w.s.overLocked() {
-		return false // send will say so
-	}
-	if w.closing {
-		c.beginDrainLocked() // ahead of the head: whoever has the answer knows
-	}
-	body := w.parts.body
-	empty := len(body) == 0 && len(more) == 0
-	at := c.beginFieldsLocked()
-	c.fieldLocked(":status", statusText(w.status))
-	for _, f := range w.parts.fields {
-		c.fieldLocked(f.name, f.value)
-	}
-	if !w.typed && !empty && bodyAllowed(w.status) {
-		first := body
-		if len(first) == 0 {
-			first = more
-		}
-		c.fieldLocked("content-type", http.DetectContentType(first))
-	}
-	if !w.declared && !w.unsized && final && bodyAllowed(w.status) && (!empty || !w.s.isHEAD()) {
-		c.fieldLocked("content-length", strconv.Itoa(len(body)))
-	}
-	if !w.dated {
-		c.fieldLocked("date", dateNow())
-	}
-	ended = final && (empty || w.s.isHEAD())
-	c.endFieldsLocked(at, w.s.id, ended)
-	if ended {
-		w.s.sent = true
-		c.forgetIfDoneLocked(&w.s.stream)
-	}
-	return ended
-}
-
 // takeBack ends the use of the response by the handler. A goroutine that it has left
 // behind in a method does not wait for the peer any longer: what is cut off so, finish
 // resets.
@@ -429,10 +313,11 @@ func (w *response) appendRestRelocking(trailer []field) {
 	if end || s.overLocked() {
 		return
 	}
-	at := c.beginFieldsLocked()
-	for _, f := range trailer {
-		c.fieldLocked(f.name, f.value)
+	if !w.acceptedLocked("trailers", sizeOf(trailer)) {
+		return
 	}
+	at := c.beginFieldsLocked()
+	c.fieldsLocked(trailer)
 	c.endFieldsLocked(at, s.id, true)
 	s.sent = true
 	c.forgetIfDoneLocked(&s.stream)
@@ -497,36 +382,3 @@ func (w *response) CloseNotify() <-chan bool {
 
 // EnableFullDuplex does nothing: HTTP/2 always is.
 func (w *response) EnableFullDuplex() error { return nil }
-
-// statusText returns a status as the wire has it.
-func statusText(status int) string {
-	switch status {
-	case 200:
-		return "200"
-	case 204:
-		return "204"
-	case 304:
-		return "304"
-	case 404:
-		return "404"
-	}
-	return strconv.Itoa(status)
-}
-
-// A date is the value of the field "date" in one second.
-type date struct {
-	second int64
-	text   string
-}
-
-var lastDate atomic.Pointer[date]
-
-func dateNow() string {
-	now := time.Now()
-	if d := lastDate.Load(); d != nil && d.second == now.Unix() {
-		return d.text
-	}
-	d := &date{now.Unix(), now.UTC().Format(http.TimeFormat)}
-	lastDate.Store(d)
-	return d.text
-}

@@ -274,3 +274,81 @@ func TestServerLeftBehind(t *testing.T) {
 		})
 	}
 }
+
+// TestServerLargeFields answers with a header or trailers of exactly what the client
+// takes, and of a byte more: that stream is reset, the log has the sizes, and others go
+// on. An informational response that is too large is left out.
+func TestServerLargeFields(t *testing.T) {
+	t.Parallel()
+	const limit = 1000
+	for _, c := range []struct {
+		name  string
+		flush bool
+		where string // of the field
+	}{
+		{"header", false, "header"},
+		{"header, flushed", true, "header"},
+		{"trailers", false, "trailers"},
+		{"trailers, flushed", true, "trailers"},
+		{"hint", false, "hint"},
+	} {
+		for _, excess := range []int{0, 1} {
+			bubble(t, func(t *testing.T) {
+				var logged bytes.Buffer
+				var flushed error
+				p := dial(t, startServer(t, func(w http.ResponseWriter, r *http.Request) {
+					if got := w.(interface{ MaxHeaderListSize() int }).MaxHeaderListSize(); got != limit {
+						t.Errorf("got a limit of %d, want %d", got, limit)
+					}
+					if r.Header.Get("X-Neighbour") != "" {
+						return
+					}
+					size := limit + excess - len("x-large") - 32
+					head := len(":status") + 3 + len("date") + len(http.TimeFormat) + 2*32
+					w.Header()["Content-Type"] = nil
+					w.Header()["Content-Length"] = nil
+					switch c.where {
+					case "header":
+						w.Header().Set("X-Large", strings.Repeat("x", size-head))
+					case "trailers":
+						w.Header().Set(http.TrailerPrefix+"X-Large", strings.Repeat("x", size))
+					case "hint":
+						w.Header().Set("X-Large", strings.Repeat("x", size-len(":status")-3-32))
+						w.WriteHeader(http.StatusEarlyHints)
+						w.Header().Del("X-Large")
+					}
+					_, _ = io.WriteString(w, "body")
+					if c.flush {
+						flushed = http.NewResponseController(w).Flush()
+					}
+				}, func(s *http.Server, _ *h2.ServerConfig) { s.ErrorLog = log.New(&logged, "", 0) }),
+					http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: limit})
+				p.get(1)
+				if excess > 0 && c.where != "hint" {
+					p.wantReset(1, http2.ErrCodeInternal)
+					synctest.Wait()
+					if got := logged.String(); !strings.Contains(got, "1001") || !strings.Contains(got, "1000") {
+						t.Errorf("%s: got log %q, want both sizes", c.name, got)
+					}
+					if c.where == "header" {
+						if c.flush && flushed == nil {
+							t.Errorf("%s: got no error from Flush", c.name)
+						}
+						if n := p.count(func(f *frame) bool { return f.StreamID == 1 }); n != 0 {
+							t.Errorf("%s: got %d frames of the stream, want none: %s", c.name, n, p.story())
+						}
+					}
+				} else {
+					if c.where == "hint" && excess == 0 {
+						p.await("the hint", func(f *frame) bool { return f.StreamID == 1 && field(f.fields, ":status") == "103" })
+					}
+					if a := p.wantAnswer(1, "200"); string(a.body) != "body" {
+						t.Errorf("%s: got body %q", c.name, a.body)
+					}
+				}
+				p.get(3, "x-neighbour", "yes")
+				p.wantAnswer(3, "200")
+			})
+		}
+	}
+}
