@@ -7,6 +7,8 @@ package h2
 import (
 	"errors"
 	"io"
+	"net"
+	"reflect"
 	"time"
 
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
@@ -97,7 +99,7 @@ func (c *conn) linger() {
 	case <-patience.C:
 		return
 	}
-	if half, ok := c.nc.(closeWriter); ok {
+	if half := halfCloserOf(c.nc); half != nil {
 		_ = half.CloseWrite()
 		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger))
 		_, _ = io.CopyN(io.Discard, c.nc, closeDrain)
@@ -107,11 +109,36 @@ func (c *conn) linger() {
 // A closeWriter can say that it will write no more, and still read.
 type closeWriter interface{ CloseWrite() error }
 
+// halfCloserOf returns the connection if it can be closed for writing only, nil if not.
+// A type that embeds one which can has its CloseWrite, too, beside a Write and a Close
+// of its own that must not be passed over: they may have kept something back.
+func halfCloserOf(nc net.Conn) closeWriter {
+	half, ok := nc.(closeWriter)
+	if !ok {
+		return nil
+	}
+	t := reflect.TypeOf(nc)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return half
+	}
+	method := reflect.TypeFor[closeWriter]()
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous && (f.Type.Implements(method) || reflect.PointerTo(f.Type).Implements(method)) {
+			return nil
+		}
+	}
+	return half
+}
+
 // hangUp ends the connection when what was said has been written. With mu held.
 func (c *conn) hangUpLocked() {
 	c.afterWritingLocked(func() {
-		half, ok := c.nc.(closeWriter)
-		if !ok || c.err != nil || half.CloseWrite() != nil {
+		half := halfCloserOf(c.nc)
+		if half == nil || c.err != nil || half.CloseWrite() != nil {
 			c.failLocked(errClosed)
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"reflect"
 	"sync/atomic"
 
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
@@ -42,6 +43,14 @@ func takesDirect(server *http.Server) bool {
 		return true
 	}
 	return false
+}
+
+// ofStandard reports whether net/http made a handler: the one that it hands over with a
+// connection, which leads to the server's Handler and nowhere else. A program may put a
+// handler of its own between them, by replacing what is in Server.TLSNextProto.
+func ofStandard(handler http.Handler) bool {
+	_, ok := handler.(interface{ BaseContext() context.Context })
+	return ok && reflect.TypeOf(handler).PkgPath() == "net/http"
 }
 
 // serve calls the handler.

@@ -74,8 +74,22 @@ const (
 // were accepted run to their end. HTTP2.CountError is told "conn_" or "stream_" and
 // the code in lower case of what peers do wrong, as in "stream_refused_stream".
 //
+// A timeout that is negative is none. HTTP2.WriteByteTimeout is how long a client may
+// take nothing of what there is to write, 30 seconds if it is zero.
+//
 // Extended CONNECT [RFC 8441] is refused; plain CONNECT reaches the handler, as in
-// net/http. Server push is not offered.
+// net/http. Server push is not offered. Where a handler sees something else than with
+// net/http's own HTTP/2:
+//
+//   - [http.Server.SetKeepAlivesEnabled] has no effect on HTTP/2: net/http shows it to
+//     its own implementation only. [http.Server.Shutdown] does what it is used for.
+//   - A response that is shorter than its Content-Length ends with a reset, after what
+//     there is of it: net/http leaves it to the client to count.
+//   - No Content-Length is sent by itself where trailers follow, and up to 16 KiB of a
+//     body, instead of 4, are sent with one.
+//   - The path "*" is for OPTIONS only [RFC 9113, section 8.3.1].
+//   - Methods of the ResponseWriter fail, and do not panic, after the handler's return.
+//   - Request.RemoteAddr is "unknown" if the connection has no address.
 func ConfigureServer(server *http.Server, config *ServerConfig) error {
 	if server == nil {
 		return errors.New("h2: ConfigureServer: nil server")
@@ -282,8 +296,12 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 	} else if server.ReadTimeout != 0 {
 		c.idleFor = server.ReadTimeout
 	}
-	c.direct = takesDirect(server)
-	c.template = &http.Request{Proto: "HTTP/2.0", ProtoMajor: 2, RemoteAddr: nc.RemoteAddr().String()}
+	c.direct = ofStandard(handler) && takesDirect(server)
+	c.template = &http.Request{Proto: "HTTP/2.0", ProtoMajor: 2}
+	c.template.RemoteAddr = "unknown" // net/http's handler would ask nc itself for an empty one
+	if remote := nc.RemoteAddr(); remote != nil {
+		c.template.RemoteAddr = remote.String()
+	}
 	if t, ok := nc.(*tls.Conn); ok {
 		state := t.ConnectionState()
 		c.template.TLS = &state

@@ -199,7 +199,8 @@ func (c *conn) writeRest(out *outBuffer, n int) {
 	}
 }
 
-// write writes all of b, as long as some of it is taken within each timeout.
+// write writes all of b, as long as some of it is taken within each timeout. A TLS
+// connection is over after a timeout; there, some of it is a record of up to 16 KiB.
 func (w *writer) write(b []byte) error {
 	const piece = 16 << 10
 	for len(b) > 0 {
@@ -207,13 +208,14 @@ func (w *writer) write(b []byte) error {
 			_ = w.nc.SetWriteDeadline(time.Now().Add(w.timeout))
 		}
 		n, err := w.nc.Write(b[:min(len(b), piece)])
-		if err != nil {
-			if isTimeout(err) {
-				err = errWriteStalled
-			}
+		b = b[n:]
+		switch {
+		case err == nil:
+		case isTimeout(err) && n == 0:
+			return errWriteStalled
+		case !isTimeout(err):
 			return err
 		}
-		b = b[n:]
 	}
 	if w.timeout > 0 {
 		_ = w.nc.SetWriteDeadline(time.Time{})
