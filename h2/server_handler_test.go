@@ -91,6 +91,7 @@ func TestServerHeldThings(t *testing.T) {
 		if _, _, err := rc.Hijack(); !errors.Is(err, http.ErrNotSupported) {
 			t.Errorf("got %v from Hijack, want http.ErrNotSupported", err)
 		}
+		//lint:ignore SA1019 deprecated, and used
 		if !receive(t, "that the stream is gone", got.w.(http.CloseNotifier).CloseNotify()) {
 			t.Error("got false from CloseNotify")
 		}
@@ -196,7 +197,7 @@ func TestServerCloseNotify(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		gone := make(chan bool)
 		p := dial(t, startServer(t, func(w http.ResponseWriter, r *http.Request) {
-			notifier := w.(http.CloseNotifier)
+			notifier := w.(http.CloseNotifier) //lint:ignore SA1019 deprecated, and used
 			first := notifier.CloseNotify()
 			if notifier.CloseNotify() != first {
 				t.Error("got another channel at the second time")
