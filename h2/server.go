@@ -75,7 +75,8 @@ const (
 // the code in lower case of what peers do wrong, as in "stream_refused_stream".
 //
 // A timeout that is negative is none. HTTP2.WriteByteTimeout is how long a client may
-// take nothing of what there is to write, 30 seconds if it is zero.
+// take nothing of what there is to write, 30 seconds if it is zero; it may take up to
+// twice that until the connection ends.
 //
 // Extended CONNECT [RFC 8441] is refused; plain CONNECT reaches the handler, as in
 // net/http. Server push is not offered. Where a handler sees something else than with

@@ -188,7 +188,8 @@ func TestServerStalledHandlers(t *testing.T) {
 }
 
 // TestServerDeafPeerFreesHandlers stops reading in the middle of answers. The
-// handlers are held no longer than the write timeout.
+// handlers are held no longer than two write timeouts: in the first the network has
+// taken some.
 func TestServerDeafPeerFreesHandlers(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
@@ -210,7 +211,7 @@ func TestServerDeafPeerFreesHandlers(t *testing.T) {
 		for range 10 {
 			receive(t, "the end of a handler's wait", failed)
 		}
-		within(t, "the handlers' wait", time.Since(began), writePatience/2, writePatience+time.Second)
+		within(t, "the handlers' wait", time.Since(began), writePatience/2, 2*writePatience+time.Second)
 	})
 }
 

@@ -199,7 +199,8 @@ func (c *conn) writeRest(out *outBuffer, n int) {
 	}
 }
 
-// write writes all of b, as long as some of it is taken within each timeout. A TLS
+// write writes all of b, as long as some of it is taken within each timeout. So a peer
+// that stops taking is found out within two: in the first it has taken some. A TLS
 // connection is over after a timeout; there, some of it is a record of up to 16 KiB.
 func (w *writer) write(b []byte) error {
 	const piece = 16 << 10
