@@ -249,7 +249,7 @@ func (c *clientConn) probeRelocking() {
 	}()
 }
 
-var errSilent = errors.New("http2: the peer does not answer: connection given up")
+var errSilent = errors.New("h2: the peer does not answer: connection given up")
 
 // ---- side ----
 

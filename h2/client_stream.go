@@ -179,7 +179,7 @@ func (s *clientStream) openLocked(d directBody) error {
 		return unprocessedError{error: errClosed}
 	case c.nextID > wire.StreamIDMax:
 		c.retireRelocking(nil)
-		return unprocessedError{error: errors.New("http2: stream numbers are used up")}
+		return unprocessedError{error: errors.New("h2: stream numbers are used up")}
 	case len(c.writer.out) > outBroken:
 		// Calls come and are given up while the peer takes nothing.
 		c.failLocked(errWriteStalled)
