@@ -223,6 +223,14 @@ func (b *bodySender) beginRelocking(direct []byte) {
 	}
 }
 
+// copyOfWhole returns the bytes of a short body that was read and cannot be had again.
+func (b *bodySender) copyOfWhole() []byte {
+	if b.whole == nil || b.s.request.GetBody != nil {
+		return nil
+	}
+	return bytes.Clone(b.whole.data)
+}
+
 // drop gives the memory of a short body back.
 func (b *bodySender) drop() {
 	if b.whole != nil {

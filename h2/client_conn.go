@@ -21,7 +21,7 @@ type clientConn struct {
 	host *host
 	tls  *tls.ConnectionState
 
-	active  atomic.Int32 // calls that have a place
+	active  atomic.Int32 // calls that have a place: a stream, or the promise of one
 	max     atomic.Int32 // places
 	known   atomic.Bool  // the peer has said how many
 	retired atomic.Bool  // takes no more calls
@@ -54,9 +54,6 @@ func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now()}
 	c.side = c
 	c.max.Store(placesAtFirst)
-	if t.standard != nil {
-		c.max.Store(placesWithin)
-	}
 	if secure, ok := nc.(*tls.Conn); ok {
 		state := secure.ConnectionState()
 		c.tls = &state
@@ -253,7 +250,8 @@ var errSilent = errors.New("h2: the peer does not answer: connection given up")
 
 // ---- side ----
 
-// settled takes the peer's limit on streams. With mu held.
+// settledLocked takes the peer's limit on streams. Calls that have a place beyond it
+// and no stream yet will not get one here; see [clientStream.openLocked].
 func (c *clientConn) settledLocked() {
 	c.max.Store(int32(min(c.peerMaxStreams, 1<<30)))
 	c.known.Store(true)

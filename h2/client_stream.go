@@ -50,10 +50,15 @@ type clientStream struct {
 // request's body was not closed, unless some of it was used.
 type unprocessedError struct {
 	error
-	bodyUsed bool // it was read or closed, and will be closed
+	bodyUsed bool   // it was read or closed, and will be closed
+	body     []byte // all of it, if it was read and the request has no GetBody
 }
 
 func (e unprocessedError) Unwrap() error { return e.error }
+
+// errNoPlace is for calls whose place was lost before they had a stream: the peer has
+// lowered its limit on streams, or said for the first time what it is.
+var errNoPlace = errors.New("h2: the peer has lowered its limit on streams")
 
 // errCanceled is for requests whose Cancel was closed.
 var errCanceled = errors.New("h2: request canceled")
@@ -117,12 +122,14 @@ func (s *clientStream) send(d directBody) error {
 	if err != nil {
 		c.releaseLocked()
 		c.mu.Unlock()
-		s.sender.drop()
-		if failed, ok := err.(unprocessedError); ok {
-			failed.bodyUsed = s.sender.used
-			return failed
+		failed, again := err.(unprocessedError)
+		if again {
+			failed.bodyUsed, failed.body = s.sender.used, s.sender.copyOfWhole()
+			err = failed
+		} else {
+			s.sender.close()
 		}
-		s.sender.close()
+		s.sender.drop()
 		return err
 	}
 	s.appendHeadLocked(d)
@@ -169,7 +176,12 @@ func (c *clientConn) info() httptrace.GotConnInfo {
 	return info
 }
 
-// open gives the call a stream. With conn.mu held.
+// openLocked gives the call a stream. The table has the streams that the peer may
+// still count: one leaves it with the last frame of its second half or with
+// RST_STREAM, and the HEADERS of the next follow that frame on the wire. So the number
+// in the table, and not the number of calls, is what the peer's limit is about. It
+// holds from our acknowledgement on, which is appended when the limit is applied.
+// [RFC 9113, sections 5.1.2 and 6.5.3]
 func (s *clientStream) openLocked(d directBody) error {
 	c := s.cc
 	switch {
@@ -180,6 +192,8 @@ func (s *clientStream) openLocked(d directBody) error {
 	case c.nextID > wire.StreamIDMax:
 		c.retireRelocking(nil)
 		return unprocessedError{error: errors.New("h2: stream numbers are used up")}
+	case uint32(len(c.table.open)) >= c.peerMaxStreams:
+		return unprocessedError{error: errNoPlace}
 	case len(c.writer.out) > outBroken:
 		// Calls come and are given up while the peer takes nothing.
 		c.failLocked(errWriteStalled)
@@ -249,7 +263,7 @@ func (s *clientStream) await() error {
 		s.discard(errBodyClosed)
 		if unprocessed {
 			s.sender.settle()
-			err = unprocessedError{err, used}
+			err = unprocessedError{error: err, bodyUsed: used}
 		}
 		return err
 	}

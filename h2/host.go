@@ -54,10 +54,11 @@ type host struct {
 // A waiter is a call without a place. Who takes it out of the queue sets one of
 // conn and err, and closes done.
 type waiter struct {
-	ctx  context.Context
-	done chan struct{}
-	conn *clientConn
-	err  error
+	ctx     context.Context
+	patient bool // see host.get
+	done    chan struct{}
+	conn    *clientConn
+	err     error
 }
 
 // errHostGone sends a call back to look its host up again.
@@ -68,8 +69,9 @@ func newHost(t *Transport, secure bool, address string) *host {
 }
 
 // get returns a connection with a place for the call reserved. It waits for one to
-// be opened, or for a place, until ctx is done or canceled is closed.
-func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, error) {
+// be opened, or for a place, until ctx is done or canceled is closed. Where net/http
+// dials, calls get errNoConn instead, unless they are patient or a place is in sight.
+func (h *host) get(ctx context.Context, canceled <-chan struct{}, patient bool) (*clientConn, error) {
 	h.mu.Lock()
 	if h.queue.Len() == 0 && !h.stopped && !h.gone {
 		if c := h.pickLocked(); c != nil {
@@ -81,7 +83,11 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, 
 		h.mu.Unlock()
 		return nil, errHostGone
 	}
-	w := &waiter{ctx: ctx, done: make(chan struct{})}
+	if h.t.standard != nil && !patient && !h.inSightLocked() {
+		h.mu.Unlock()
+		return nil, errNoConn
+	}
+	w := &waiter{ctx: ctx, patient: patient, done: make(chan struct{})}
 	h.waiting.Add(1)
 	place := h.queue.PushBack(w)
 	h.serveLocked()
@@ -116,41 +122,45 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, 
 // those who are left. Whatever makes a place, or the hope of one, calls it. With mu
 // held.
 func (h *host) serveLocked() {
-	for {
-		first := h.queue.Front()
-		if first == nil {
-			return
-		}
+	var next *list.Element
+	for first := h.queue.Front(); first != nil; first = next {
+		next = first.Next()
+		w := first.Value.(*waiter)
 		var c *clientConn
 		if !h.stopped {
 			c = h.pickLocked()
 		}
 		var err error
 		if c == nil {
-			if err = h.hopelessLocked(); err == nil {
-				break
+			if err = h.hopelessLocked(w); err == nil {
+				if h.t.standard == nil {
+					break // nor is there hope for the others to be over
+				}
+				continue
 			}
 		}
-		w := h.queue.Remove(first).(*waiter)
+		h.queue.Remove(first)
 		h.waiting.Add(-1)
 		w.conn, w.err = c, err
 		close(w.done)
 	}
-	if h.mayDialLocked(true) {
+	if h.queue.Len() > 0 && h.mayDialLocked(true) {
 		h.dialLocked(h.queue.Front().Value.(*waiter).ctx)
 	}
 }
 
-// hopeless returns why it is of no use to wait, as there is no place. With mu
-// held.
-func (h *host) hopelessLocked() error {
+// hopelessLocked returns why it is of no use for w to wait, as there is no place.
+func (h *host) hopelessLocked(w *waiter) error {
 	switch {
 	case h.stopped:
 		return errTransportClosed
-	case len(h.conns) > 0 && (h.t.standard == nil || h.strict()):
-		return nil
 	case h.t.standard != nil:
+		if len(h.conns) > 0 && (w.patient || h.strict() || h.settlingLocked()) {
+			return nil
+		}
 		return errNoConn
+	case len(h.conns) > 0:
+		return nil
 	case h.failed != nil && time.Now().Before(h.retryAt):
 		return h.failed
 	}
@@ -184,9 +194,29 @@ func (h *host) pickLocked() *clientConn {
 	return best
 }
 
-func (h *host) hasRoom() bool {
+// inSightLocked reports whether a call that net/http could dial for waits instead: for
+// the SETTINGS of a connection that is new, with as many others as net/http lets onto
+// one, or because the user says so.
+func (h *host) inSightLocked() bool {
+	if h.strict() {
+		return len(h.conns) > 0
+	}
+	return h.queue.Len() < placesWithin && h.settlingLocked()
+}
+
+// settlingLocked reports whether the SETTINGS of a connection are still to come.
+func (h *host) settlingLocked() bool {
+	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.known.Load() })
+}
+
+// takesMore reports whether a call would not get errNoConn.
+func (h *host) takesMore() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.inSightLocked() || h.hasRoomLocked()
+}
+
+func (h *host) hasRoomLocked() bool {
 	return slices.ContainsFunc(h.conns, func(c *clientConn) bool {
 		_, free := c.load()
 		return free

@@ -5,9 +5,11 @@
 package h2
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -57,13 +59,14 @@ const (
 	defaultContinue  = time.Second // to wait for "100 Continue"
 	// Places on a connection before the peer's SETTINGS say how many it takes: one,
 	// so that the first call does not wait for them. Node's server ends connections
-	// that begin with more streams than it takes. Within an http.Transport, which
-	// would open a connection for each of the others, as many as net/http.
+	// that begin with more streams than it takes, and others refuse them.
 	placesAtFirst = 1
-	placesWithin  = 100
-	crowded       = 100 // calls on one connection from which on another helps
-	attemptsMax   = 6
-	hostsKept     = 1000 // beyond, hosts without connections are forgotten
+	// Calls that wait for these SETTINGS within an http.Transport, which opens a
+	// connection for each of the others: as many as net/http gives places.
+	placesWithin = 100
+	crowded      = 100 // calls on one connection from which on another helps
+	attemptsMax  = 6
+	hostsKept    = 1000 // beyond, hosts without connections are forgotten
 )
 
 // A Transport is an [http.RoundTripper] that speaks HTTP/2 only: over TLS to https
@@ -166,7 +169,8 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 	}
 	original := r
 	for attempt := 1; ; attempt++ {
-		c, err := t.place(r.Context(), r.URL, canceledOf(r), asked)
+		patient := r != original && r.GetBody == nil // net/http could not send the body again
+		c, err := t.place(r.Context(), r.URL, canceledOf(r), patient, asked)
 		if err != nil {
 			if err != errNoConn || r != original {
 				closeBody(r)
@@ -187,9 +191,12 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 			return nil, err
 		}
 		r = next
-		if attempt == attemptsMax {
+		switch {
+		case failed.error == errNoPlace:
+			attempt-- // there was none
+		case attempt == attemptsMax:
 			err = failed.error
-		} else {
+		default:
 			err = backOff(r.Context(), canceledOf(r), attempt)
 		}
 		if err != nil {
@@ -199,8 +206,9 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 	}
 }
 
-// place returns a connection on which a place is reserved for a request to u.
-func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struct{}, asked func(*httptrace.ClientTrace, *host)) (*clientConn, error) {
+// place returns a connection on which a place is reserved for a request to u. A
+// patient call waits for one where another would have net/http dial.
+func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struct{}, patient bool, asked func(*httptrace.ClientTrace, *host)) (*clientConn, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -212,7 +220,7 @@ func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struc
 		if asked != nil {
 			asked(httptrace.ContextClientTrace(ctx), h)
 		}
-		c, err := h.get(ctx, canceled)
+		c, err := h.get(ctx, canceled, patient)
 		if err != errHostGone {
 			return c, err
 		}
@@ -224,6 +232,10 @@ func replay(r *http.Request, failed unprocessedError) (*http.Request, error) {
 	switch {
 	case !failed.bodyUsed:
 		return r, nil
+	case failed.body != nil:
+		next := *r
+		next.Body = io.NopCloser(bytes.NewReader(failed.body))
+		return &next, nil
 	case r.GetBody == nil:
 		return nil, failed.error
 	}

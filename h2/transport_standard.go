@@ -74,7 +74,7 @@ type pooled struct{ *Transport }
 // http.Transport.
 func (p pooled) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := p.roundTrip(r, func(trace *httptrace.ClientTrace, h *host) {
-		if trace != nil && h.hasRoom() { // otherwise net/http tells the trace
+		if trace != nil && h.takesMore() { // otherwise net/http tells the trace
 			traceGetConn(trace, h)
 		}
 	})
@@ -130,11 +130,11 @@ func (t *Transport) adopt(scheme, authority string, nc net.Conn) http.RoundTripp
 	}
 }
 
-// adopt adds a connection to the pool, or closes it if the pool has room.
+// adopt adds a connection to the pool, or closes it if the pool needs no other.
 func (h *host) adopt(nc net.Conn) error {
 	h.adopting.Lock()
 	defer h.adopting.Unlock()
-	if h.hasRoom() {
+	if h.takesMore() {
 		go nc.Close() // may wait for the network
 		return nil
 	}
