@@ -25,6 +25,9 @@ type clientConn struct {
 	max     atomic.Int32 // places
 	known   atomic.Bool  // the peer has said how many
 	retired atomic.Bool  // takes no more calls
+	// late is one more than reads was when the peer was found to be late with a sign of
+	// life; 0: never.
+	late atomic.Uint64
 
 	// Guarded by conn.mu.
 	nextID    uint32
@@ -36,17 +39,8 @@ type clientConn struct {
 	ending    bool // the reading goroutine is about to end it
 	goAways   int
 	farewell  *ConnError // of a GOAWAY that tells an error
-	probing   bool       // a PING waits for its answer
-	heard     int64      // lastRead at the last answer to a PING
-	lone      int        // PINGs answered while nothing else came
-	probedID  uint32     // nextID at the last PING
+	alive     aliveness
 }
-
-const (
-	lonePings  = 3 // before they become rare: servers of gRPC end the connection after more
-	loneQuiet  = 5*time.Minute + 10*time.Second
-	tooManyMsg = "too_many_pings" // what they say then
-)
 
 func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 	l := t.limits
@@ -84,7 +78,7 @@ func (c *clientConn) begin() {
 // load returns how many calls the connection carries, and whether it takes more.
 func (c *clientConn) load() (int, bool) {
 	n := c.active.Load()
-	return int(n), !c.retired.Load() && n < c.max.Load()
+	return int(n), !c.retired.Load() && n < c.max.Load() && !c.suspect()
 }
 
 // release gives a place back. With mu held.
@@ -150,103 +144,6 @@ func (c *clientConn) closeIfIdle() {
 		c.retireRelocking(nil)
 	}
 }
-
-// ---- timer ----
-
-// interval is how long nothing has to be looked at.
-func (c *clientConn) interval() time.Duration {
-	alive, idle := c.t.config.KeepAlive, c.t.config.IdleConnTimeout
-	switch {
-	case alive <= 0 && idle <= 0:
-		return time.Hour
-	case alive <= 0:
-		return idle
-	case idle <= 0:
-		return alive
-	}
-	return min(alive, idle)
-}
-
-// look closes the connection if it was idle for too long, and asks whether the
-// peer is alive if it was silent while calls are open. Calls come and go without
-// touching the timer.
-func (c *clientConn) look() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil || c.ending {
-		return
-	}
-	next := c.interval()
-	now := time.Now()
-	if c.active.Load() == 0 {
-		if idle := c.t.config.IdleConnTimeout; idle > 0 {
-			left := idle - now.Sub(c.idleSince)
-			if left <= 0 {
-				c.retireRelocking(nil)
-				return
-			}
-			next = min(next, left)
-		}
-	} else if alive := c.patienceLocked(); alive > 0 && !c.probing {
-		if left := alive - now.Sub(time.Unix(0, c.lastRead.Load())); left > 0 {
-			next = min(next, left)
-		} else {
-			c.probeRelocking()
-		}
-	}
-	c.timer.Reset(next)
-}
-
-// patience is how long the peer may be silent before it is asked. With mu held.
-func (c *clientConn) patienceLocked() time.Duration {
-	alive := c.t.config.KeepAlive
-	if alive <= 0 || !c.t.lenient {
-		return alive
-	}
-	if c.lastRead.Load() != c.heard || c.nextID != c.probedID {
-		c.lone = 0 // there is more than PINGs
-	}
-	if c.lone >= lonePings || c.host.calm.Load() {
-		return max(alive, loneQuiet)
-	}
-	return alive
-}
-
-// probe asks whether the peer is alive. With mu held.
-func (c *clientConn) probeRelocking() {
-	c.probing, c.probedID = true, c.nextID
-	asked := time.Now()
-	answered := c.pingLocked()
-	c.flushRelocking()
-	go func() {
-		timer := time.NewTimer(c.t.config.KeepAliveTimeout)
-		defer timer.Stop()
-		select {
-		case <-answered:
-		case <-timer.C:
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.probing = false
-		select {
-		case <-answered:
-			c.heard = c.lastRead.Load()
-			c.lone++
-			return
-		default:
-		}
-		for data, waits := range c.pings {
-			if waits == answered {
-				delete(c.pings, data)
-			}
-		}
-		if time.Unix(0, c.lastRead.Load()).Before(asked) { // nothing at all has come
-			c.failLocked(errSilent)
-		}
-	}()
-}
-
-var errSilent = errors.New("h2: the peer does not answer: connection given up")
 
 // ---- side ----
 

@@ -203,6 +203,7 @@ func (s *clientStream) openLocked(d directBody) error {
 	}
 	id := c.nextID
 	c.nextID += 2
+	c.alive.opened = c.reads.Load()
 	c.table.maxID = id
 	c.born = true
 	c.conn.openLocked(&s.stream, id, s)

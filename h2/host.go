@@ -155,11 +155,11 @@ func (h *host) hopelessLocked(w *waiter) error {
 	case h.stopped:
 		return errTransportClosed
 	case h.t.standard != nil:
-		if len(h.conns) > 0 && (w.patient || h.strict() || h.settlingLocked()) {
+		if h.healthyLocked() && (w.patient || h.strict() || h.settlingLocked()) {
 			return nil
 		}
 		return errNoConn
-	case len(h.conns) > 0:
+	case h.healthyLocked():
 		return nil
 	case h.failed != nil && time.Now().Before(h.retryAt):
 		return h.failed
@@ -199,14 +199,20 @@ func (h *host) pickLocked() *clientConn {
 // one, or because the user says so.
 func (h *host) inSightLocked() bool {
 	if h.strict() {
-		return len(h.conns) > 0
+		return h.healthyLocked()
 	}
 	return h.queue.Len() < placesWithin && h.settlingLocked()
 }
 
 // settlingLocked reports whether the SETTINGS of a connection are still to come.
 func (h *host) settlingLocked() bool {
-	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.known.Load() })
+	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.known.Load() && !c.suspect() })
+}
+
+// healthyLocked reports whether there is a connection whose peer is not suspected to be
+// dead.
+func (h *host) healthyLocked() bool {
+	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.suspect() })
 }
 
 // takesMore reports whether a call would not get errNoConn.
@@ -235,14 +241,16 @@ func (h *host) mayDialLocked(needed bool) bool {
 		return false
 	case most > 0 && len(h.conns) >= most:
 		return false
-	case len(h.conns) > 0 && h.strict():
+	case h.strict() && h.healthyLocked():
 		return false
 	case h.failed != nil && time.Now().Before(h.retryAt):
 		return false
 	}
 	// One that is new has more places in a moment. Where one may carry no call at
 	// all, another may not either.
-	return !slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.known.Load() || c.max.Load() == 0 })
+	return !slices.ContainsFunc(h.conns, func(c *clientConn) bool {
+		return !c.suspect() && (!c.known.Load() || c.max.Load() == 0)
+	})
 }
 
 // dial opens a connection in the background: calls that wait for it may come and

@@ -27,9 +27,11 @@ type TransportConfig struct {
 	// KeepAlive is how long a connection with open calls may be silent before a
 	// PING asks whether it is alive, and KeepAliveTimeout how long the answer may
 	// take before the connection is given up. Zero means 5 seconds each; a negative
-	// KeepAlive means never. With the default, a connection that has answered three
-	// PINGs and sent nothing else is asked every five minutes only, or after a new
-	// call: more often, servers of gRPC would end it.
+	// KeepAlive means never. New calls go to another connection as soon as the answer
+	// is a second late. With the default, a connection that has answered three
+	// PINGs and sent nothing else gets one every five minutes only: with more, servers
+	// of gRPC would end it. After a new call it is asked with an empty SETTINGS frame,
+	// which has to be answered, too.
 	KeepAlive, KeepAliveTimeout time.Duration
 
 	// The rest is for NewTransport; ConfigureTransport leaves it to the
