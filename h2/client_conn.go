@@ -7,7 +7,6 @@ package h2
 
 import (
 	"crypto/tls"
-	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -38,7 +37,6 @@ type clientConn struct {
 	proved    bool // the peer has sent its settings
 	ending    bool // the reading goroutine is about to end it
 	goAways   int
-	farewell  *ConnError // of a GOAWAY that tells an error
 	alive     aliveness
 }
 
@@ -63,9 +61,7 @@ func (c *clientConn) begin() {
 	go func() {
 		err := c.readFrames()
 		c.mu.Lock()
-		if c.farewell != nil && !errors.As(err, new(ConnError)) {
-			err = *c.farewell // that is why the peer closed
-		}
+		err = c.explainLocked(err)
 		c.ending = true
 		c.retireRelocking(err) // finish may linger
 		c.mu.Unlock()
@@ -169,11 +165,11 @@ func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 		return
 	}
 	ended := ConnError{Code: code, Remote: true, Reason: reason}
-	if code != ErrCodeNo {
-		c.farewell = &ended
-		if code == ErrCodeEnhanceYourCalm && reason == tooManyMsg {
-			c.host.calm.Store(true)
-		}
+	if code != ErrCodeNo || c.farewell == nil { // an error explains more than a goodbye
+		c.farewell = ended
+	}
+	if code == ErrCodeEnhanceYourCalm && reason == tooManyMsg {
+		c.host.calm.Store(true)
 	}
 	c.retireRelocking(nil)
 	for id, s := range c.table.open {

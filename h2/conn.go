@@ -79,7 +79,10 @@ type shared struct {
 	writer writer
 	enc    *wire.Encoder
 	err    error // why the connection is over
-	table  table
+	// farewell is what the peer's GOAWAY said. It explains an end that the network
+	// reports.
+	farewell error
+	table    table
 
 	send flow.Send    // the connection's windows
 	recv flow.Receive //

@@ -41,16 +41,27 @@ func (c *conn) failLocked(err error) {
 	}
 }
 
+// explainLocked returns the error for an end that the network reported: a peer that says
+// goodbye and hangs up has not just vanished.
+func (c *conn) explainLocked(err error) error {
+	c.mu.assertHeld()
+	switch {
+	case err == errWriteStalled || errors.As(err, new(ConnError)):
+	case c.farewell != nil:
+		return c.farewell
+	case err == io.EOF:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // finish ends the connection after an error of the reading goroutine. A peer that
 // broke a rule is told which, if it still listens.
 func (c *conn) finish(err error) {
 	var violation ConnError
 	if !errors.As(err, &violation) || violation.Remote {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
 		c.mu.Lock()
-		c.failLocked(err)
+		c.failLocked(c.explainLocked(err))
 		c.mu.Unlock()
 		c.deliver()
 		return
