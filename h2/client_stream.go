@@ -29,8 +29,9 @@ type clientStream struct {
 	gzip    bool // asked for by us, so to be inflated by us
 
 	// Of the reading goroutine.
-	begun    bool   // something has arrived
-	informed uint32 // 1xx responses
+	begun        bool   // something has arrived
+	informed     uint32 // 1xx responses
+	informedSize int    // of their field sections, in all
 
 	// Written by the reading goroutine before answered is set.
 	response *http.Response // nil for a direct call

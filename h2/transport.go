@@ -68,7 +68,11 @@ const (
 	placesWithin = 100
 	crowded      = 100 // calls on one connection from which on another helps
 	attemptsMax  = 6
-	hostsKept    = 1000 // beyond, hosts without connections are forgotten
+	// Bounds of a field section within an http.Transport: that of net/http if it says
+	// nothing, and what fits an int.
+	headerBytesWithin = 10 << 20
+	headerBytesMost   = 1 << 30
+	hostsKept         = 1000 // beyond, hosts without connections are forgotten
 )
 
 // A Transport is an [http.RoundTripper] that speaks HTTP/2 only: over TLS to https
@@ -81,7 +85,9 @@ type Transport struct {
 	config   TransportConfig
 	limits   limits
 	standard *http.Transport // with ConfigureTransport: who dials
+	settled  sync.Once       // config and limits are complete
 	lenient  bool            // KeepAlive was left to us
+	off      bool            // GODEBUG=http2client=0
 
 	mu      sync.Mutex
 	hosts   map[string]*host // by scheme://host:port
@@ -95,7 +101,8 @@ type Transport struct {
 }
 
 // NewTransport returns a transport that manages its own connections. A nil config
-// means defaults.
+// means defaults. With GODEBUG=http2client=0, which turns net/http's HTTP/2 off, all
+// its requests fail: it speaks nothing else.
 func NewTransport(config *TransportConfig) *Transport {
 	return newTransport(config, nil)
 }
@@ -103,6 +110,7 @@ func NewTransport(config *TransportConfig) *Transport {
 func newTransport(config *TransportConfig, standard *http.Transport) *Transport {
 	t := &Transport{
 		standard: standard,
+		off:      standard == nil && switchedOff(switchClient),
 		hosts:    make(map[string]*host),
 		spelled:  make(map[string]*host),
 		sweepAt:  hostsKept,
@@ -112,9 +120,31 @@ func newTransport(config *TransportConfig, standard *http.Transport) *Transport 
 	if config != nil {
 		t.config = *config
 	}
+	if standard == nil {
+		t.settle()
+	}
+	return t
+}
+
+// settle decides what the configuration leaves open, once. Within an http.Transport it
+// is called when the first connection is there: until then users may set its fields.
+func (t *Transport) settle() { t.settled.Do(t.fillIn) }
+
+func (t *Transport) fillIn() {
 	c := &t.config
-	if c.HTTP2 == nil && standard != nil {
-		c.HTTP2 = standard.HTTP2
+	if standard := t.standard; standard != nil {
+		if c.HTTP2 == nil {
+			c.HTTP2 = standard.HTTP2
+		}
+		c.IdleConnTimeout = standard.IdleConnTimeout
+		if c.IdleConnTimeout == 0 {
+			c.IdleConnTimeout = -1 // zero means no limit there
+		}
+		c.MaxResponseHeaderBytes = standard.MaxResponseHeaderBytes
+		if c.MaxResponseHeaderBytes <= 0 {
+			c.MaxResponseHeaderBytes = headerBytesWithin
+		}
+		c.DisableCompression = standard.DisableCompression
 	}
 	if c.KeepAlive == 0 && c.HTTP2 != nil && c.HTTP2.SendPingTimeout > 0 {
 		c.KeepAlive = c.HTTP2.SendPingTimeout
@@ -128,26 +158,20 @@ func newTransport(config *TransportConfig, standard *http.Transport) *Transport 
 			c.KeepAliveTimeout = c.HTTP2.PingTimeout
 		}
 	}
-	if standard != nil {
-		c.IdleConnTimeout = standard.IdleConnTimeout
-		if c.IdleConnTimeout == 0 {
-			c.IdleConnTimeout = -1 // zero means no limit there
-		}
-		c.MaxResponseHeaderBytes = standard.MaxResponseHeaderBytes
-		c.DisableCompression = standard.DisableCompression
-	}
 	if c.IdleConnTimeout == 0 {
 		c.IdleConnTimeout = defaultIdleConn
 	}
 	if c.DialContext == nil {
 		c.DialContext = new(net.Dialer).DialContext
 	}
-	t.limits = limitsOf(c.HTTP2, int(c.MaxResponseHeaderBytes))
-	return t
+	t.limits = limitsOf(c.HTTP2, int(min(c.MaxResponseHeaderBytes, headerBytesMost)))
 }
 
 // errTransportClosed is for requests after Close or Shutdown.
 var errTransportClosed = errors.New("h2: transport is closed")
+
+// errSwitchedOff is for requests where the operator does not allow HTTP/2.
+var errSwitchedOff = errors.New("h2: GODEBUG=http2client=0 turns HTTP/2 off, and this transport speaks nothing else")
 
 // RoundTrip sends a request and returns the head of its response.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -283,8 +307,11 @@ func closeBody(r *http.Request) {
 func (t *Transport) host(u *url.URL) (*host, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	switch {
+	case t.closed:
 		return nil, errTransportClosed
+	case t.off:
+		return nil, errSwitchedOff
 	}
 	// The common key is found without building a string.
 	var buf [128]byte
