@@ -158,7 +158,7 @@ func (c *clientConn) awaitAnswerLocked(now time.Time) time.Duration {
 	case waited >= limit:
 		c.failLocked(errSilent)
 		return 0
-	case waited >= lateAfter && !c.suspect():
+	case waited >= lateAfter && !c.suspect() && !c.host.single: // calls can go elsewhere
 		c.late.Store(a.asked + 1)
 		c.host.freed() // for those who wait there may be another connection
 	}

@@ -71,6 +71,19 @@ func (c *clientConn) begin() {
 	}()
 }
 
+// greetingWritten waits until what was said has been written, and returns why it could
+// not be. A connection that takes nothing ends after the time for writing.
+func (c *clientConn) greetingWritten() error {
+	written := make(chan struct{})
+	c.mu.Lock()
+	c.afterWritingLocked(func() { close(written) })
+	c.mu.Unlock()
+	<-written
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
 // load returns how many calls the connection carries, and whether it takes more.
 func (c *clientConn) load() (int, bool) {
 	n := c.active.Load()
@@ -136,7 +149,7 @@ func (c *clientConn) leaveRelocking() {
 func (c *clientConn) closeIfIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.active.Load() == 0 {
+	if c.active.Load() == 0 && !c.host.single {
 		c.retireRelocking(nil)
 	}
 }

@@ -36,6 +36,10 @@ type host struct {
 	adopting sync.Mutex // one connection of an http.Transport at a time; taken before mu
 	// calm says that the peer has complained about our PINGs.
 	calm atomic.Bool
+	// single says that the only connection is one of http.Transport.NewClientConn, and
+	// changed, if not nil, what to call when something about it has changed.
+	single  bool
+	changed func()
 
 	mu      sync.Mutex
 	conns   []*clientConn
@@ -262,7 +266,7 @@ func (h *host) dialLocked(ctx context.Context) {
 		defer cancel()
 		nc, err := h.connect(ctx)
 		if err == nil {
-			_ = h.add(nc)
+			_, _ = h.add(nc)
 			return
 		}
 		if ctx.Err() == context.DeadlineExceeded {
@@ -293,7 +297,7 @@ func (h *host) proved() {
 
 // add makes an open network connection one of the pool. It closes it if it is too
 // late for that.
-func (h *host) add(nc net.Conn) error {
+func (h *host) add(nc net.Conn) (*clientConn, error) {
 	c := h.t.newClientConn(h, nc)
 	err := errTransportClosed
 	if h.t.opened(c) {
@@ -314,13 +318,13 @@ func (h *host) add(nc net.Conn) error {
 	h.mu.Unlock()
 	if err == errTransportClosed {
 		_ = nc.Close()
-		return err
+		return nil, err
 	}
 	c.begin()
 	if stopped || err != nil {
 		c.retire()
 	}
-	return err
+	return c, err
 }
 
 // remove takes a connection out: it takes no more calls. err is why it could not
@@ -328,6 +332,7 @@ func (h *host) add(nc net.Conn) error {
 func (h *host) remove(c *clientConn, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.notify()
 	h.conns = slices.DeleteFunc(h.conns, func(other *clientConn) bool { return other == c })
 	if err != nil {
 		h.faultLocked(err)
@@ -337,6 +342,7 @@ func (h *host) remove(c *clientConn, err error) {
 
 // freed tells those who wait that there may be a place.
 func (h *host) freed() {
+	h.notify()
 	if h.waiting.Load() == 0 {
 		return
 	}

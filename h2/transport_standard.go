@@ -184,7 +184,7 @@ func (t *Transport) adopt(scheme, authority string, nc net.Conn) http.RoundTripp
 	}
 }
 
-// adopt adds a connection to the pool, or closes it if the pool needs no other.
+// adopt adds a connection to the pool, once what it says first has been written, or closes it if the pool needs no other.
 func (h *host) adopt(nc net.Conn) error {
 	h.adopting.Lock()
 	defer h.adopting.Unlock()
@@ -192,5 +192,9 @@ func (h *host) adopt(nc net.Conn) error {
 		go nc.Close() // may wait for the network
 		return nil
 	}
-	return h.add(nc)
+	c, err := h.add(nc)
+	if err != nil {
+		return err
+	}
+	return c.greetingWritten()
 }
