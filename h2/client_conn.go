@@ -20,10 +20,11 @@ type clientConn struct {
 	host *host
 	tls  *tls.ConnectionState
 
-	active  atomic.Int32 // calls that have a place: a stream, or the promise of one
-	max     atomic.Int32 // places
-	known   atomic.Bool  // the peer has said how many
-	retired atomic.Bool  // takes no more calls
+	active  atomic.Int32  // calls that have a place: a stream, or the promise of one
+	max     atomic.Int32  // places
+	known   atomic.Bool   // the peer has said how many
+	retired atomic.Bool   // takes no more calls
+	over    chan struct{} // closed when the network connection is
 	// late is one more than reads was when the peer was found to be late with a sign of
 	// life; 0: never.
 	late atomic.Uint64
@@ -43,7 +44,7 @@ type clientConn struct {
 func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 	l := t.limits
 	l.burst, l.rate = defaultBurst, defaultRate
-	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now()}
+	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now(), over: make(chan struct{})}
 	c.side = c
 	c.max.Store(placesAtFirst)
 	if secure, ok := nc.(*tls.Conn); ok {
@@ -67,6 +68,8 @@ func (c *clientConn) begin() {
 		c.mu.Unlock()
 		c.finish(err)
 		c.timer.Stop()
+		c.closing.Wait()
+		close(c.over)
 		c.t.ended(c)
 	}()
 }
@@ -145,13 +148,15 @@ func (c *clientConn) leaveRelocking() {
 	c.afterWritingLocked(func() { c.failLocked(errClosed) })
 }
 
-// closeIfIdle closes the connection if it carries no call.
-func (c *clientConn) closeIfIdle() {
+// closeIfIdle closes the connection if it carries no call, and reports whether it does.
+func (c *clientConn) closeIfIdle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.active.Load() == 0 && !c.host.single {
+	idle := c.active.Load() == 0 && !c.host.single
+	if idle {
 		c.retireRelocking(nil)
 	}
+	return idle
 }
 
 // ---- side ----

@@ -219,6 +219,9 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
+	if err != io.EOF && s.ctx.Err() != nil {
+		_ = contextEnded(s.ctx, canceledOf(s.request)) // the error may be another
+	}
 	c := s.cc
 	c.mu.Lock()
 	defer c.mu.Unlock()

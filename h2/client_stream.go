@@ -61,19 +61,6 @@ func (e unprocessedError) Unwrap() error { return e.error }
 // lowered its limit on streams, or said for the first time what it is.
 var errNoPlace = errors.New("h2: the peer has lowered its limit on streams")
 
-// errCanceled is for requests whose Cancel was closed.
-var errCanceled = errors.New("h2: request canceled")
-
-// canceledOf returns the older of the two ways to end a request. http.Client uses
-// it for its Timeout. Direct calls have no request.
-func canceledOf(r *http.Request) <-chan struct{} {
-	if r == nil {
-		return nil
-	}
-	//lint:ignore SA1019 what net/http promises holds for what is deprecated, too
-	return r.Cancel
-}
-
 // roundTrip sends a request on this connection, on which a place is reserved.
 func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
@@ -151,7 +138,7 @@ func (s *clientStream) send(d directBody) error {
 // prepare does what need not, or must not, be done with conn.mu held.
 func (s *clientStream) prepare() (err error) {
 	if s.ctx.Err() != nil {
-		return context.Cause(s.ctx)
+		return contextEnded(s.ctx, canceledOf(s.request))
 	}
 	if s.target != nil {
 		s.head = &s.target.head
@@ -255,9 +242,9 @@ func (s *clientStream) await() error {
 				continue
 			}
 		case <-s.ctx.Done():
-			err = context.Cause(s.ctx)
+			err = contextEnded(s.ctx, canceled)
 		case <-canceled:
-			err = errCanceled
+			err = channelClosed(s.ctx)
 		case <-patience:
 			err = errHeaderTimeout
 		}
@@ -329,7 +316,7 @@ func (s *clientStream) watch() {
 		go func() {
 			select {
 			case <-canceled:
-				s.giveUp(errCanceled)
+				s.giveUp(channelClosed(s.ctx))
 			case <-s.gone:
 			}
 		}()

@@ -16,6 +16,7 @@ package h2
 
 import (
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,6 +70,8 @@ type conn struct {
 	// scarce is set while so much lies unread that the peer may run out of the
 	// connection's window: each read is then counted at once. Written with mu held.
 	scarce atomic.Bool
+
+	closing sync.WaitGroup // until nc is closed
 
 	shared
 }

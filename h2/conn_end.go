@@ -37,7 +37,8 @@ func (c *conn) failLocked(err error) {
 	if c.writer.direct != nil {
 		_ = c.nc.Close()
 	} else {
-		go c.nc.Close() // that of TLS says goodbye, and may wait for the peer
+		// That of TLS says goodbye, and may wait for the peer.
+		c.closing.Go(func() { _ = c.nc.Close() })
 	}
 }
 

@@ -102,9 +102,9 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}, patient bool) 
 	case <-w.done:
 		return w.conn, w.err
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+		err = contextEnded(ctx, canceled)
 	case <-canceled:
-		err = errCanceled
+		err = channelClosed(ctx)
 	}
 	h.mu.Lock()
 	select {

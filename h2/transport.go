@@ -236,7 +236,7 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 // patient call waits for one where another would have net/http dial.
 func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struct{}, patient bool, asked func(*httptrace.ClientTrace, *host)) (*clientConn, error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, contextEnded(ctx, canceled)
 	}
 	for {
 		h, err := t.host(u)
@@ -279,7 +279,7 @@ func replay(r *http.Request, failed unprocessedError) (*http.Request, error) {
 func backOff(ctx context.Context, canceled <-chan struct{}, attempt int) error {
 	if attempt == 1 {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return contextEnded(ctx, canceled)
 		}
 		return nil
 	}
@@ -289,9 +289,9 @@ func backOff(ctx context.Context, canceled <-chan struct{}, attempt int) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return contextEnded(ctx, canceled)
 	case <-canceled:
-		return errCanceled
+		return channelClosed(ctx)
 	}
 }
 
@@ -374,10 +374,27 @@ func withPort(scheme, authority string) string {
 
 // ---- the end ----
 
-// CloseIdleConnections closes the connections without calls.
+// CloseIdleConnections closes the connections without calls. It returns when they are
+// closed, or after a second, where peers take no goodbye.
 func (t *Transport) CloseIdleConnections() {
-	for _, c := range t.list() {
-		c.closeIfIdle()
+	all := t.list()
+	closing := all[:0]
+	for _, c := range all {
+		if c.closeIfIdle() {
+			closing = append(closing, c)
+		}
+	}
+	if len(closing) == 0 {
+		return
+	}
+	patience := time.NewTimer(closeLinger)
+	defer patience.Stop()
+	for _, c := range closing {
+		select {
+		case <-c.over:
+		case <-patience.C:
+			return
+		}
 	}
 }
 
