@@ -50,6 +50,7 @@ func TestForeignHalf(t *testing.T) {
 			s, client := newFake(t, nil)
 			done := begin(client, get(t.Context()))
 			nc := s.silent()
+			settle() // the request has been written
 			_, _ = io.WriteString(nc, first)
 			_ = nc.Close()
 			receive(t, "an error", done).wantError(t, io.ErrUnexpectedEOF)
