@@ -6,6 +6,7 @@
 package h2_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -104,7 +105,7 @@ func TestSharedTLSConfig(t *testing.T) {
 	protos := make([]string, 1, 4)
 	protos[0] = "other"
 	trust.NextProtos = protos
-	standard := &http.Transport{TLSClientConfig: trust, DialTLS: func(network, address string) (net.Conn, error) {
+	standard := &http.Transport{TLSClientConfig: trust, DialTLSContext: func(_ context.Context, network, address string) (net.Conn, error) {
 		return tls.Dial(network, address, trust)
 	}}
 	if err := h2.ConfigureTransport(standard, nil); err != nil {
