@@ -183,8 +183,10 @@ func heedsContext(client HTTPClient) bool {
 	switch t := c.Transport.(type) {
 	case nil, *http.Transport:
 		return true
-	case interface{ HeedsContext() bool }:
-		return t.HeedsContext()
+	case interface {
+		HeedsContext(self http.RoundTripper) bool
+	}:
+		return t.HeedsContext(c.Transport)
 	}
 	return false
 }

@@ -54,7 +54,7 @@ func (f *directFakeTarget) RoundTripDirect(ctx context.Context, own [][2]string,
 	return f.fake.direct(ctx, f.u, slices.Concat(f.shared, own), body)
 }
 
-func (f *directFake) HeedsContext() bool { return true }
+func (f *directFake) HeedsContext(http.RoundTripper) bool { return true }
 
 // A directAnswer is a response to a direct call.
 type directAnswer struct {

@@ -96,8 +96,9 @@ func (r *lentReader) WriteTo(w io.Writer) (int64, error) {
 }
 
 // InMemory says to transports that ask, as that of package h2 does, that Read never
-// waits.
-func (r *lentReader) InMemory() bool { return true }
+// waits. A type that has this method because it embeds a lentReader may have a Read of
+// its own: so self is the body as it was found.
+func (r *lentReader) InMemory(self io.Reader) bool { return self == io.Reader(r) }
 
 func (r *lentReader) Close() error {
 	r.mu.Lock()

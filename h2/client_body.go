@@ -141,14 +141,16 @@ var (
 )
 
 // inMemory reports whether a body is one that [http.NewRequest] makes of bytes, or
-// says so itself: reading it does not wait.
+// says so itself: reading it does not wait. A type that embeds such a body has its
+// methods, and maybe a Read of its own: so types are compared, and InMemory gets the
+// body that is asked.
 func inMemory(body io.Reader) bool {
 	for range 4 {
 		switch b := body.(type) {
 		case *bytes.Reader, *bytes.Buffer, *strings.Reader:
 			return true
-		case interface{ InMemory() bool }:
-			return b.InMemory()
+		case interface{ InMemory(self io.Reader) bool }:
+			return b.InMemory(body)
 		}
 		v := reflect.ValueOf(body)
 		switch t := v.Type(); {
@@ -221,6 +223,14 @@ func (b *bodySender) beginRelocking(direct []byte) {
 		}
 		b.drop() // sent, or the stream is over
 	}
+}
+
+// copyOfWhole returns the bytes of a short body that was read and cannot be had again.
+func (b *bodySender) copyOfWhole() []byte {
+	if b.whole == nil || b.s.request.GetBody != nil {
+		return nil
+	}
+	return bytes.Clone(b.whole.data)
 }
 
 // drop gives the memory of a short body back.

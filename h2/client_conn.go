@@ -7,7 +7,6 @@ package h2
 
 import (
 	"crypto/tls"
-	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -21,10 +20,14 @@ type clientConn struct {
 	host *host
 	tls  *tls.ConnectionState
 
-	active  atomic.Int32 // calls that have a place
-	max     atomic.Int32 // places
-	known   atomic.Bool  // the peer has said how many
-	retired atomic.Bool  // takes no more calls
+	active  atomic.Int32  // calls that have a place: a stream, or the promise of one
+	max     atomic.Int32  // places
+	known   atomic.Bool   // the peer has said how many
+	retired atomic.Bool   // takes no more calls
+	over    chan struct{} // closed when the network connection is
+	// late is one more than reads was when the peer was found to be late with a sign of
+	// life; 0: never.
+	late atomic.Uint64
 
 	// Guarded by conn.mu.
 	nextID    uint32
@@ -35,28 +38,15 @@ type clientConn struct {
 	proved    bool // the peer has sent its settings
 	ending    bool // the reading goroutine is about to end it
 	goAways   int
-	farewell  *ConnError // of a GOAWAY that tells an error
-	probing   bool       // a PING waits for its answer
-	heard     int64      // lastRead at the last answer to a PING
-	lone      int        // PINGs answered while nothing else came
-	probedID  uint32     // nextID at the last PING
+	alive     aliveness
 }
-
-const (
-	lonePings  = 3 // before they become rare: servers of gRPC end the connection after more
-	loneQuiet  = 5*time.Minute + 10*time.Second
-	tooManyMsg = "too_many_pings" // what they say then
-)
 
 func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 	l := t.limits
 	l.burst, l.rate = defaultBurst, defaultRate
-	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now()}
+	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now(), over: make(chan struct{})}
 	c.side = c
 	c.max.Store(placesAtFirst)
-	if t.standard != nil {
-		c.max.Store(placesWithin)
-	}
 	if secure, ok := nc.(*tls.Conn); ok {
 		state := secure.ConnectionState()
 		c.tls = &state
@@ -72,22 +62,35 @@ func (c *clientConn) begin() {
 	go func() {
 		err := c.readFrames()
 		c.mu.Lock()
-		if c.farewell != nil && !errors.As(err, new(ConnError)) {
-			err = *c.farewell // that is why the peer closed
-		}
+		err = c.explainLocked(err)
 		c.ending = true
 		c.retireRelocking(err) // finish may linger
 		c.mu.Unlock()
 		c.finish(err)
 		c.timer.Stop()
+		c.closing.Wait()
+		close(c.over)
 		c.t.ended(c)
 	}()
+}
+
+// greetingWritten waits until what was said has been written, and returns why it could
+// not be. A connection that takes nothing ends after the time for writing.
+func (c *clientConn) greetingWritten() error {
+	written := make(chan struct{})
+	c.mu.Lock()
+	c.afterWritingLocked(func() { close(written) })
+	c.mu.Unlock()
+	<-written
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
 
 // load returns how many calls the connection carries, and whether it takes more.
 func (c *clientConn) load() (int, bool) {
 	n := c.active.Load()
-	return int(n), !c.retired.Load() && n < c.max.Load()
+	return int(n), !c.retired.Load() && n < c.max.Load() && !c.suspect()
 }
 
 // release gives a place back. With mu held.
@@ -145,115 +148,21 @@ func (c *clientConn) leaveRelocking() {
 	c.afterWritingLocked(func() { c.failLocked(errClosed) })
 }
 
-// closeIfIdle closes the connection if it carries no call.
-func (c *clientConn) closeIfIdle() {
+// closeIfIdle closes the connection if it carries no call, and reports whether it does.
+func (c *clientConn) closeIfIdle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.active.Load() == 0 {
+	idle := c.active.Load() == 0 && !c.host.single
+	if idle {
 		c.retireRelocking(nil)
 	}
+	return idle
 }
-
-// ---- timer ----
-
-// interval is how long nothing has to be looked at.
-func (c *clientConn) interval() time.Duration {
-	alive, idle := c.t.config.KeepAlive, c.t.config.IdleConnTimeout
-	switch {
-	case alive <= 0 && idle <= 0:
-		return time.Hour
-	case alive <= 0:
-		return idle
-	case idle <= 0:
-		return alive
-	}
-	return min(alive, idle)
-}
-
-// look closes the connection if it was idle for too long, and asks whether the
-// peer is alive if it was silent while calls are open. Calls come and go without
-// touching the timer.
-func (c *clientConn) look() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil || c.ending {
-		return
-	}
-	next := c.interval()
-	now := time.Now()
-	if c.active.Load() == 0 {
-		if idle := c.t.config.IdleConnTimeout; idle > 0 {
-			left := idle - now.Sub(c.idleSince)
-			if left <= 0 {
-				c.retireRelocking(nil)
-				return
-			}
-			next = min(next, left)
-		}
-	} else if alive := c.patienceLocked(); alive > 0 && !c.probing {
-		if left := alive - now.Sub(time.Unix(0, c.lastRead.Load())); left > 0 {
-			next = min(next, left)
-		} else {
-			c.probeRelocking()
-		}
-	}
-	c.timer.Reset(next)
-}
-
-// patience is how long the peer may be silent before it is asked. With mu held.
-func (c *clientConn) patienceLocked() time.Duration {
-	alive := c.t.config.KeepAlive
-	if alive <= 0 || !c.t.lenient {
-		return alive
-	}
-	if c.lastRead.Load() != c.heard || c.nextID != c.probedID {
-		c.lone = 0 // there is more than PINGs
-	}
-	if c.lone >= lonePings || c.host.calm.Load() {
-		return max(alive, loneQuiet)
-	}
-	return alive
-}
-
-// probe asks whether the peer is alive. With mu held.
-func (c *clientConn) probeRelocking() {
-	c.probing, c.probedID = true, c.nextID
-	asked := time.Now()
-	answered := c.pingLocked()
-	c.flushRelocking()
-	go func() {
-		timer := time.NewTimer(c.t.config.KeepAliveTimeout)
-		defer timer.Stop()
-		select {
-		case <-answered:
-		case <-timer.C:
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.probing = false
-		select {
-		case <-answered:
-			c.heard = c.lastRead.Load()
-			c.lone++
-			return
-		default:
-		}
-		for data, waits := range c.pings {
-			if waits == answered {
-				delete(c.pings, data)
-			}
-		}
-		if time.Unix(0, c.lastRead.Load()).Before(asked) { // nothing at all has come
-			c.failLocked(errSilent)
-		}
-	}()
-}
-
-var errSilent = errors.New("http2: the peer does not answer: connection given up")
 
 // ---- side ----
 
-// settled takes the peer's limit on streams. With mu held.
+// settledLocked takes the peer's limit on streams. Calls that have a place beyond it
+// and no stream yet will not get one here; see [clientStream.openLocked].
 func (c *clientConn) settledLocked() {
 	c.max.Store(int32(min(c.peerMaxStreams, 1<<30)))
 	c.known.Store(true)
@@ -274,11 +183,11 @@ func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 		return
 	}
 	ended := ConnError{Code: code, Remote: true, Reason: reason}
-	if code != ErrCodeNo {
-		c.farewell = &ended
-		if code == ErrCodeEnhanceYourCalm && reason == tooManyMsg {
-			c.host.calm.Store(true)
-		}
+	if code != ErrCodeNo || c.farewell == nil { // an error explains more than a goodbye
+		c.farewell = ended
+	}
+	if code == ErrCodeEnhanceYourCalm && reason == tooManyMsg {
+		c.host.calm.Store(true)
 	}
 	c.retireRelocking(nil)
 	for id, s := range c.table.open {

@@ -130,11 +130,14 @@ func (s *clientStream) makeResponse(status int, f *wire.FieldSection, end bool, 
 func (s *clientStream) inform(status int, f *wire.FieldSection, end bool) error {
 	listens := s.trace != nil && s.trace.Got1xxResponse != nil
 	s.informed++
+	s.informedSize += f.Size
 	switch {
 	case end, status == http.StatusSwitchingProtocols:
 		return s.reject(ErrCodeProtocol, "unexpected status %d", status)
 	case s.informed > informationalMax && !listens:
-		return s.reject(ErrCodeEnhanceYourCalm, "more than %d responses with status 1xx", informationalMax)
+		return s.reject(ErrCodeEnhanceYourCalm, "too many 1xx responses: more than %d", informationalMax)
+	case s.informedSize > f.Limit && !listens:
+		return s.reject(ErrCodeEnhanceYourCalm, "too many 1xx responses: %d bytes of header, the limit is %d (MaxResponseHeaderBytes)", s.informedSize, f.Limit)
 	}
 	proceeds := status == http.StatusContinue
 	if proceeds && s.trace != nil && s.trace.Got100Continue != nil {
@@ -215,6 +218,9 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := s.read(s.ctx, p)
 	if err == nil {
 		return n, nil
+	}
+	if err != io.EOF && s.ctx.Err() != nil {
+		_ = contextEnded(s.ctx, canceledOf(s.request)) // the error may be another
 	}
 	c := s.cc
 	c.mu.Lock()

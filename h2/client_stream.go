@@ -29,8 +29,9 @@ type clientStream struct {
 	gzip    bool // asked for by us, so to be inflated by us
 
 	// Of the reading goroutine.
-	begun    bool   // something has arrived
-	informed uint32 // 1xx responses
+	begun        bool   // something has arrived
+	informed     uint32 // 1xx responses
+	informedSize int    // of their field sections, in all
 
 	// Written by the reading goroutine before answered is set.
 	response *http.Response // nil for a direct call
@@ -50,23 +51,15 @@ type clientStream struct {
 // request's body was not closed, unless some of it was used.
 type unprocessedError struct {
 	error
-	bodyUsed bool // it was read or closed, and will be closed
+	bodyUsed bool   // it was read or closed, and will be closed
+	body     []byte // all of it, if it was read and the request has no GetBody
 }
 
 func (e unprocessedError) Unwrap() error { return e.error }
 
-// errCanceled is for requests whose Cancel was closed.
-var errCanceled = errors.New("h2: request canceled")
-
-// canceledOf returns the older of the two ways to end a request. http.Client uses
-// it for its Timeout. Direct calls have no request.
-func canceledOf(r *http.Request) <-chan struct{} {
-	if r == nil {
-		return nil
-	}
-	//lint:ignore SA1019 what net/http promises holds for what is deprecated, too
-	return r.Cancel
-}
+// errNoPlace is for calls whose place was lost before they had a stream: the peer has
+// lowered its limit on streams, or said for the first time what it is.
+var errNoPlace = errors.New("h2: the peer has lowered its limit on streams")
 
 // roundTrip sends a request on this connection, on which a place is reserved.
 func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
@@ -117,12 +110,14 @@ func (s *clientStream) send(d directBody) error {
 	if err != nil {
 		c.releaseLocked()
 		c.mu.Unlock()
-		s.sender.drop()
-		if failed, ok := err.(unprocessedError); ok {
-			failed.bodyUsed = s.sender.used
-			return failed
+		failed, again := err.(unprocessedError)
+		if again {
+			failed.bodyUsed, failed.body = s.sender.used, s.sender.copyOfWhole()
+			err = failed
+		} else {
+			s.sender.close()
 		}
-		s.sender.close()
+		s.sender.drop()
 		return err
 	}
 	s.appendHeadLocked(d)
@@ -143,7 +138,7 @@ func (s *clientStream) send(d directBody) error {
 // prepare does what need not, or must not, be done with conn.mu held.
 func (s *clientStream) prepare() (err error) {
 	if s.ctx.Err() != nil {
-		return context.Cause(s.ctx)
+		return contextEnded(s.ctx, canceledOf(s.request))
 	}
 	if s.target != nil {
 		s.head = &s.target.head
@@ -169,7 +164,12 @@ func (c *clientConn) info() httptrace.GotConnInfo {
 	return info
 }
 
-// open gives the call a stream. With conn.mu held.
+// openLocked gives the call a stream. The table has the streams that the peer may
+// still count: one leaves it with the last frame of its second half or with
+// RST_STREAM, and the HEADERS of the next follow that frame on the wire. So the number
+// in the table, and not the number of calls, is what the peer's limit is about. It
+// holds from our acknowledgement on, which is appended when the limit is applied.
+// [RFC 9113, sections 5.1.2 and 6.5.3]
 func (s *clientStream) openLocked(d directBody) error {
 	c := s.cc
 	switch {
@@ -179,7 +179,9 @@ func (s *clientStream) openLocked(d directBody) error {
 		return unprocessedError{error: errClosed}
 	case c.nextID > wire.StreamIDMax:
 		c.retireRelocking(nil)
-		return unprocessedError{error: errors.New("http2: stream numbers are used up")}
+		return unprocessedError{error: errors.New("h2: stream numbers are used up")}
+	case uint32(len(c.table.open)) >= c.peerMaxStreams:
+		return unprocessedError{error: errNoPlace}
 	case len(c.writer.out) > outBroken:
 		// Calls come and are given up while the peer takes nothing.
 		c.failLocked(errWriteStalled)
@@ -189,6 +191,7 @@ func (s *clientStream) openLocked(d directBody) error {
 	}
 	id := c.nextID
 	c.nextID += 2
+	c.alive.opened = c.reads.Load()
 	c.table.maxID = id
 	c.born = true
 	c.conn.openLocked(&s.stream, id, s)
@@ -239,9 +242,9 @@ func (s *clientStream) await() error {
 				continue
 			}
 		case <-s.ctx.Done():
-			err = context.Cause(s.ctx)
+			err = contextEnded(s.ctx, canceled)
 		case <-canceled:
-			err = errCanceled
+			err = channelClosed(s.ctx)
 		case <-patience:
 			err = errHeaderTimeout
 		}
@@ -249,7 +252,7 @@ func (s *clientStream) await() error {
 		s.discard(errBodyClosed)
 		if unprocessed {
 			s.sender.settle()
-			err = unprocessedError{err, used}
+			err = unprocessedError{error: err, bodyUsed: used}
 		}
 		return err
 	}
@@ -313,7 +316,7 @@ func (s *clientStream) watch() {
 		go func() {
 			select {
 			case <-canceled:
-				s.giveUp(errCanceled)
+				s.giveUp(channelClosed(s.ctx))
 			case <-s.gone:
 			}
 		}()

@@ -16,6 +16,7 @@ package h2
 
 import (
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +71,8 @@ type conn struct {
 	// connection's window: each read is then counted at once. Written with mu held.
 	scarce atomic.Bool
 
+	closing sync.WaitGroup // until nc is closed
+
 	shared
 }
 
@@ -79,7 +82,10 @@ type shared struct {
 	writer writer
 	enc    *wire.Encoder
 	err    error // why the connection is over
-	table  table
+	// farewell is what the peer's GOAWAY said. It explains an end that the network
+	// reports.
+	farewell error
+	table    table
 
 	send flow.Send    // the connection's windows
 	recv flow.Receive //

@@ -39,8 +39,23 @@ func (c *conn) failLocked(err error) {
 	if c.writer.direct != nil {
 		_ = c.nc.Close()
 	} else {
-		go c.nc.Close() // that of TLS says goodbye, and may wait for the peer
+		// That of TLS says goodbye, and may wait for the peer.
+		c.closing.Go(func() { _ = c.nc.Close() })
 	}
+}
+
+// explainLocked returns the error for an end that the network reported: a peer that says
+// goodbye and hangs up has not just vanished.
+func (c *conn) explainLocked(err error) error {
+	c.mu.assertHeld()
+	switch {
+	case err == errWriteStalled || errors.As(err, new(ConnError)):
+	case c.farewell != nil:
+		return c.farewell
+	case err == io.EOF:
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // finish ends the connection after an error of the reading goroutine. A peer that
@@ -48,11 +63,8 @@ func (c *conn) failLocked(err error) {
 func (c *conn) finish(err error) {
 	var violation ConnError
 	if !errors.As(err, &violation) || violation.Remote {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
 		c.mu.Lock()
-		c.failLocked(err)
+		c.failLocked(c.explainLocked(err))
 		c.mu.Unlock()
 		c.deliver()
 		return

@@ -83,7 +83,7 @@ func (c *conn) countData(h wire.FrameHeader, length int) (*stream, error) {
 }
 
 // errRefused is for a frame that is thrown away while the connection goes on.
-var errRefused = errors.New("http2: frame is thrown away")
+var errRefused = errors.New("h2: frame is thrown away")
 
 // refuseDataLocked returns nil if the stream takes a frame, which is then counted by
 // its window. Otherwise the stream, if there is one, was reset, and the error is

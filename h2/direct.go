@@ -180,7 +180,7 @@ func (d *directTarget) place(ctx context.Context, trace *httptrace.ClientTrace) 
 			d.host.Store(h)
 		}
 		traceGetConn(trace, h)
-		c, err := h.get(ctx, nil)
+		c, err := h.get(ctx, nil, true)
 		if err != errHostGone {
 			return c, err
 		}
@@ -262,7 +262,11 @@ func (d *directTarget) RoundTripDirect(ctx context.Context, own [][2]string, bod
 		if !ok {
 			return nil, err
 		}
-		if attempt == attemptsMax {
+		switch {
+		case failed.error == errNoPlace:
+			attempt-- // there was none
+			continue
+		case attempt == attemptsMax:
 			return nil, failed.error
 		}
 		if err := backOff(ctx, nil, attempt); err != nil {

@@ -48,9 +48,9 @@ type StreamError struct {
 // Error describes the reset.
 func (e StreamError) Error() string {
 	if e.Cause == nil {
-		return fmt.Sprintf("http2: stream %d reset: %v", e.StreamID, e.Code)
+		return fmt.Sprintf("h2: stream %d reset: %v", e.StreamID, e.Code)
 	}
-	return fmt.Sprintf("http2: stream %d reset: %v: %v", e.StreamID, e.Code, e.Cause)
+	return fmt.Sprintf("h2: stream %d reset: %v: %v", e.StreamID, e.Code, e.Cause)
 }
 
 // Unwrap returns the cause.
@@ -92,9 +92,9 @@ func (e ConnError) Error() string {
 		who = "closed by the peer with"
 	}
 	if e.Reason == "" {
-		return fmt.Sprintf("http2: connection %s %v", who, e.Code)
+		return fmt.Sprintf("h2: connection %s %v", who, e.Code)
 	}
-	return fmt.Sprintf("http2: connection %s %v: %s", who, e.Code, e.Reason)
+	return fmt.Sprintf("h2: connection %s %v: %s", who, e.Code, e.Reason)
 }
 
 // violated returns the error that ends a connection whose peer broke a rule.
@@ -104,10 +104,10 @@ func violated(code ErrCode, format string, args ...any) error {
 
 var (
 	errFromPeer      = errors.New("received from the peer")
-	errClosed        = errors.New("http2: connection closed")
-	errBodyClosed    = errors.New("http2: body closed")
-	errHandlerGone   = errors.New("http2: handler has returned")
-	errStreamOver    = errors.New("http2: stream is over")
-	errWriteStalled  = errors.New("http2: the peer takes nothing")
-	errWriteDeadline = fmt.Errorf("http2: write deadline: %w", os.ErrDeadlineExceeded)
+	errClosed        = errors.New("h2: connection closed")
+	errBodyClosed    = errors.New("h2: body closed")
+	errHandlerGone   = errors.New("h2: handler has returned")
+	errStreamOver    = errors.New("h2: stream is over")
+	errWriteStalled  = errors.New("h2: the peer takes nothing")
+	errWriteDeadline = fmt.Errorf("h2: write deadline: %w", os.ErrDeadlineExceeded)
 )

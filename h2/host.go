@@ -36,6 +36,10 @@ type host struct {
 	adopting sync.Mutex // one connection of an http.Transport at a time; taken before mu
 	// calm says that the peer has complained about our PINGs.
 	calm atomic.Bool
+	// single says that the only connection is one of http.Transport.NewClientConn, and
+	// changed, if not nil, what to call when something about it has changed.
+	single  bool
+	changed func()
 
 	mu      sync.Mutex
 	conns   []*clientConn
@@ -54,10 +58,11 @@ type host struct {
 // A waiter is a call without a place. Who takes it out of the queue sets one of
 // conn and err, and closes done.
 type waiter struct {
-	ctx  context.Context
-	done chan struct{}
-	conn *clientConn
-	err  error
+	ctx     context.Context
+	patient bool // see host.get
+	done    chan struct{}
+	conn    *clientConn
+	err     error
 }
 
 // errHostGone sends a call back to look its host up again.
@@ -68,8 +73,9 @@ func newHost(t *Transport, secure bool, address string) *host {
 }
 
 // get returns a connection with a place for the call reserved. It waits for one to
-// be opened, or for a place, until ctx is done or canceled is closed.
-func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, error) {
+// be opened, or for a place, until ctx is done or canceled is closed. Where net/http
+// dials, calls get errNoConn instead, unless they are patient or a place is in sight.
+func (h *host) get(ctx context.Context, canceled <-chan struct{}, patient bool) (*clientConn, error) {
 	h.mu.Lock()
 	if h.queue.Len() == 0 && !h.stopped && !h.gone {
 		if c := h.pickLocked(); c != nil {
@@ -81,7 +87,11 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, 
 		h.mu.Unlock()
 		return nil, errHostGone
 	}
-	w := &waiter{ctx: ctx, done: make(chan struct{})}
+	if h.t.standard != nil && !patient && !h.inSightLocked() {
+		h.mu.Unlock()
+		return nil, errNoConn
+	}
+	w := &waiter{ctx: ctx, patient: patient, done: make(chan struct{})}
 	h.waiting.Add(1)
 	place := h.queue.PushBack(w)
 	h.serveLocked()
@@ -92,9 +102,9 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, 
 	case <-w.done:
 		return w.conn, w.err
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+		err = contextEnded(ctx, canceled)
 	case <-canceled:
-		err = errCanceled
+		err = channelClosed(ctx)
 	}
 	h.mu.Lock()
 	select {
@@ -116,41 +126,45 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}) (*clientConn, 
 // those who are left. Whatever makes a place, or the hope of one, calls it. With mu
 // held.
 func (h *host) serveLocked() {
-	for {
-		first := h.queue.Front()
-		if first == nil {
-			return
-		}
+	var next *list.Element
+	for first := h.queue.Front(); first != nil; first = next {
+		next = first.Next()
+		w := first.Value.(*waiter)
 		var c *clientConn
 		if !h.stopped {
 			c = h.pickLocked()
 		}
 		var err error
 		if c == nil {
-			if err = h.hopelessLocked(); err == nil {
-				break
+			if err = h.hopelessLocked(w); err == nil {
+				if h.t.standard == nil {
+					break // nor is there hope for the others to be over
+				}
+				continue
 			}
 		}
-		w := h.queue.Remove(first).(*waiter)
+		h.queue.Remove(first)
 		h.waiting.Add(-1)
 		w.conn, w.err = c, err
 		close(w.done)
 	}
-	if h.mayDialLocked(true) {
+	if h.queue.Len() > 0 && h.mayDialLocked(true) {
 		h.dialLocked(h.queue.Front().Value.(*waiter).ctx)
 	}
 }
 
-// hopeless returns why it is of no use to wait, as there is no place. With mu
-// held.
-func (h *host) hopelessLocked() error {
+// hopelessLocked returns why it is of no use for w to wait, as there is no place.
+func (h *host) hopelessLocked(w *waiter) error {
 	switch {
 	case h.stopped:
 		return errTransportClosed
-	case len(h.conns) > 0 && (h.t.standard == nil || h.strict()):
-		return nil
 	case h.t.standard != nil:
+		if h.healthyLocked() && (w.patient || h.strict() || h.settlingLocked()) {
+			return nil
+		}
 		return errNoConn
+	case h.healthyLocked():
+		return nil
 	case h.failed != nil && time.Now().Before(h.retryAt):
 		return h.failed
 	}
@@ -184,9 +198,35 @@ func (h *host) pickLocked() *clientConn {
 	return best
 }
 
-func (h *host) hasRoom() bool {
+// inSightLocked reports whether a call that net/http could dial for waits instead: for
+// the SETTINGS of a connection that is new, with as many others as net/http lets onto
+// one, or because the user says so.
+func (h *host) inSightLocked() bool {
+	if h.strict() {
+		return h.healthyLocked()
+	}
+	return h.queue.Len() < placesWithin && h.settlingLocked()
+}
+
+// settlingLocked reports whether the SETTINGS of a connection are still to come.
+func (h *host) settlingLocked() bool {
+	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.known.Load() && !c.suspect() })
+}
+
+// healthyLocked reports whether there is a connection whose peer is not suspected to be
+// dead.
+func (h *host) healthyLocked() bool {
+	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.suspect() })
+}
+
+// takesMore reports whether a call would not get errNoConn.
+func (h *host) takesMore() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.inSightLocked() || h.hasRoomLocked()
+}
+
+func (h *host) hasRoomLocked() bool {
 	return slices.ContainsFunc(h.conns, func(c *clientConn) bool {
 		_, free := c.load()
 		return free
@@ -205,14 +245,16 @@ func (h *host) mayDialLocked(needed bool) bool {
 		return false
 	case most > 0 && len(h.conns) >= most:
 		return false
-	case len(h.conns) > 0 && h.strict():
+	case h.strict() && h.healthyLocked():
 		return false
 	case h.failed != nil && time.Now().Before(h.retryAt):
 		return false
 	}
 	// One that is new has more places in a moment. Where one may carry no call at
 	// all, another may not either.
-	return !slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.known.Load() || c.max.Load() == 0 })
+	return !slices.ContainsFunc(h.conns, func(c *clientConn) bool {
+		return !c.suspect() && (!c.known.Load() || c.max.Load() == 0)
+	})
 }
 
 // dial opens a connection in the background: calls that wait for it may come and
@@ -224,7 +266,7 @@ func (h *host) dialLocked(ctx context.Context) {
 		defer cancel()
 		nc, err := h.connect(ctx)
 		if err == nil {
-			_ = h.add(nc)
+			_, _ = h.add(nc)
 			return
 		}
 		if ctx.Err() == context.DeadlineExceeded {
@@ -255,7 +297,7 @@ func (h *host) proved() {
 
 // add makes an open network connection one of the pool. It closes it if it is too
 // late for that.
-func (h *host) add(nc net.Conn) error {
+func (h *host) add(nc net.Conn) (*clientConn, error) {
 	c := h.t.newClientConn(h, nc)
 	err := errTransportClosed
 	if h.t.opened(c) {
@@ -276,13 +318,13 @@ func (h *host) add(nc net.Conn) error {
 	h.mu.Unlock()
 	if err == errTransportClosed {
 		_ = nc.Close()
-		return err
+		return nil, err
 	}
 	c.begin()
 	if stopped || err != nil {
 		c.retire()
 	}
-	return err
+	return c, err
 }
 
 // remove takes a connection out: it takes no more calls. err is why it could not
@@ -290,6 +332,7 @@ func (h *host) add(nc net.Conn) error {
 func (h *host) remove(c *clientConn, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.notify()
 	h.conns = slices.DeleteFunc(h.conns, func(other *clientConn) bool { return other == c })
 	if err != nil {
 		h.faultLocked(err)
@@ -299,6 +342,7 @@ func (h *host) remove(c *clientConn, err error) {
 
 // freed tells those who wait that there may be a place.
 func (h *host) freed() {
+	h.notify()
 	if h.waiting.Load() == 0 {
 		return
 	}

@@ -47,7 +47,7 @@ const (
 )
 
 // errTakenOver says that another goroutine reads now.
-var errTakenOver = errors.New("http2: reading was taken over")
+var errTakenOver = errors.New("h2: reading was taken over")
 
 // An inline is what a connection needs to run handlers on its reading goroutine.
 type inline struct {

@@ -6,6 +6,8 @@
 package h2
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -22,6 +24,11 @@ func (c *conn) readFrames() error {
 			return errTakenOver
 		}
 		b, err := c.rd.in.peek(wire.FrameHeaderLen)
+		if !c.rd.greeted && !c.accepts() {
+			if err := c.foreign(b); err != nil {
+				return err
+			}
+		}
 		if err != nil {
 			if err == io.EOF && len(b) > 0 {
 				err = io.ErrUnexpectedEOF
@@ -36,6 +43,28 @@ func (c *conn) readFrames() error {
 		}
 	}
 }
+
+// foreign returns an error if the first bytes of a server are not HTTP/2's but those
+// that other servers answer with.
+func (c *conn) foreign(b []byte) error {
+	switch {
+	case bytes.HasPrefix(b, []byte("HTTP/1.")):
+		line, _ := c.rd.in.peek(min(c.rd.in.buffered(), 64))
+		line, _, _ = bytes.Cut(line, []byte("\r\n"))
+		return fmt.Errorf("h2: the server speaks HTTP/1.1 and not HTTP/2, it answered %q: "+
+			"let it take HTTP/2 over cleartext (an http.Server does with Protocols.SetUnencryptedHTTP2), or use https or a client of HTTP/1.1", line)
+	case len(b) > 1 && b[0] == tlsAlert && b[1] == tlsMajor:
+		return errors.New("h2: the server speaks TLS: use a URL with https")
+	}
+	return nil
+}
+
+// How a TLS server begins to answer what is not TLS: an alert of any version.
+// [RFC 8446, section 5.1]
+const (
+	tlsAlert = 21
+	tlsMajor = 3
+)
 
 // frame reads the payload of a frame and acts on it.
 func (c *conn) frame(h wire.FrameHeader) error {

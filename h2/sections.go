@@ -54,4 +54,4 @@ func (c *conn) endFieldsLocked(at int, id uint32, end bool) {
 }
 
 // errTooManyFields is why a message is not sent.
-var errTooManyFields = errors.New("http2: header is larger than the peer accepts")
+var errTooManyFields = errors.New("h2: header is larger than the peer accepts")

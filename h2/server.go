@@ -65,7 +65,8 @@ const (
 // cleartext with prior knowledge. HTTP/1.1 stays with net/http. It is called
 // before the server serves, and after its other fields are set; a nil config
 // means defaults. If server.Protocols is nil, HTTP/1.1 and both kinds of HTTP/2
-// are enabled.
+// are enabled; if it has neither kind, that is an error. With GODEBUG=http2server=0,
+// which turns net/http's HTTP/2 off, ConfigureServer does nothing.
 //
 // What http.Server has fields for is taken from there: HTTP2 with its limits,
 // MaxHeaderBytes (zero means 64 KiB here), IdleTimeout (zero means ReadTimeout,
@@ -94,6 +95,12 @@ const (
 func ConfigureServer(server *http.Server, config *ServerConfig) error {
 	if server == nil {
 		return errors.New("h2: ConfigureServer: nil server")
+	}
+	if p := server.Protocols; p != nil && !p.HTTP2() && !p.UnencryptedHTTP2() {
+		return errors.New("h2: ConfigureServer: the server's Protocols have no HTTP/2: set HTTP2 for TLS, UnencryptedHTTP2 for cleartext, or leave Protocols nil")
+	}
+	if switchedOff(switchServer) {
+		return nil
 	}
 	if config == nil {
 		config = new(ServerConfig)

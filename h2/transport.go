@@ -5,9 +5,11 @@
 package h2
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -25,9 +27,11 @@ type TransportConfig struct {
 	// KeepAlive is how long a connection with open calls may be silent before a
 	// PING asks whether it is alive, and KeepAliveTimeout how long the answer may
 	// take before the connection is given up. Zero means 5 seconds each; a negative
-	// KeepAlive means never. With the default, a connection that has answered three
-	// PINGs and sent nothing else is asked every five minutes only, or after a new
-	// call: more often, servers of gRPC would end it.
+	// KeepAlive means never. New calls go to another connection as soon as the answer
+	// is a second late. With the default, a connection that has answered three
+	// PINGs and sent nothing else gets one every five minutes only: with more, servers
+	// of gRPC would end it. After a new call it is asked with an empty SETTINGS frame,
+	// which has to be answered, too.
 	KeepAlive, KeepAliveTimeout time.Duration
 
 	// The rest is for NewTransport; ConfigureTransport leaves it to the
@@ -57,13 +61,18 @@ const (
 	defaultContinue  = time.Second // to wait for "100 Continue"
 	// Places on a connection before the peer's SETTINGS say how many it takes: one,
 	// so that the first call does not wait for them. Node's server ends connections
-	// that begin with more streams than it takes. Within an http.Transport, which
-	// would open a connection for each of the others, as many as net/http.
+	// that begin with more streams than it takes, and others refuse them.
 	placesAtFirst = 1
-	placesWithin  = 100
-	crowded       = 100 // calls on one connection from which on another helps
-	attemptsMax   = 6
-	hostsKept     = 1000 // beyond, hosts without connections are forgotten
+	// Calls that wait for these SETTINGS within an http.Transport, which opens a
+	// connection for each of the others: as many as net/http gives places.
+	placesWithin = 100
+	crowded      = 100 // calls on one connection from which on another helps
+	attemptsMax  = 6
+	// Bounds of a field section within an http.Transport: that of net/http if it says
+	// nothing, and what fits an int.
+	headerBytesWithin = 10 << 20
+	headerBytesMost   = 1 << 30
+	hostsKept         = 1000 // beyond, hosts without connections are forgotten
 )
 
 // A Transport is an [http.RoundTripper] that speaks HTTP/2 only: over TLS to https
@@ -76,7 +85,9 @@ type Transport struct {
 	config   TransportConfig
 	limits   limits
 	standard *http.Transport // with ConfigureTransport: who dials
+	settled  sync.Once       // config and limits are complete
 	lenient  bool            // KeepAlive was left to us
+	off      bool            // GODEBUG=http2client=0
 
 	mu      sync.Mutex
 	hosts   map[string]*host // by scheme://host:port
@@ -90,7 +101,8 @@ type Transport struct {
 }
 
 // NewTransport returns a transport that manages its own connections. A nil config
-// means defaults.
+// means defaults. With GODEBUG=http2client=0, which turns net/http's HTTP/2 off, all
+// its requests fail: it speaks nothing else.
 func NewTransport(config *TransportConfig) *Transport {
 	return newTransport(config, nil)
 }
@@ -98,6 +110,7 @@ func NewTransport(config *TransportConfig) *Transport {
 func newTransport(config *TransportConfig, standard *http.Transport) *Transport {
 	t := &Transport{
 		standard: standard,
+		off:      standard == nil && switchedOff(switchClient),
 		hosts:    make(map[string]*host),
 		spelled:  make(map[string]*host),
 		sweepAt:  hostsKept,
@@ -107,9 +120,31 @@ func newTransport(config *TransportConfig, standard *http.Transport) *Transport 
 	if config != nil {
 		t.config = *config
 	}
+	if standard == nil {
+		t.settle()
+	}
+	return t
+}
+
+// settle decides what the configuration leaves open, once. Within an http.Transport it
+// is called when the first connection is there: until then users may set its fields.
+func (t *Transport) settle() { t.settled.Do(t.fillIn) }
+
+func (t *Transport) fillIn() {
 	c := &t.config
-	if c.HTTP2 == nil && standard != nil {
-		c.HTTP2 = standard.HTTP2
+	if standard := t.standard; standard != nil {
+		if c.HTTP2 == nil {
+			c.HTTP2 = standard.HTTP2
+		}
+		c.IdleConnTimeout = standard.IdleConnTimeout
+		if c.IdleConnTimeout == 0 {
+			c.IdleConnTimeout = -1 // zero means no limit there
+		}
+		c.MaxResponseHeaderBytes = standard.MaxResponseHeaderBytes
+		if c.MaxResponseHeaderBytes <= 0 {
+			c.MaxResponseHeaderBytes = headerBytesWithin
+		}
+		c.DisableCompression = standard.DisableCompression
 	}
 	if c.KeepAlive == 0 && c.HTTP2 != nil && c.HTTP2.SendPingTimeout > 0 {
 		c.KeepAlive = c.HTTP2.SendPingTimeout
@@ -123,26 +158,20 @@ func newTransport(config *TransportConfig, standard *http.Transport) *Transport 
 			c.KeepAliveTimeout = c.HTTP2.PingTimeout
 		}
 	}
-	if standard != nil {
-		c.IdleConnTimeout = standard.IdleConnTimeout
-		if c.IdleConnTimeout == 0 {
-			c.IdleConnTimeout = -1 // zero means no limit there
-		}
-		c.MaxResponseHeaderBytes = standard.MaxResponseHeaderBytes
-		c.DisableCompression = standard.DisableCompression
-	}
 	if c.IdleConnTimeout == 0 {
 		c.IdleConnTimeout = defaultIdleConn
 	}
 	if c.DialContext == nil {
 		c.DialContext = new(net.Dialer).DialContext
 	}
-	t.limits = limitsOf(c.HTTP2, int(c.MaxResponseHeaderBytes))
-	return t
+	t.limits = limitsOf(c.HTTP2, int(min(c.MaxResponseHeaderBytes, headerBytesMost)))
 }
 
 // errTransportClosed is for requests after Close or Shutdown.
 var errTransportClosed = errors.New("h2: transport is closed")
+
+// errSwitchedOff is for requests where the operator does not allow HTTP/2.
+var errSwitchedOff = errors.New("h2: GODEBUG=http2client=0 turns HTTP/2 off, and this transport speaks nothing else")
 
 // RoundTrip sends a request and returns the head of its response.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -166,7 +195,8 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 	}
 	original := r
 	for attempt := 1; ; attempt++ {
-		c, err := t.place(r.Context(), r.URL, canceledOf(r), asked)
+		patient := r != original && r.GetBody == nil // net/http could not send the body again
+		c, err := t.place(r.Context(), r.URL, canceledOf(r), patient, asked)
 		if err != nil {
 			if err != errNoConn || r != original {
 				closeBody(r)
@@ -187,9 +217,12 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 			return nil, err
 		}
 		r = next
-		if attempt == attemptsMax {
+		switch {
+		case failed.error == errNoPlace:
+			attempt-- // there was none
+		case attempt == attemptsMax:
 			err = failed.error
-		} else {
+		default:
 			err = backOff(r.Context(), canceledOf(r), attempt)
 		}
 		if err != nil {
@@ -199,10 +232,11 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 	}
 }
 
-// place returns a connection on which a place is reserved for a request to u.
-func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struct{}, asked func(*httptrace.ClientTrace, *host)) (*clientConn, error) {
+// place returns a connection on which a place is reserved for a request to u. A
+// patient call waits for one where another would have net/http dial.
+func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struct{}, patient bool, asked func(*httptrace.ClientTrace, *host)) (*clientConn, error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, contextEnded(ctx, canceled)
 	}
 	for {
 		h, err := t.host(u)
@@ -212,7 +246,7 @@ func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struc
 		if asked != nil {
 			asked(httptrace.ContextClientTrace(ctx), h)
 		}
-		c, err := h.get(ctx, canceled)
+		c, err := h.get(ctx, canceled, patient)
 		if err != errHostGone {
 			return c, err
 		}
@@ -224,6 +258,10 @@ func replay(r *http.Request, failed unprocessedError) (*http.Request, error) {
 	switch {
 	case !failed.bodyUsed:
 		return r, nil
+	case failed.body != nil:
+		next := *r
+		next.Body = io.NopCloser(bytes.NewReader(failed.body))
+		return &next, nil
 	case r.GetBody == nil:
 		return nil, failed.error
 	}
@@ -241,7 +279,7 @@ func replay(r *http.Request, failed unprocessedError) (*http.Request, error) {
 func backOff(ctx context.Context, canceled <-chan struct{}, attempt int) error {
 	if attempt == 1 {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return contextEnded(ctx, canceled)
 		}
 		return nil
 	}
@@ -251,9 +289,9 @@ func backOff(ctx context.Context, canceled <-chan struct{}, attempt int) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return contextEnded(ctx, canceled)
 	case <-canceled:
-		return errCanceled
+		return channelClosed(ctx)
 	}
 }
 
@@ -269,8 +307,11 @@ func closeBody(r *http.Request) {
 func (t *Transport) host(u *url.URL) (*host, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	switch {
+	case t.closed:
 		return nil, errTransportClosed
+	case t.off:
+		return nil, errSwitchedOff
 	}
 	// The common key is found without building a string.
 	var buf [128]byte
@@ -333,10 +374,27 @@ func withPort(scheme, authority string) string {
 
 // ---- the end ----
 
-// CloseIdleConnections closes the connections without calls.
+// CloseIdleConnections closes the connections without calls. It returns when they are
+// closed, or after a second, where peers take no goodbye.
 func (t *Transport) CloseIdleConnections() {
-	for _, c := range t.list() {
-		c.closeIfIdle()
+	all := t.list()
+	closing := all[:0]
+	for _, c := range all {
+		if c.closeIfIdle() {
+			closing = append(closing, c)
+		}
+	}
+	if len(closing) == 0 {
+		return
+	}
+	patience := time.NewTimer(closeLinger)
+	defer patience.Stop()
+	for _, c := range closing {
+		select {
+		case <-c.over:
+		case <-patience.C:
+			return
+		}
 	}
 }
 

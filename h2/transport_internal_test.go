@@ -85,9 +85,16 @@ func TestHeadOf(t *testing.T) {
 	}
 }
 
+// A saysInMemory says that reading it does not wait.
+type saysInMemory struct{ io.Reader }
+
+func (r *saysInMemory) InMemory(self io.Reader) bool { return self == io.Reader(r) }
+
 // TestInMemory knows the bodies that are read without waiting.
 func TestInMemory(t *testing.T) {
 	type own struct{ *bytes.Reader }
+	says := saysInMemory{strings.NewReader("")}
+	type promoted struct{ *saysInMemory }
 	for name, c := range map[string]struct {
 		body io.Reader
 		want bool
@@ -100,6 +107,9 @@ func TestInMemory(t *testing.T) {
 		"file":             {os.Stdin, false},
 		"file, not closed": {io.NopCloser(os.Stdin), false},
 		"embedded":         {own{bytes.NewReader(nil)}, false}, // may have methods of its own
+		"says so":          {&says, true},
+		"says so, wrapped": {io.NopCloser(&says), true},
+		"promoted":         {promoted{&says}, false}, // the method of what it embeds
 		"nothing":          {io.NopCloser(nil), false},
 	} {
 		if got := inMemory(c.body); got != c.want {
@@ -171,5 +181,19 @@ func TestStreamNumbersEnd(t *testing.T) {
 	}
 	if got := get(); got == first {
 		t.Errorf("got a call from %s, which has no stream numbers left", got)
+	}
+}
+
+// TestHeedsContext finds the method on a type that embeds a transport: that type's own
+// RoundTrip promises nothing.
+func TestHeedsContext(t *testing.T) {
+	transport := NewTransport(nil)
+	defer transport.Close()
+	if !transport.HeedsContext(transport) {
+		t.Error("got false for a transport itself, want true")
+	}
+	embeds := struct{ *Transport }{transport}
+	if embeds.HeedsContext(embeds) {
+		t.Error("got true for a type that embeds a transport, want false")
 	}
 }

@@ -63,7 +63,7 @@ func TestTLS(t *testing.T) {
 		s, trust := startTLS(t, engine, true)
 		own := h2.NewTransport(&h2.TransportConfig{TLSClientConfig: trust})
 		defer own.Close()
-		standard := &http.Transport{TLSClientConfig: trust}
+		standard := &http.Transport{TLSClientConfig: trust.Clone()}
 		if err := h2.ConfigureTransport(standard, nil); err != nil {
 			t.Fatal(err)
 		}

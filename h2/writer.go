@@ -91,7 +91,7 @@ func (c *conn) flushRelocking() {
 		c.mu.Lock()
 		switch {
 		case err != nil:
-			c.failLocked(err)
+			c.failLocked(c.explainLocked(err))
 		case n < len(out.b):
 			go c.writeRest(out, n)
 			return
@@ -120,7 +120,7 @@ func (c *conn) writeThroughRelocking(data []byte) {
 	c.mu.Lock()
 	switch {
 	case err != nil:
-		c.failLocked(err)
+		c.failLocked(c.explainLocked(err))
 	case n < len(out.b)+len(data):
 		if n < len(out.b) {
 			out.b = append(out.b, data...)
@@ -184,7 +184,7 @@ func (c *conn) writeRest(out *outBuffer, n int) {
 		err := w.write(out.b[n:])
 		c.mu.Lock()
 		if err != nil {
-			c.failLocked(err)
+			c.failLocked(c.explainLocked(err))
 		}
 		w.recycleLocked(out)
 		if len(w.out) == 0 || c.err != nil {

@@ -127,7 +127,10 @@ type indirectTransport struct{ inner *h2.Transport }
 func (t indirectTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.inner.RoundTrip(r)
 }
-func (t indirectTransport) HeedsContext() bool    { return t.inner.HeedsContext() }
+
+func (t indirectTransport) HeedsContext(http.RoundTripper) bool {
+	return t.inner.HeedsContext(t.inner)
+}
 func (t indirectTransport) CloseIdleConnections() { t.inner.CloseIdleConnections() }
 
 // newTransport replaces an http.Transport by one of the engine's own.

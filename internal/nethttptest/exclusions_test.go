@@ -36,8 +36,13 @@ var exclusions = []exclusion{
 		reason: "wants an error that net/http does not export, for a request whose Cancel was closed"},
 	{modes: "client both", test: "TestTransportCancelRequestWithBody/h2/RequestCancel",
 		reason: "wants an error that net/http does not export, for a request whose Cancel was closed"},
-	{modes: "client both", test: "TestTransportCancelRequestBeforeDo/h2/RequestCancel", tries: 50,
-		reason: "wants an error that net/http does not export; it is there if net/http sees Cancel before the engine does"},
+
+	// What only types of net/http's own get from it: after RoundTrip or during a dial
+	// http.Client finds that the context is over before it has noted why.
+	{modes: "client both", test: "TestClientTimeout/h2", tries: 500,
+		reason: "net/http's own wait for a dial returns before http.Client has noted that its Timeout has passed, as with x/net's transport"},
+	{modes: "client both", test: "TestClientTimeout_Headers/h2", tries: 500,
+		reason: "net/http's own wait for a dial returns before http.Client has noted that its Timeout has passed, as with x/net's transport"},
 
 	// What the engine says in words of its own.
 	{modes: "client both", test: "TestWriteDeadlineEnforcedPerStream/h2",
@@ -57,32 +62,7 @@ var exclusions = []exclusion{
 // faults are the tests that fail by a fault of the engine. The list is there to
 // become empty.
 var faults = []exclusion{
-	{modes: "client both", test: "TestTransportConnectionCloseOnResponse/h2", tries: 500,
-		reason: "CloseIdleConnections returns before the connections are closed (conn.failLocked); as server, see there"},
-
-	{modes: "client both", test: "TestClientTimeout/h2", tries: 50,
-		reason: "the context of http.Client.Timeout is seen before its timer, by which net/http adds \"Client.Timeout\" (pooled)"},
-	{modes: "client both", test: "TestClientTimeout_Headers/h2", tries: 50,
-		reason: "the context of http.Client.Timeout is seen before its timer, by which net/http adds \"Client.Timeout\" (pooled)"},
-	{modes: "client both", test: "TestTransportDiscardsUnneededConns/h2", tries: 50,
-		reason: "clones the TLS configuration that a DialTLS shares, which then speaks HTTP/1.1 (ConfigureTransport)"},
-	{modes: "client both", test: "TestDontCacheBrokenHTTP2Conn/h2",
-		reason: "a connection whose first write failed is handed out (host.add)"},
-	{modes: "client both", test: "TestTransportLimits1xxResponses/h2",
-		reason: "MaxResponseHeaderBytes set after ConfigureTransport does not count, nor does it bound 1xx responses together (newTransport, inform)"},
-	{modes: "client both", test: "TestTransportNewClientConnRoundTrip/h2", reason: noClientConn},
-	{modes: "client both", test: "TestClientConnReserveAll/h2", reason: noClientConn},
-	{modes: "client both", test: "TestClientConnReserveParallel/h2", reason: noClientConn},
-	{modes: "client both", test: "TestClientConnReserveRelease/h2", reason: noClientConn},
-	{modes: "client both", test: "TestClientConnReserveAndConsume/release/h2", reason: noClientConn},
-	{modes: "client both", test: "TestClientConnReserveAndConsume/invalid_field_name/h2", reason: noClientConn},
-	{modes: "client both", test: "TestClientConnReserveAndConsume/body_close/h2", reason: noClientConn},
-	{modes: "client both", test: "TestClientConnReserveAndConsume/cancel/h2", reason: noClientConn},
-	{modes: "client both", test: "TestClientConnReserveAndConsume/early_body_close/h2", reason: noClientConn},
-	{modes: "client both", test: "TestClientConnRoundTripBlocks/h2", reason: noClientConn},
 }
-
-const noClientConn = "Transport.NewClientConn is refused: the RoundTripper of https has no method NewClientConn (pooled)"
 
 // ---- the list as others read it ----
 
