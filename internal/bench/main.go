@@ -13,7 +13,7 @@
 //
 // The figures are per call, or per message of a stream: process CPU time, user
 // and system, client and server together; allocations and their bytes; calls of
-// a socket's Write; calls per second and their latency. Each is the median of
+// write; calls per second and their latency. Each is the median of
 // several rounds. In each round every contender runs for a short time, in
 // rotating order, and ratios are taken within rounds, so that a machine that
 // also does other things disturbs them little.

@@ -211,14 +211,14 @@ func (b *booth) measure(ctx context.Context, slice time.Duration) error {
 		return err
 	}
 	runtime.GC()
-	before, err := look(b.network)
+	before, err := look()
 	if err != nil {
 		return err
 	}
 	if err := b.spin(ctx, slice-warm); err != nil {
 		return err
 	}
-	after, err := look(b.network)
+	after, err := look()
 	if err != nil {
 		return err
 	}
@@ -241,14 +241,18 @@ type reading struct {
 	writes        int64
 }
 
-func look(n *network) (reading, error) {
+func look() (reading, error) {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	cpu, err := cpuTime()
 	if err != nil {
 		return reading{}, fmt.Errorf("read CPU time: %w", err)
 	}
-	return reading{time.Now(), cpu, memory.Mallocs, memory.TotalAlloc, n.writes.Load()}, nil
+	writes, err := writeCalls()
+	if err != nil {
+		return reading{}, fmt.Errorf("read calls of write: %w", err)
+	}
+	return reading{time.Now(), cpu, memory.Mallocs, memory.TotalAlloc, writes}, nil
 }
 
 // since returns what was spent since before, per unit.
