@@ -198,11 +198,15 @@ func (x *directExchange) trailer() fields { return fields{pairs: x.response.Dire
 
 // isPlain reports whether a header means over the direct path what it means in a
 // request. It may have no Host, which a request keeps apart, and nothing that the
-// transport would leave out and newRequest does not: a field of HTTP/1.1, or any
+// transport would treat in its own way: a field of HTTP/1.1's connections, or any
 // under a key that is not canonical.
 func isPlain(h http.Header) bool {
 	for key := range h {
-		if key == "Proxy-Connection" || http.CanonicalHeaderKey(key) != key {
+		switch key {
+		case headerConnection, "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", headerTE:
+			return false
+		}
+		if http.CanonicalHeaderKey(key) != key {
 			return false
 		}
 	}
@@ -232,7 +236,7 @@ func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
 			if shared = others; key == headerUserAgent {
 				values = values[:min(len(values), 1)] // as transports send it
 			}
-		case protocolOwns(key):
+		case ownsOfRequest(key):
 			continue
 		}
 		for _, value := range values {

@@ -166,6 +166,9 @@ func (c *handlerConn) begin(w wireEnd) {
 	for key, values := range w.header {
 		c.exchange.field(key, values)
 	}
+	if c.request.proto > 2 {
+		delete(c.exchange.Header(), headerConnection) // HTTP/2 servers heed it, those of HTTP/3 send what clients refuse
+	}
 	if w.status != 0 {
 		c.exchange.WriteHeader(w.status)
 	}

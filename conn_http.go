@@ -109,7 +109,7 @@ func (c *clientConn) newRequest() *httpExchange {
 			r.Host = host
 		}
 		maps.DeleteFunc(h, func(key string, _ []string) bool {
-			return !isUserAgent(key) && protocolOwns(key)
+			return !isUserAgent(key) && ownsOfRequest(key)
 		})
 	}
 	for key, values := range fixed {

@@ -95,11 +95,6 @@ func (grpc) decodeEnd(w wireEnd) end {
 	return end{err: grpcError(w.trailer), trailer: w.trailer}
 }
 
-// isStatus reports whether a trailer is a part of the status.
-func isStatus(key string) bool {
-	return key == headerGRPCStatus || key == headerGRPCMessage || key == headerGRPCDetails
-}
-
 // grpcError returns the error in trailers, nil for success.
 func grpcError(t http.Header) *Error {
 	status := first(t, headerGRPCStatus)

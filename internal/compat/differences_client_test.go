@@ -472,7 +472,6 @@ var clientDifferences = []difference{
 			"TestClient/90_*_proto_*_reserved_metadata",
 		},
 		lines: []string{
-			"- > Connect-Extra: 1",
 			"- > Content-Type: text/plain",
 			"- > Grpc-Status: 3",
 			"- > Host: other.test",

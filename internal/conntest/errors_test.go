@@ -258,6 +258,7 @@ func TestErrorMetadataCannotBreakTheProtocol(t *testing.T) {
 			for key, value := range map[string]string{
 				"Content-Type": "text/html", "Content-Length": "1", "Content-Encoding": "br",
 				"Grpc-Status": "0", "Grpc-Message": "fine", "Trailer": "X", "Transfer-Encoding": "chunked",
+				"Keep-Alive": "timeout=1", "Upgrade": "other",
 				"Connect-Content-Encoding": "br", "Grpc-Encoding": "br",
 			} {
 				err.Meta().Set(key, value)

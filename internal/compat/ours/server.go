@@ -232,5 +232,7 @@ func addReserved(header http.Header) {
 	} {
 		header.Set(key, "7")
 	}
-	header.Set("Unreserved", "7")
+	for _, key := range []string{"Unreserved", "Grpc-Trace-Bin", "Grpc-Retry-Pushback-Ms", "Connect-Extra"} {
+		header.Set(key, "7")
+	}
 }
