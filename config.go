@@ -98,7 +98,7 @@ func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (
 	if c.codec.Name() == "" {
 		return nil, errorf(CodeUnknown, "codec %T has no name", c.codec)
 	}
-	send, ok := c.compressions.get(c.sendName)
+	send, ok := c.compressions.sent(c.sendName)
 	if !ok {
 		return nil, errorf(CodeUnknown, "unknown compression %q: register it with WithAcceptCompression", c.sendName)
 	}

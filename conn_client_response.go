@@ -46,7 +46,7 @@ func (c *clientConn) readHead(length int64) error {
 	if len(hd.encoding) > 0 {
 		encoding = hd.encoding[0]
 	}
-	compression, known := c.config.compressions.get(encoding)
+	compression, known := c.config.compressions.received(encoding)
 	if !known {
 		return errorf(CodeInternal, "unknown compression %q: accepted encodings are %v", encoding, &c.config.compressions)
 	}

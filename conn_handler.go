@@ -94,7 +94,7 @@ func (c *handlerConn) open() (context.Context, error) {
 	if len(hd.encoding) > 0 {
 		encoding = hd.encoding[0]
 	}
-	used, known := c.config.compressions.get(encoding)
+	used, known := c.config.compressions.received(encoding)
 	if used != nil || !known { // the client has a use for it; to others the header is a cost
 		c.namesAccept = true
 	}
