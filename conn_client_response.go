@@ -21,7 +21,7 @@ func (c *clientConn) answer(x clientExchange, err error) {
 		err = c.readHead(length)
 	}
 	if err != nil {
-		err = fault(c.ctx, notEnd(err), CodeUnavailable)
+		err = fault(c.ctx, notEnd(withoutURL(err)), CodeUnavailable)
 	}
 	c.failed = err
 	if _, after := c.step(eventAnswer); c.body != nil && (after == phaseReleased || err != nil) {

@@ -166,7 +166,7 @@ func (x *directExchange) send(c *clientConn) (clientExchange, error) {
 	switch {
 	case err != nil:
 		x.packed.free()
-		return nil, doError(http.MethodPost, c.config.url, err)
+		return nil, clearer(err)
 	case body == nil: // it is not for the transport
 		return c.newPost(x.packed).send(c)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/seed-b7c59c10/connect"
 	conntestv1 "github.com/seed-b7c59c10/connect/internal/gen/conntest/v1"
+	"github.com/seed-b7c59c10/connect/internal/gen/conntest/v1/conntestv1connect"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
@@ -368,4 +370,30 @@ func TestUnencodableMessages(t *testing.T) {
 			wantCode(t, o.err, connect.CodeInternal)
 		})
 	}, func(m mode) bool { return m.codec == "proto" || m.codec == "json" })
+}
+
+// An error of the transport does not tell the URL: it may hold the message and
+// tokens, and errors get into logs.
+func TestErrorsDoNotTellURLs(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		s := m.serve(t, echo, alone)
+		s.close()
+		options := m.clientOptions(connect.WithHTTPGet(), connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+		client := connect.NewClient[conntestv1.Request, conntestv1.Response](
+			s.httpClient(), s.url+conntestv1connect.TestServiceGetProcedure+"?token=secret", options...)
+		_, unaryErr := client.CallUnary(testContext(t), requestOf("secret"))
+		stream, streamErr := client.CallServerStream(testContext(t), requestOf("secret"))
+		if streamErr == nil {
+			stream.Receive()
+			streamErr = stream.Err()
+			stream.Close()
+		}
+		for _, err := range []error{unaryErr, streamErr} {
+			wantCode(t, err, connect.CodeUnavailable)
+			var named *url.Error
+			if text := err.Error(); strings.Contains(text, "secret") || strings.Contains(text, "://") || strings.Contains(text, "message=") || errors.As(err, &named) {
+				t.Errorf("got %q, want no URL in it", text)
+			}
+		}
+	})
 }
