@@ -5,7 +5,6 @@
 package connect
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"strconv"
@@ -217,7 +216,7 @@ func (c *handlerConn) outcome(err error) *Error {
 		}
 		return e
 	}
-	e, _ := asError(fault(context.Background(), err, CodeUnknown))
+	e := faultOf(err)
 	if c.config.safeErrors {
 		return &Error{code: e.code}
 	}
