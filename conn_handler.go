@@ -48,6 +48,7 @@ type handlerConn struct {
 	out           packer
 	trailer       http.Header // nil until the handler asks for it
 	headersThen   int32       // how many headers there were when the call began
+	given         http.Header // those of them that describe the body; nil if there are none
 	outbox        *outbox     // nil until messages follow each other closely
 	answers       atomic.Bool // the handler has received since it sent last: it answers
 	namesEncoding bool        // the response headers name the messages' compression

@@ -5,7 +5,6 @@
 package connect
 
 import (
-	"maps"
 	"net/http"
 	"strconv"
 )
@@ -27,6 +26,34 @@ func canFlush(w http.ResponseWriter) bool {
 func (c *handlerConn) ResponseHeader() http.Header {
 	c.asked = true
 	return c.exchange.Header()
+}
+
+// remember notes which headers the response has before the call: those that
+// describe the body belong to middleware, which set them.
+func (c *handlerConn) remember(h http.Header) {
+	c.asked, c.headersThen = true, int32(len(h))
+	for key, values := range h {
+		if describesMessages(key) {
+			if c.given == nil {
+				c.given = make(http.Header)
+			}
+			c.given[key] = values
+		}
+	}
+}
+
+// restore takes back what the handler has done to headers that describe the body.
+func (c *handlerConn) restore(h http.Header) {
+	for key := range h {
+		if !describesMessages(key) {
+			continue
+		}
+		if values, ok := c.given[key]; ok {
+			h[key] = values
+		} else {
+			delete(h, key)
+		}
+	}
 }
 
 // untouched reports whether the response headers are as they were when the call
@@ -150,9 +177,7 @@ func (c *handlerConn) begin(w wireEnd) {
 	}
 	c.began = true
 	if c.asked {
-		if h := c.exchange.Header(); len(h) > int(c.headersThen) {
-			maps.DeleteFunc(h, func(key string, _ []string) bool { return describesMessages(key) })
-		}
+		c.restore(c.exchange.Header())
 	}
 	hd := c.answer()
 	if _, other := w.header[headerContentType]; other {

@@ -59,7 +59,7 @@ func newHTTPConn(config *config, rt *route, w http.ResponseWriter, r *http.Reque
 	c.config, c.route, c.exchange = config, rt, &call.response
 	c.request.readHTTP(r)
 	c.ctx = handlerContext{r.Context(), c}
-	c.asked, c.headersThen = true, int32(len(w.Header()))
+	c.remember(w.Header())
 	return c
 }
 

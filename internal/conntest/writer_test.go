@@ -347,3 +347,72 @@ type failingWriter struct {
 
 func (w failingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w failingWriter) Write([]byte) (int, error)   { return 0, w.err }
+
+// Headers that describe the body belong to the middleware that set them before the
+// call, whatever headers the handler sets; the handler cannot set them.
+func TestMiddlewareHeaders(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		begin := func(w http.ResponseWriter) {
+			w.Header()["Content-Encoding"] = []string{"outer"}
+			w.Header().Set("Vary", "Accept-Encoding")
+		}
+		serve := func(t *testing.T, service handlers) http.Header {
+			seen := make(chan http.Header, 1)
+			client := m.serve(t, service, wrapped(func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					begin(w)
+					watch := &headerWatch{ResponseWriter: w, seen: seen}
+					next.ServeHTTP(watch, r)
+					watch.see() // nothing may have been written
+				})
+			})).client(connect.WithAcceptCompression("gzip", nil, nil))
+			_, _ = client.Unary(testContext(t), requestOf("hi"))
+			return await(t, "response header", seen)
+		}
+		for name, service := range map[string]handlers{
+			"nothing set": {unary: func(context.Context, *request) (*response, error) { return new(response), nil }},
+			"one set": {unary: func(context.Context, *request) (*response, error) {
+				r := connect.NewResponse(new(conntestv1.Response))
+				r.Header().Set("Mine", "yes")
+				return r, nil
+			}},
+			"through the context": {unary: func(ctx context.Context, _ *request) (*response, error) {
+				info, _ := connect.CallInfoForHandlerContext(ctx)
+				info.ResponseHeader().Set("Content-Encoding", "inner")
+				info.ResponseHeader().Set("Content-Length", "7")
+				info.ResponseHeader().Del("Vary")
+				return connect.NewResponse(new(conntestv1.Response)), nil
+			}},
+			"error": {unary: func(context.Context, *request) (*response, error) {
+				err := connect.NewError(connect.CodeAborted, nil)
+				err.Meta().Set("Mine", "yes")
+				return nil, err
+			}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				wantValues(t, "response header", serve(t, service), "Content-Encoding", "outer")
+			})
+		}
+	}, func(m mode) bool { return m.compression == "identity" })
+}
+
+// headerWatch passes on the headers with which the response begins.
+type headerWatch struct {
+	http.ResponseWriter
+	seen chan http.Header
+	once sync.Once
+}
+
+func (w *headerWatch) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *headerWatch) see() { w.once.Do(func() { w.seen <- w.Header().Clone() }) }
+
+func (w *headerWatch) WriteHeader(status int) {
+	w.see()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *headerWatch) Write(b []byte) (int, error) {
+	w.see()
+	return w.ResponseWriter.Write(b)
+}
