@@ -37,7 +37,8 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 			msg      Res
 			arrived  arrived
 		})
-		if err := c.callUnary(ctx, request, &made.msg, &made.arrived); err != nil {
+		state, header := stateOf[Req](request)
+		if err := c.callUnary(ctx, request, state, header, &made.msg, &made.arrived); err != nil {
 			return nil, err
 		}
 		made.response = Response[Res]{&made.msg, metadata{lazy: &made.arrived.header}, metadata{lazy: &made.arrived.trailer}}
@@ -79,15 +80,14 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 }
 
 // callUnary makes a unary call.
-func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any, a *arrived) error {
+func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callState, header http.Header, msg any, a *arrived) error {
 	if len(c.interceptors) > 0 {
 		if err := checkCall(ctx); err != nil {
 			return err
 		}
 	}
-	state := request.state()
 	conn := newUnaryConn(ctx, c, a)
-	conn.header = state.header.made()
+	conn.header = header
 	defer conn.release()
 	info, _ := ctx.Value(callInfoKey{}).(*clientInfo)
 	if info != nil {
@@ -102,6 +102,23 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any, a *
 		return err
 	}
 	return receiveOnly(conn, msg, c.initialize)
+}
+
+// stateOf returns the state of a request, and its headers, which may be nil. The
+// request may be of a type of the program that embeds an AnyRequest, as interceptors
+// make them: its own methods count then, and what it embeds, which may be nothing,
+// learns the HTTP method.
+func stateOf[Req any](request AnyRequest) (state *callState, header http.Header) {
+	if typed, ok := request.(*Request[Req]); ok {
+		return &typed.call, typed.call.header.made()
+	}
+	defer func() {
+		if recover() != nil {
+			state = new(callState)
+		}
+	}()
+	header = request.Header()
+	return request.state(), header
 }
 
 // CallServerStream calls a procedure that takes one message and returns a

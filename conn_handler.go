@@ -149,7 +149,7 @@ func (c *handlerConn) unlimitTime() {
 }
 
 // serveUnary calls with the request that was received, and sends the response.
-func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call UnaryFunc) error {
+func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call UnaryFunc, look func(AnyResponse) (content, error)) error {
 	if err := ctx.Err(); err != nil {
 		return fault(ctx, err, CodeCanceled)
 	}
@@ -161,17 +161,17 @@ func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call U
 	if err != nil {
 		return err
 	}
-	if response == nil {
-		return errNoResponse(c.config.spec.Procedure)
+	found, err := look(response)
+	if err != nil {
+		return err
 	}
-	header, trailer := response.metadata()
-	if len(header) > 0 {
-		addMetadata(c.ResponseHeader(), header)
+	if len(found.header) > 0 {
+		addMetadata(c.ResponseHeader(), found.header)
 	}
-	if len(trailer) > 0 {
-		addMetadata(c.ResponseTrailer(), trailer)
+	if len(found.trailer) > 0 {
+		addMetadata(c.ResponseTrailer(), found.trailer)
 	}
-	return c.Send(response.Any())
+	return c.Send(found.msg)
 }
 
 func (c *handlerConn) Spec() Spec { return c.config.spec }

@@ -207,6 +207,9 @@ func (c *handlerConn) finish(err error, bare bool) {
 	if c.config.sendMax > 0 && w.size() > c.config.sendMax {
 		w = c.encodeEnd(e.minimal(), sent)
 	}
+	if !c.began {
+		w.keepForbidden()
+	}
 	if !c.framed {
 		c.namesEncoding = false // errors are not compressed
 	}

@@ -280,6 +280,10 @@ func (r *Response[_]) Header() http.Header { return r.header.header() }
 // not write them.
 func (r *Response[_]) Trailer() http.Header { return r.trailer.header() }
 
+func (r *Response[_]) internalOnly() {}
+
+// metadata returns the headers and trailers that there are, nil for those that nobody
+// asked for.
 func (r *Response[_]) metadata() (header, trailer http.Header) {
 	return r.header.made(), r.trailer.made()
 }
@@ -291,5 +295,5 @@ type AnyResponse interface {
 	Header() http.Header
 	Trailer() http.Header
 
-	metadata() (header, trailer http.Header) // either may be nil
+	internalOnly()
 }

@@ -62,10 +62,13 @@ func NewUnaryHandler[Req, Res any](
 			return nil, errorf(CodeInternal, "interceptor passed a %T on: expected %T", request, typed)
 		}
 		response, err := unary(ctx, typed)
-		if response == nil {
-			return nil, err // not a nil *Response in an AnyResponse
+		if response != nil {
+			return response, err
 		}
-		return response, err
+		if err == nil {
+			err = errNoResponse(c.spec.Procedure)
+		}
+		return nil, err // not a nil *Response in an AnyResponse
 	})
 	if i := c.interceptor(); i != nil {
 		call = i.WrapUnary(call)
@@ -79,8 +82,32 @@ func NewUnaryHandler[Req, Res any](
 		if err := receiveOnly(conn, &made.msg, c.initialize); err != nil {
 			return err
 		}
-		return conn.(*handlerConn).serveUnary(ctx, &made.request, call)
+		return conn.(*handlerConn).serveUnary(ctx, &made.request, call, contentOf[Res])
 	})
+}
+
+// content is what a unary response brings. Header and trailer may be nil.
+type content struct {
+	msg             any
+	header, trailer http.Header
+}
+
+// contentOf looks into a response. It may be of a type of the program that embeds an
+// AnyResponse, as interceptors make them.
+func contentOf[Res any](response AnyResponse) (content, error) {
+	typed, ok := response.(*Response[Res])
+	switch {
+	case response == nil || ok && typed == nil:
+		return content{}, errorf(CodeInternal, "interceptor returned neither a response nor an error")
+	case ok:
+		header, trailer := typed.metadata()
+		return content{typed.Msg, header, trailer}, nil
+	}
+	msg := response.Any()
+	if _, ok := msg.(*Res); !ok {
+		return content{}, errorf(CodeInternal, "interceptor returned a %T with a %T: expected %T", response, msg, typed)
+	}
+	return content{msg, response.Header(), response.Trailer()}, nil
 }
 
 // NewUnaryHandlerSimple is [NewUnaryHandler] for a function of messages alone.

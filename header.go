@@ -110,6 +110,17 @@ func isStatus(key string) bool {
 	return key == headerGRPCStatus || key == headerGRPCMessage || key == headerGRPCDetails
 }
 
+// forbiddenInTrailers reports whether HTTP does not let a header be a trailer, so that
+// servers leave it out. [RFC 9110, section 6.5.1]
+func forbiddenInTrailers(key string) bool {
+	switch key {
+	case "Authorization", "Cache-Control", headerConnection, "Content-Range", "Expect", "Max-Forwards", "Pragma", "Proxy-Authenticate",
+		"Proxy-Authorization", "Proxy-Connection", "Range", "Realm", headerTE, "Www-Authenticate":
+		return true
+	}
+	return strings.HasPrefix(key, "If-")
+}
+
 // trailerKey returns the key under which net/http takes a trailer that it has
 // not heard of before the body.
 func trailerKey(key string) string {

@@ -397,3 +397,30 @@ func TestErrorsDoNotTellURLs(t *testing.T) {
 		}
 	})
 }
+
+// Metadata of an error that HTTP forbids in trailers arrives as long as nothing was
+// sent.
+func TestErrorMetadataForbiddenInTrailers(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		challenge := http.Header{"Www-Authenticate": {`Basic realm="a"`, "Bearer"}, "Cache-Control": {"no-store"}, "Proxy-Authenticate": {"Basic"}}
+		client := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
+			if x.header.Get("Answer") != "" {
+				x.answer.Set("Answer", "yes")
+			}
+			err := connect.NewError(connect.CodeUnauthenticated, errors.New("sign in"))
+			merge(err.Meta(), challenge)
+			return err
+		})).client()
+		forKinds(t, m, func(t *testing.T, k kind) {
+			for _, asked := range []http.Header{nil, {"Answer": {"yes"}}} {
+				o := call(testContext(t), client, k, asked, text("x"))
+				wantCode(t, o.err, connect.CodeUnauthenticated)
+				var err *connect.Error
+				errors.As(o.err, &err)
+				for key, values := range challenge {
+					wantValues(t, "error metadata", err.Meta(), key, values...)
+				}
+			}
+		})
+	})
+}
