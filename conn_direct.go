@@ -77,7 +77,7 @@ func newDirectConn(config *config, call directCall) *handlerConn {
 	})
 	c := &made.conn
 	made.response.directCall = call
-	c.config, c.exchange = config, &made.response
+	c.config, c.exchange, c.own = config, &made.response, true
 	c.ctx = handlerContext{c.request.readDirect(call), c}
 	return c
 }

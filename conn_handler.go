@@ -53,6 +53,7 @@ type handlerConn struct {
 	answers       atomic.Bool // the handler has received since it sent last: it answers
 	namesEncoding bool        // the response headers name the messages' compression
 	namesAccept   bool        // and those that the client may use
+	own           bool        // the ResponseWriter is net/http's or the engine's: no middleware is around it
 	asked         bool        // the response has a header: that of a direct call once the program has asked for it
 	began         bool        // the response headers are written
 	closed        bool        // the handler returned

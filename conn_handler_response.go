@@ -70,7 +70,9 @@ func (c *handlerConn) ResponseTrailer() http.Header {
 }
 
 // Send writes one message, with the response headers before the first one. A nil
-// message writes the headers alone.
+// message writes the headers alone. Where middleware is around the ResponseWriter it
+// returns when that has the message, and its error; otherwise a message of a stream may
+// be written after Send returned, and a later Send returns the error.
 func (c *handlerConn) Send(msg any) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
@@ -97,10 +99,10 @@ func (c *handlerConn) Send(msg any) error {
 	}
 	first := !c.began
 	c.begin(before)
-	if !c.framed && len(b.data) >= lengthKnown {
+	if !c.framed && len(b.data) >= lengthKnown && c.own { // middleware may change the body
 		c.exchange.field(headerContentLength, []string{strconv.Itoa(len(b.data))})
 	}
-	if c.config.spec.StreamType.serverStreams() && !c.alone(first) {
+	if c.own && c.config.spec.StreamType.serverStreams() && !c.alone(first) {
 		err = c.gather(b.data)
 	} else if _, err = c.exchange.Write(b.data); err == nil {
 		err = c.flush()
@@ -230,6 +232,9 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 	}
 	for key, values := range w.trailer {
 		c.exchange.trailer(key, values)
+	}
+	if len(w.trailer) > 0 && !c.own {
+		_ = http.NewResponseController(c.exchange).Flush() // so that middleware sees the trailers
 	}
 }
 

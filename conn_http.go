@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 )
 
@@ -32,6 +33,20 @@ func (x *httpResponse) field(key string, values []string) {
 func (x *httpResponse) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 func (x *httpResponse) trailer(key string, values []string) { x.Header()[trailerKey(key)] = values }
+
+// isOwn reports whether a ResponseWriter is net/http's or the engine's own, and not
+// middleware's, which may look at what passes and change it.
+func isOwn(w http.ResponseWriter) bool {
+	if _, ok := w.(directCall); ok {
+		return true
+	}
+	t := reflect.TypeOf(w)
+	if t == nil || t.Kind() != reflect.Pointer {
+		return false
+	}
+	t = t.Elem()
+	return t.PkgPath() == "net/http" && t.Name() != "timeoutWriter" // of http.TimeoutHandler
+}
 
 // readHTTP fills in what an [http.Request] has.
 func (r *inbound) readHTTP(request *http.Request) {
@@ -59,6 +74,7 @@ func newHTTPConn(config *config, rt *route, w http.ResponseWriter, r *http.Reque
 	c.config, c.route, c.exchange = config, rt, &call.response
 	c.request.readHTTP(r)
 	c.ctx = handlerContext{r.Context(), c}
+	c.own = isOwn(w)
 	c.remember(w.Header())
 	return c
 }

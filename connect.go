@@ -122,7 +122,10 @@ type HTTPClient interface {
 // out. Streaming interceptors may wrap it.
 //
 // The first Send writes the response headers; later changes to them have no
-// effect. Trailers may change until the handler returns. After the client's
+// effect. Send returns nil once a message is on its way or waits for the ones before
+// it: that a client has it only its answer shows. An error in writing is returned by
+// that Send or by a later one; behind middleware, which may have a ResponseWriter of
+// its own, always by that Send. Trailers may change until the handler returns. After the client's
 // last message Receive returns an error that wraps [io.EOF].
 //
 // Receive and RequestHeader belong to one goroutine at a time, and so do Send,

@@ -416,3 +416,103 @@ func (w *headerWatch) Write(b []byte) (int, error) {
 	w.see()
 	return w.ResponseWriter.Write(b)
 }
+
+// A large unary answer of Connect tells its length, but not behind middleware, which
+// may change the body.
+func TestContentLength(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		answer := &conntestv1.Request{Data: noise(100_000)}
+		lengths := make(chan int64, 1)
+		call := func(options ...siteOption) {
+			s := m.serve(t, echo, options...)
+			client := s.clientOn(doerFunc(func(r *http.Request) (*http.Response, error) {
+				response, err := s.httpClient().Do(r)
+				if err == nil {
+					lengths <- response.ContentLength
+				}
+				return response, err
+			}))
+			_, err := client.Unary(testContext(t), connect.NewRequest(answer))
+			wantNil(t, err)
+		}
+		call()
+		if n := <-lengths; n < 100_000 {
+			t.Errorf("got a length of %d, want that of the body", n)
+		}
+		seen := make(chan http.Header, 1)
+		call(wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(&headerWatch{ResponseWriter: w, seen: seen}, r)
+			})
+		}))
+		<-lengths
+		wantValues(t, "response header", <-seen, "Content-Length")
+	}, inConnect, func(m mode) bool { return m.engine.name != "h3" })
+}
+
+// refusingWriter is middleware whose Write fails.
+type refusingWriter struct{ http.ResponseWriter }
+
+func (w *refusingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *refusingWriter) Write([]byte) (int, error)   { return 0, errors.New("no more") }
+
+// Behind middleware a Send ends when the writer has the message: its error is that of
+// the same Send, and it is called by the handler's goroutine.
+func TestSendFailsAtOnce(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		sent := make(chan [2]error, 1)
+		client := m.serve(t, handlers{serverStream: func(_ context.Context, _ *request, s *connect.ServerStream[conntestv1.Response]) error {
+			sent <- [2]error{s.Send(new(conntestv1.Response)), s.Send(new(conntestv1.Response))}
+			return nil
+		}}, wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(&refusingWriter{w}, r) })
+		})).client()
+		_ = call(testContext(t), client, serverStream, nil, text("go"))
+		for _, err := range await(t, "both messages", sent) {
+			wantCode(t, err, connect.CodeCanceled)
+		}
+	})
+}
+
+// trailerWatch is middleware that looks at the trailers when it is called.
+type trailerWatch struct {
+	http.ResponseWriter
+	saw func(http.Header)
+}
+
+func (w *trailerWatch) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *trailerWatch) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	w.saw(w.Header())
+	return n, err
+}
+
+func (w *trailerWatch) Flush() {
+	w.saw(w.Header())
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Middleware is called once more after gRPC's trailers are set.
+func TestMiddlewareSeesTrailers(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		var mu sync.Mutex
+		seen := false
+		client := m.serve(t, echo, wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(&trailerWatch{w, func(h http.Header) {
+					mu.Lock()
+					defer mu.Unlock()
+					seen = seen || h.Get(http.TrailerPrefix+"Grpc-Status") != ""
+				}}, r)
+			})
+		})).client()
+		forKinds(t, m, func(t *testing.T, k kind) {
+			wantNil(t, call(testContext(t), client, k, nil, text("x")).err)
+			mu.Lock()
+			defer mu.Unlock()
+			wantEqual(t, "trailers seen", seen, true)
+			seen = false
+		})
+	}, func(m mode) bool { return m.protocol == "grpc" })
+}
