@@ -186,8 +186,14 @@ func (c *handlerConn) begin(w wireEnd) {
 		hd.contentType = nil
 	}
 	c.writeHead(c.exchange, hd)
-	if c.announced != nil && c.request.proto == 1 {
+	switch {
+	case c.announced == nil:
+	case c.request.proto == 1:
 		c.exchange.field(headerTrailer, c.announced) // or net/http does not send them
+	case c.own:
+		// Without a flush net/http would add a Content-Length. Where the response goes
+		// on over HTTP/1.1, no trailers can follow a body of known length.
+		c.exchange.field(headerContentLength, nil)
 	}
 	for key, values := range w.header {
 		c.exchange.field(key, values)
