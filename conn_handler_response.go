@@ -95,7 +95,9 @@ func (c *handlerConn) Send(msg any) error {
 		// A unary Connect response has its trailers among the headers: what ends
 		// the call goes before the message.
 		before = c.encodeEnd(end{trailer: c.trailer}, true)
-		c.namesEncoding = compressed
+	}
+	if !c.began && !c.config.spec.StreamType.serverStreams() {
+		c.namesEncoding = compressed // there is no other message
 	}
 	first := !c.began
 	c.begin(before)
