@@ -188,6 +188,11 @@ func (c *handlerConn) begin(w wireEnd) {
 		hd.contentType = nil
 	}
 	c.writeHead(c.exchange, hd)
+	if c.request.proto == 1 && c.config.spec.StreamType.clientStreams() && c.leavesRequest() {
+		// An answer ahead of the request's end: net/http reads the next request of the
+		// connection while a read of this one may be under way, and panics.
+		c.exchange.Header()[headerConnection] = []string{"close"}
+	}
 	switch {
 	case c.announced == nil:
 	case c.request.proto == 1:
