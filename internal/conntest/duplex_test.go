@@ -10,7 +10,9 @@ import (
 	"log"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seed-b7c59c10/connect"
 	conntestv1 "github.com/seed-b7c59c10/connect/internal/gen/conntest/v1"
@@ -70,4 +72,53 @@ func TestEarlyAnswers(t *testing.T) {
 			t.Errorf("the server's log has %q", text)
 		}
 	}, func(m mode) bool { return m.engine.name == "h1" })
+}
+
+// Send and Receive end when their context does, also while the server's window keeps
+// the request from being sent.
+func TestCancelWhileTheWindowIsFull(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		client := m.serve(t, everyKind(func(ctx context.Context, x *exchange) error {
+			if err := x.send(new(conntestv1.Response)); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}), alone).client()
+		ctx, cancel := context.WithCancel(testContext(t))
+		defer cancel()
+		stream := client.Bidi(ctx)
+		sent, received, answered := make(chan error, 1), make(chan error, 1), make(chan struct{})
+		message := &conntestv1.Request{Data: noise(64 << 10)}
+		var progress atomic.Int64
+		go func() {
+			for {
+				if err := stream.Send(message); err != nil {
+					sent <- err
+					return
+				}
+				progress.Add(1)
+			}
+		}()
+		go func() {
+			for first := true; ; first = false {
+				if _, err := stream.Receive(); err != nil {
+					received <- err
+					return
+				}
+				if first {
+					close(answered)
+				}
+			}
+		}()
+		await(t, "the first answer", answered)
+		for last := int64(-1); last != progress.Load(); { // until nothing more is sent
+			last = progress.Load()
+			time.Sleep(m.short())
+		}
+		cancel()
+		wantCode(t, await(t, "Send", sent), connect.CodeCanceled)
+		wantCode(t, await(t, "Receive", received), connect.CodeCanceled)
+		_ = stream.CloseResponse()
+	}, duplex)
 }
