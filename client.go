@@ -7,6 +7,7 @@ package connect
 import (
 	"context"
 	"net/http"
+	"slices"
 )
 
 // A Client calls one procedure. It is safe for concurrent use. Which of its
@@ -18,7 +19,6 @@ import (
 type Client[Req, Res any] struct {
 	config *config
 	unary  UnaryFunc
-	stream StreamingClientFunc
 	err    error // of the construction
 }
 
@@ -44,15 +44,8 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 		made.response = Response[Res]{&made.msg, metadata{lazy: &made.arrived.header}, metadata{lazy: &made.arrived.trailer}}
 		return &made.response, nil
 	}
-	client.stream = func(ctx context.Context, spec Spec) StreamingClientConn {
-		if err := checkCall(ctx); err != nil {
-			return &failedConn{spec, c.peer, err}
-		}
-		return newStreamConn(ctx, c, spec)
-	}
-	if i := c.interceptor(); i != nil {
-		client.unary = i.WrapUnary(client.unary)
-		client.stream = i.WrapStreamingClient(client.stream)
+	for _, i := range slices.Backward(c.interceptors) {
+		client.unary = i.WrapUnary(checkedUnary(client.unary))
 	}
 	return client
 }
@@ -81,11 +74,6 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 
 // callUnary makes a unary call.
 func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callState, header http.Header, msg any, a *arrived) error {
-	if len(c.interceptors) > 0 {
-		if err := checkCall(ctx); err != nil {
-			return err
-		}
-	}
 	conn := newUnaryConn(ctx, c, a)
 	conn.header = header
 	defer conn.release()
@@ -196,7 +184,7 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 	spec := c.config.spec
 	spec.StreamType = kind
 	ctx, info := beginCall(ctx)
-	conn := c.stream(ctx, spec)
+	conn := c.config.stream(ctx, spec)
 	if info != nil {
 		spec := conn.Spec() // an interceptor may have another
 		info.call.spec, info.call.peer, info.call.method = &spec, conn.Peer(), http.MethodPost
@@ -204,6 +192,38 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 		addHeader(conn.RequestHeader(), info.call.header.made())
 	}
 	return conn
+}
+
+// stream begins a streaming call: interceptors are wrapped around each call anew.
+func (c *config) stream(ctx context.Context, spec Spec) StreamingClientConn {
+	if len(c.interceptors) == 0 {
+		return newStreamConn(ctx, c, spec)
+	}
+	next := StreamingClientFunc(func(ctx context.Context, spec Spec) StreamingClientConn { return newStreamConn(ctx, c, spec) })
+	for _, i := range slices.Backward(c.interceptors) {
+		next = i.WrapStreamingClient(c.checkedStream(next))
+	}
+	return next(ctx, spec)
+}
+
+// checkedUnary is next behind an interceptor, whose context is checked.
+func checkedUnary(next UnaryFunc) UnaryFunc {
+	return func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
+		if err := checkCall(ctx); err != nil {
+			return nil, err
+		}
+		return next(ctx, request)
+	}
+}
+
+// checkedStream is checkedUnary for streams.
+func (c *config) checkedStream(next StreamingClientFunc) StreamingClientFunc {
+	return func(ctx context.Context, spec Spec) StreamingClientConn {
+		if err := checkCall(ctx); err != nil {
+			return &failedConn{spec: spec, peer: c.peer, err: err}
+		}
+		return next(ctx, spec)
+	}
 }
 
 // checkRequest returns the reason why a call cannot be made, nil for none.

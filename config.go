@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -129,14 +128,6 @@ func (c *config) requestHeader(d *dialect) http.Header {
 	d.writeHead(headerWriter(h), hd)
 	d.writeRequest(h, hd)
 	return h
-}
-
-// interceptor returns all interceptors as one, nil if there are none.
-func (c *config) interceptor() Interceptor {
-	if len(c.interceptors) == 0 {
-		return nil
-	}
-	return chain(slices.Clone(c.interceptors))
 }
 
 // addCodec adds a codec to a handler's and makes it a client's.

@@ -142,7 +142,10 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		hasBody: p.end || !c.framed,
 		empty:   c.in.count == 0,
 	}
-	if !p.end { // otherwise all is in the end frame
+	switch {
+	case p.end && len(p.data) == 0:
+		w.header = c.responseHeader()
+	case !p.end: // otherwise all is in the end frame
 		trailer := c.exchange.trailer()
 		if err == io.EOF && c.succeeded != nil && c.succeeded(*c.reply.fields, trailer) {
 			return c.ended(trailer)

@@ -40,10 +40,7 @@ func newHandler(c *config, serve StreamingHandlerFunc) *Handler {
 // newStreamHandler is newHandler for the kinds whose messages pass through the
 // conn, and interceptors with them.
 func newStreamHandler(c *config, serve StreamingHandlerFunc) *Handler {
-	if i := c.interceptor(); i != nil {
-		serve = i.WrapStreamingHandler(serve)
-	}
-	return newHandler(c, serve)
+	return newHandler(c, c.wrapStream(serve))
 }
 
 // NewUnaryHandler returns a handler that calls unary for each request.
@@ -70,9 +67,7 @@ func NewUnaryHandler[Req, Res any](
 		}
 		return nil, err // not a nil *Response in an AnyResponse
 	})
-	if i := c.interceptor(); i != nil {
-		call = i.WrapUnary(call)
-	}
+	call = c.wrapUnary(call)
 	return newHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
 		made := new(struct {
 			request Request[Req]

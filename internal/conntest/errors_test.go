@@ -424,3 +424,19 @@ func TestErrorMetadataForbiddenInTrailers(t *testing.T) {
 		})
 	})
 }
+
+// A received error unwraps to one, also without a message.
+func TestErrorWithoutMessageUnwraps(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		client := m.serve(t, everyKind(func(context.Context, *exchange) error { return connect.NewError(connect.CodeNotFound, nil) })).client()
+		forKinds(t, m, func(t *testing.T, k kind) {
+			o := call(testContext(t), client, k, nil, text("x"))
+			wantCode(t, o.err, connect.CodeNotFound)
+			var err *connect.Error
+			errors.As(o.err, &err)
+			if err.Unwrap() == nil || err.Message() != "" {
+				t.Errorf("got message %q of %v, want an error without text", err.Message(), err.Unwrap())
+			}
+		})
+	})
+}
