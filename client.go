@@ -61,6 +61,9 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 		info.call.spec, info.call.peer = request.call.spec, request.call.peer
 		addHeader(request.Header(), info.call.header.made())
 	}
+	if len(c.config.interceptors) > 0 {
+		showHeader(request.Header(), c.config.header)
+	}
 	response, err := c.unary(ctx, request)
 	if err != nil {
 		return nil, err
@@ -119,7 +122,7 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	conn := c.newStream(ctx, StreamTypeServer)
 	spec := conn.Spec()
 	request.call.spec, request.call.peer = &spec, conn.Peer()
-	addHeader(conn.RequestHeader(), request.call.header.made())
+	askHeader(conn.RequestHeader(), request.call.header.made())
 	err := conn.Send(request.Msg)
 	if err == nil || isEOF(err) {
 		request.call.method = http.MethodPost
@@ -189,7 +192,7 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 		spec := conn.Spec() // an interceptor may have another
 		info.call.spec, info.call.peer, info.call.method = &spec, conn.Peer(), http.MethodPost
 		info.response = conn
-		addHeader(conn.RequestHeader(), info.call.header.made())
+		askHeader(conn.RequestHeader(), info.call.header.made())
 	}
 	return conn
 }

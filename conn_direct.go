@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -203,8 +204,12 @@ func (x *directExchange) trailer() fields { return fields{pairs: x.response.Dire
 func isPlain(h http.Header) bool {
 	for key := range h {
 		switch key {
-		case headerConnection, "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", headerTE:
+		case headerConnection, "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":
 			return false
+		case headerTE: // of gRPC, where interceptors see it
+			if !slices.Equal(h[key], valueTrailers) {
+				return false
+			}
 		}
 		if http.CanonicalHeaderKey(key) != key {
 			return false
@@ -225,6 +230,8 @@ func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
 	}
 	for key, values := range c.header {
 		switch {
+		case slices.Equal(values, c.config.header[key]): // interceptors see what all calls have
+			continue
 		case isUserAgent(key):
 			name := strings.ToLower(key)
 			others := make([][2]string, 0, len(shared))

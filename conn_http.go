@@ -97,8 +97,11 @@ type httpExchange struct {
 func (c *clientConn) newRequest() *httpExchange {
 	var fixed, h http.Header
 	switch {
+	case c.cancel != nil && c.header == nil:
+		h = maps.Clone(c.config.streamHead)
+		c.header = h
 	case c.cancel != nil:
-		fixed, h = c.config.streamHead, c.RequestHeader()
+		fixed, h = c.config.streamHead, c.header
 	case len(c.header) == 0:
 		h = maps.Clone(c.config.header)
 	default: // the headers of a Request stay as the caller left them

@@ -494,3 +494,59 @@ func TestInterceptorsAndWrongResponses(t *testing.T) {
 		}
 	})
 }
+
+// Interceptors of clients, and callers of streams, see the headers that the library
+// sets; what they make of these counts for nothing.
+func TestLibraryHeadersAreVisible(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		received := make(chan http.Header, 1)
+		s := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
+			received <- x.header.Clone()
+			return x.send(new(conntestv1.Response))
+		}))
+		look := func(h http.Header) {
+			for _, key := range []string{"Content-Type", "User-Agent", "Accept-Encoding"} {
+				if h.Get(key) == "" {
+					t.Errorf("%s: got none in %v", key, h)
+				}
+			}
+			h.Set("Content-Type", "text/plain")
+			h.Add("Accept-Encoding", "other")
+			h.Set("Mine", "yes")
+		}
+		seen := interceptor{
+			unary: func(next connect.UnaryFunc) connect.UnaryFunc {
+				return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+					look(r.Header())
+					return next(ctx, r)
+				}
+			},
+			client: func(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+				return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+					conn := next(ctx, spec)
+					look(conn.RequestHeader())
+					return conn
+				}
+			},
+		}
+		plain, watched := s.client(), s.client(connect.WithInterceptors(seen))
+		forKinds(t, m, func(t *testing.T, k kind) {
+			for range 2 {
+				wantNil(t, call(testContext(t), plain, k, nil, text("x")).err)
+				want := <-received
+				wantNil(t, call(testContext(t), watched, k, nil, text("x")).err)
+				got := <-received
+				wantValues(t, "request header", got, "Mine", "yes")
+				for _, key := range []string{"Content-Type", "User-Agent", "Accept-Encoding", "Te", "Connect-Protocol-Version", "Grpc-Accept-Encoding"} {
+					wantValues(t, "request header", got, key, want.Values(key)...)
+				}
+			}
+		})
+		stream := plain.ClientStream(testContext(t))
+		look(stream.RequestHeader())
+		wantNil(t, stream.Send(text("x")))
+		_, err := stream.CloseAndReceive()
+		wantNil(t, err)
+		wantValues(t, "request header", <-received, "Mine", "yes")
+	})
+}
