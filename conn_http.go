@@ -56,7 +56,9 @@ func (r *inbound) readHTTP(request *http.Request) {
 	}
 	r.lazy.from = fields{header: request.Header}
 	r.wireHead = wireHead{fields: &r.lazy.from, proto: uint8(request.ProtoMajor)}
-	r.body, r.length = request.Body, request.ContentLength
+	if r.body, r.length = request.Body, request.ContentLength; request.Body == nil {
+		r.body, r.length = http.NoBody, 0 // of adapters and tests: servers never leave it nil
+	}
 	r.remote = request.RemoteAddr
 	if request.URL.RawQuery != "" {
 		r.query = request.URL.Query()

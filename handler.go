@@ -295,8 +295,8 @@ func (h *Handler) refuseType(w http.ResponseWriter) {
 // hasBody reports whether a request has a body, by reading a byte if its length
 // is not known.
 func hasBody(r *http.Request) bool {
-	if r.ContentLength >= 0 {
-		return r.ContentLength > 0
+	if r.Body == nil || r.ContentLength >= 0 {
+		return r.Body != nil && r.ContentLength > 0
 	}
 	n, _ := r.Body.Read(make([]byte, 1))
 	return n > 0

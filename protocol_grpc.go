@@ -73,7 +73,7 @@ func (grpc) encodeEnd(e end, _ bool) wireEnd {
 		return wireEnd{trailer: t}
 	}
 	t[headerGRPCStatus] = []string{strconv.FormatUint(uint64(e.err.code), 10)}
-	t[headerGRPCMessage] = []string{encodeMessage(e.err.Message())}
+	t[headerGRPCMessage] = []string{encodeMessage(e.err.text())}
 	if len(e.err.details) > 0 {
 		t[headerGRPCDetails] = []string{EncodeBinaryHeader(appendStatus(nil, e.err))}
 	}

@@ -28,9 +28,9 @@ const (
 func appendStatus(b []byte, err *Error) []byte {
 	b = protowire.AppendTag(b, statusCode, protowire.VarintType)
 	b = protowire.AppendVarint(b, uint64(err.code))
-	if message := err.Message(); message != "" {
+	if message := err.text(); message != "" {
 		b = protowire.AppendTag(b, statusMessage, protowire.BytesType)
-		b = protowire.AppendString(b, strings.ToValidUTF8(message, "\uFFFD"))
+		b = protowire.AppendString(b, message)
 	}
 	for _, d := range err.details {
 		var a []byte

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -439,4 +440,60 @@ func TestErrorWithoutMessageUnwraps(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A text that is not UTF-8 travels as U+FFFD, and costs neither the code nor the
+// details.
+func TestErrorTextThatIsNotUTF8(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		client := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
+			err := connect.NewError(connect.CodeDataLoss, errors.New("a\xff\xfeb\xc3"))
+			detail, failed := connect.NewErrorDetail(durationpb.New(time.Second))
+			if failed != nil {
+				return failed
+			}
+			if x.header.Get("Detail") != "" {
+				err.AddDetail(detail)
+			}
+			return err
+		})).client()
+		forKinds(t, m, func(t *testing.T, k kind) {
+			for want, asked := range []http.Header{nil, {"Detail": {"yes"}}} {
+				o := call(testContext(t), client, k, asked, text("x"))
+				wantCode(t, o.err, connect.CodeDataLoss)
+				var err *connect.Error
+				errors.As(o.err, &err)
+				wantEqual(t, "message", err.Message(), "a\uFFFD\uFFFDb\uFFFD")
+				wantEqual(t, "details", len(err.Details()), want)
+			}
+		})
+	})
+}
+
+// A request without a body is one of no bytes.
+func TestNilBody(t *testing.T) {
+	_, handler := conntestv1connect.NewTestServiceHandler(echo)
+	for contentType, procedure := range map[string]string{
+		"application/proto":          conntestv1connect.TestServiceUnaryProcedure,
+		"application/json":           conntestv1connect.TestServiceUnaryProcedure,
+		"application/connect+proto":  conntestv1connect.TestServiceServerStreamProcedure,
+		"application/grpc":           conntestv1connect.TestServiceUnaryProcedure,
+		"application/grpc-web+proto": conntestv1connect.TestServiceClientStreamProcedure,
+	} {
+		for _, length := range []int64{0, -1, 5} {
+			for _, method := range []string{http.MethodPost, http.MethodGet} {
+				r := &http.Request{Method: method, URL: parseURL("http://test" + procedure), ProtoMajor: 2, Header: http.Header{"Content-Type": {contentType}}, ContentLength: length}
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, r)
+				if w.Code == http.StatusOK && w.Body.Len() == 0 && len(w.Result().Header) == 0 {
+					t.Errorf("%s %s: got no answer", method, contentType)
+				}
+			}
+		}
+	}
+	r := &http.Request{Method: http.MethodGet, URL: parseURL("http://test" + conntestv1connect.TestServiceGetProcedure + "?encoding=json&message={}"),
+		ProtoMajor: 1, Header: http.Header{}, ContentLength: -1}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	wantEqual(t, "status of a GET", w.Code, http.StatusOK)
 }

@@ -135,7 +135,6 @@ type meta struct{ header, trailer http.Header }
 //	canceled    fail with ctx's error     deadline   the same for the deadline
 //	toolarge    fail as a body over a     broken     fail as a connection that is
 //	            limit of net/http does               closed does
-//	utf8        fail with a text that is not UTF-8
 //	wire        fail with a wire error    wrapped    wrap the error once more
 //	detail      add details to the error  errmeta    add metadata to it
 //	notmodified fail with "not modified"  nothing    fail with an empty text
@@ -161,8 +160,6 @@ func follow(ctx context.Context, text string, out meta, see func() string) ([]st
 			err = fmt.Errorf("%s%w", script.User, &http.MaxBytesError{Limit: 1})
 		case "broken":
 			err = fmt.Errorf("%s%w", script.User, syscall.EPIPE)
-		case "utf8":
-			err = connect.NewError(connect.CodeAborted, errors.New(script.User+"\xff\xfe!"))
 		case "canceled":
 			err = fmt.Errorf("%s%w", script.User, context.Canceled)
 		case "deadline":
