@@ -229,9 +229,9 @@ func (r *Request[_]) Spec() Spec { return r.call.Spec() }
 func (r *Request[_]) Peer() Peer { return r.call.peer }
 
 // Header returns the request's headers, never nil. A client's headers may be
-// changed until the call; the headers that the protocol itself needs are added
-// when it is sent and are not visible here. Keys that begin with "Connect-" and
-// "Grpc-" are the protocols': read, but do not write them.
+// changed until the call; the headers that the library sets are visible to
+// interceptors, and what a program makes of these counts for nothing. Keys that
+// begin with "Connect-" and "Grpc-" are the protocols': read, but do not write them.
 func (r *Request[_]) Header() http.Header { return r.call.header.header() }
 
 // HTTPMethod returns "POST", or "GET" for a side-effect-free call that is sent
