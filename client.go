@@ -7,6 +7,7 @@ package connect
 import (
 	"context"
 	"net/http"
+	"slices"
 )
 
 // A Client calls one procedure. It is safe for concurrent use. Which of its
@@ -18,7 +19,6 @@ import (
 type Client[Req, Res any] struct {
 	config *config
 	unary  UnaryFunc
-	stream StreamingClientFunc
 	err    error // of the construction
 }
 
@@ -37,21 +37,15 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 			msg      Res
 			arrived  arrived
 		})
-		if err := c.callUnary(ctx, request, &made.msg, &made.arrived); err != nil {
+		state, header := stateOf[Req](request)
+		if err := c.callUnary(ctx, request, state, header, &made.msg, &made.arrived); err != nil {
 			return nil, err
 		}
 		made.response = Response[Res]{&made.msg, metadata{lazy: &made.arrived.header}, metadata{lazy: &made.arrived.trailer}}
 		return &made.response, nil
 	}
-	client.stream = func(ctx context.Context, spec Spec) StreamingClientConn {
-		if err := checkCall(ctx); err != nil {
-			return &failedConn{spec, c.peer, err}
-		}
-		return newStreamConn(ctx, c, spec)
-	}
-	if i := c.interceptor(); i != nil {
-		client.unary = i.WrapUnary(client.unary)
-		client.stream = i.WrapStreamingClient(client.stream)
+	for _, i := range slices.Backward(c.interceptors) {
+		client.unary = i.WrapUnary(checkedUnary(client.unary))
 	}
 	return client
 }
@@ -67,6 +61,9 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 		info.call.spec, info.call.peer = request.call.spec, request.call.peer
 		addHeader(request.Header(), info.call.header.made())
 	}
+	if len(c.config.interceptors) > 0 {
+		showHeader(request.Header(), c.config.header)
+	}
 	response, err := c.unary(ctx, request)
 	if err != nil {
 		return nil, err
@@ -79,15 +76,9 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 }
 
 // callUnary makes a unary call.
-func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any, a *arrived) error {
-	if len(c.interceptors) > 0 {
-		if err := checkCall(ctx); err != nil {
-			return err
-		}
-	}
-	state := request.state()
+func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callState, header http.Header, msg any, a *arrived) error {
 	conn := newUnaryConn(ctx, c, a)
-	conn.header = state.header.made()
+	conn.header = header
 	defer conn.release()
 	info, _ := ctx.Value(callInfoKey{}).(*clientInfo)
 	if info != nil {
@@ -104,6 +95,23 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, msg any, a *
 	return receiveOnly(conn, msg, c.initialize)
 }
 
+// stateOf returns the state of a request, and its headers, which may be nil. The
+// request may be of a type of the program that embeds an AnyRequest, as interceptors
+// make them: its own methods count then, and what it embeds, which may be nothing,
+// learns the HTTP method.
+func stateOf[Req any](request AnyRequest) (state *callState, header http.Header) {
+	if typed, ok := request.(*Request[Req]); ok {
+		return &typed.call, typed.call.header.made()
+	}
+	defer func() {
+		if recover() != nil {
+			state = new(callState)
+		}
+	}()
+	header = request.Header()
+	return request.state(), header
+}
+
 // CallServerStream calls a procedure that takes one message and returns a
 // stream. It waits for the response headers. The caller must read the stream to
 // its end or close it.
@@ -114,7 +122,7 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	conn := c.newStream(ctx, StreamTypeServer)
 	spec := conn.Spec()
 	request.call.spec, request.call.peer = &spec, conn.Peer()
-	addHeader(conn.RequestHeader(), request.call.header.made())
+	askHeader(conn.RequestHeader(), request.call.header.made())
 	err := conn.Send(request.Msg)
 	if err == nil || isEOF(err) {
 		request.call.method = http.MethodPost
@@ -179,14 +187,46 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 	spec := c.config.spec
 	spec.StreamType = kind
 	ctx, info := beginCall(ctx)
-	conn := c.stream(ctx, spec)
+	conn := c.config.stream(ctx, spec)
 	if info != nil {
 		spec := conn.Spec() // an interceptor may have another
 		info.call.spec, info.call.peer, info.call.method = &spec, conn.Peer(), http.MethodPost
 		info.response = conn
-		addHeader(conn.RequestHeader(), info.call.header.made())
+		askHeader(conn.RequestHeader(), info.call.header.made())
 	}
 	return conn
+}
+
+// stream begins a streaming call: interceptors are wrapped around each call anew.
+func (c *config) stream(ctx context.Context, spec Spec) StreamingClientConn {
+	if len(c.interceptors) == 0 {
+		return newStreamConn(ctx, c, spec)
+	}
+	next := StreamingClientFunc(func(ctx context.Context, spec Spec) StreamingClientConn { return newStreamConn(ctx, c, spec) })
+	for _, i := range slices.Backward(c.interceptors) {
+		next = i.WrapStreamingClient(c.checkedStream(next))
+	}
+	return next(ctx, spec)
+}
+
+// checkedUnary is next behind an interceptor, whose context is checked.
+func checkedUnary(next UnaryFunc) UnaryFunc {
+	return func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
+		if err := checkCall(ctx); err != nil {
+			return nil, err
+		}
+		return next(ctx, request)
+	}
+}
+
+// checkedStream is checkedUnary for streams.
+func (c *config) checkedStream(next StreamingClientFunc) StreamingClientFunc {
+	return func(ctx context.Context, spec Spec) StreamingClientConn {
+		if err := checkCall(ctx); err != nil {
+			return &failedConn{spec: spec, peer: c.peer, err: err}
+		}
+		return next(ctx, spec)
+	}
 }
 
 // checkRequest returns the reason why a call cannot be made, nil for none.

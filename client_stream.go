@@ -296,17 +296,18 @@ func (b *BidiStreamForClientSimple[Req, Res]) Conn() (StreamingClientConn, error
 
 // failedConn is a call that cannot be made.
 type failedConn struct {
-	spec Spec
-	peer Peer
-	err  error
+	spec                     Spec
+	peer                     Peer
+	err                      error
+	request, header, trailer metadata
 }
 
 func (c *failedConn) Spec() Spec                   { return c.spec }
 func (c *failedConn) Peer() Peer                   { return c.peer }
 func (c *failedConn) Send(any) error               { return c.err }
-func (c *failedConn) RequestHeader() http.Header   { return make(http.Header) }
+func (c *failedConn) RequestHeader() http.Header   { return c.request.header() }
 func (c *failedConn) CloseRequest() error          { return c.err }
 func (c *failedConn) Receive(any) error            { return c.err }
-func (c *failedConn) ResponseHeader() http.Header  { return make(http.Header) }
-func (c *failedConn) ResponseTrailer() http.Header { return make(http.Header) }
+func (c *failedConn) ResponseHeader() http.Header  { return c.header.header() }
+func (c *failedConn) ResponseTrailer() http.Header { return c.trailer.header() }
 func (c *failedConn) CloseResponse() error         { return c.err }

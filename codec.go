@@ -90,9 +90,27 @@ func (protoCodec) Unmarshal(data []byte, message any) error {
 	return proto.Unmarshal(data, m)
 }
 
+// anyNesting is how many levels of google.protobuf.Any a JSON message may have. Each
+// level has what is inside scanned once more for its type, so that the bound makes
+// the cost of decoding linear in the message's size. Protobuf's C++ and Java refuse
+// any nesting beyond 100 levels; other messages may be nested 10,000 levels deep here,
+// as in google.golang.org/protobuf, at no more than linear cost.
+const anyNesting = 100
+
+// NewProtoJSONCodec returns the codec "json" with another bound: messages may have at
+// most nesting levels of google.protobuf.Any in each other, which cost the scanning
+// of what is inside once for each level. The built-in codec has 100; zero and less is
+// that, too. Use it with [WithCodec]. A message beyond the bound is refused before it is
+// decoded: CodeInvalidArgument for a request, CodeInternal for a response.
+func NewProtoJSONCodec(nesting int) Codec {
+	return jsonCodec{nesting}
+}
+
 // jsonCodec is Protobuf's JSON mapping. Unknown fields are ignored, so that
 // clients and servers need not be updated together.
-type jsonCodec struct{}
+type jsonCodec struct {
+	nesting int // levels of Any, 0 and less is anyNesting
+}
 
 func (jsonCodec) Name() string   { return codecJSON }
 func (jsonCodec) IsBinary() bool { return false }
@@ -123,13 +141,20 @@ func (c jsonCodec) MarshalStable(message any) ([]byte, error) {
 	return compact.Bytes(), nil
 }
 
-func (jsonCodec) Unmarshal(data []byte, message any) error {
+func (c jsonCodec) Unmarshal(data []byte, message any) error {
 	m, ok := message.(proto.Message)
 	if !ok {
 		return notProto(message)
 	}
 	if len(data) == 0 {
 		return errors.New("zero-length payload is not a valid JSON object")
+	}
+	limit := c.nesting
+	if limit <= 0 {
+		limit = anyNesting
+	}
+	if mayNestAny(data, limit) && nestsAny(data, limit) {
+		return fmt.Errorf("google.protobuf.Any is nested more than %d levels deep", limit)
 	}
 	return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, m)
 }

@@ -153,36 +153,53 @@ type compressions struct {
 	accept []string // their names as one header value, nil if there are none
 }
 
-// register adds an algorithm, or replaces the one with its name; nil
-// constructors remove it.
+// register adds an algorithm, or replaces the one with its name; nil for both
+// constructors removes it. With one constructor it works in one direction.
 func (cs *compressions) register(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) {
 	if name == "" {
 		return
 	}
-	if (newDecompressor == nil) != (newCompressor == nil) {
-		panic(fmt.Sprintf("compression %q: give both constructors, or neither to remove it", name))
-	}
 	cs.all = slices.DeleteFunc(slices.Clone(cs.all), func(c *compression) bool { return c.name == name })
-	if newDecompressor != nil {
+	if newDecompressor != nil || newCompressor != nil {
 		cs.all = slices.Insert(cs.all, 0, newCompression(name, newDecompressor, newCompressor))
 	}
 	cs.accept = nil
-	if len(cs.all) > 0 {
-		cs.accept = []string{cs.String()}
+	if names := cs.String(); names != "" {
+		cs.accept = []string{names}
 	}
 }
 
-// String lists the names, the most preferred first.
+// String lists the names of what can be received, the most preferred first.
 func (cs *compressions) String() string {
-	names := make([]string, len(cs.all))
-	for i, c := range cs.all {
-		names[i] = c.name
+	var names []string
+	for _, c := range cs.all {
+		if c.newDecompressor != nil {
+			names = append(names, c.name)
+		}
 	}
 	return strings.Join(names, ",")
 }
 
-// get returns the algorithm of an encoding header's value: nil and true for
-// identity, false for one that is not known.
+// received returns the algorithm of an encoding header's value: nil and true for
+// identity, false for one that cannot be decompressed.
+func (cs *compressions) received(name string) (*compression, bool) {
+	c, ok := cs.get(name)
+	if c != nil && c.newDecompressor == nil {
+		return nil, false
+	}
+	return c, ok
+}
+
+// sent returns the algorithm of a name in which messages may be sent: nil and true
+// for identity, false for one that cannot be compressed in.
+func (cs *compressions) sent(name string) (*compression, bool) {
+	c, ok := cs.get(name)
+	if c != nil && c.newCompressor == nil {
+		return nil, false
+	}
+	return c, ok
+}
+
 func (cs *compressions) get(name string) (*compression, bool) {
 	if name == "" || name == compressionIdentity {
 		return nil, true
@@ -203,9 +220,12 @@ func (cs *compressions) get(name string) (*compression, bool) {
 func (cs *compressions) choose(accept []string, used *compression) *compression {
 	switch {
 	case len(accept) == 0:
+		if used != nil && used.newCompressor == nil {
+			return nil
+		}
 		return used
 	case len(accept) == 1:
-		if c, ok := cs.get(accept[0]); ok { // one name, the usual case
+		if c, ok := cs.sent(accept[0]); ok { // one name, the usual case
 			return c
 		}
 	}
@@ -221,13 +241,13 @@ func (cs *compressions) choose(accept []string, used *compression) *compression 
 			continue
 		}
 		named = append(named, name)
-		if c, known := cs.get(name); known && c != nil && q > bestQ {
+		if c, known := cs.sent(name); known && c != nil && q > bestQ {
 			best, bestQ = c, q
 		}
 	}
 	if anyQ > bestQ {
 		for _, c := range cs.all {
-			if !slices.Contains(named, strings.ToLower(c.name)) {
+			if c.newCompressor != nil && !slices.Contains(named, strings.ToLower(c.name)) {
 				return c
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -189,6 +190,33 @@ func TestCompressionRegistry(t *testing.T) {
 	}
 	if c, ok := cs.get("gzip"); c != nil || ok {
 		t.Errorf("get of an unknown name: got %v, %t", c, ok)
+	}
+}
+
+// TestOneDirection: with one constructor a compression works in one direction.
+func TestOneDirection(t *testing.T) {
+	gzip := newGzip()
+	var cs compressions
+	cs.register("in", gzip.newDecompressor, nil)
+	cs.register("out", nil, gzip.newCompressor)
+	if got := cs.accept; !slices.Equal(got, []string{"in"}) {
+		t.Errorf("got %q accepted, want %q", got, "in")
+	}
+	for name, want := range map[string]struct{ received, sent bool }{"in": {true, false}, "out": {false, true}, "identity": {true, true}, "other": {}} {
+		_, received := cs.received(name)
+		_, sent := cs.sent(name)
+		if received != want.received || sent != want.sent {
+			t.Errorf("%s: got received %t and sent %t, want %+v", name, received, sent, want)
+		}
+	}
+	in, _ := cs.received("in")
+	for _, accept := range [][]string{nil, {"in"}, {"in, identity"}} {
+		if c := cs.choose(accept, in); c != nil {
+			t.Errorf("%q: got %q chosen, want none", accept, c.name)
+		}
+	}
+	if c := cs.choose([]string{"in, *"}, in); c == nil || c.name != "out" {
+		t.Errorf("got %v chosen, want out", c)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -98,7 +97,7 @@ func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (
 	if c.codec.Name() == "" {
 		return nil, errorf(CodeUnknown, "codec %T has no name", c.codec)
 	}
-	send, ok := c.compressions.get(c.sendName)
+	send, ok := c.compressions.sent(c.sendName)
 	if !ok {
 		return nil, errorf(CodeUnknown, "unknown compression %q: register it with WithAcceptCompression", c.sendName)
 	}
@@ -129,14 +128,6 @@ func (c *config) requestHeader(d *dialect) http.Header {
 	d.writeHead(headerWriter(h), hd)
 	d.writeRequest(h, hd)
 	return h
-}
-
-// interceptor returns all interceptors as one, nil if there are none.
-func (c *config) interceptor() Interceptor {
-	if len(c.interceptors) == 0 {
-		return nil
-	}
-	return chain(slices.Clone(c.interceptors))
 }
 
 // addCodec adds a codec to a handler's and makes it a client's.

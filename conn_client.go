@@ -88,6 +88,7 @@ type clientConn struct {
 	failed   error          // instead of a response
 	reply    wireHead       // of the response
 	body     io.ReadCloser  // of the response, nil without one
+	stop     func() bool    // of what closes the body at the context's end, may be nil
 	*arrived
 
 	// The receiving half.
@@ -193,13 +194,20 @@ func (c *clientConn) release() {
 		return
 	}
 	if before == phaseAnswered && c.body != nil {
-		_ = c.body.Close()
+		c.closeBody()
 	}
 	if c.pipe != nil {
 		_ = c.pipe.Close() // so that Send finds the call ended
 	}
 	if c.cancel != nil {
 		c.cancel()
+	}
+}
+
+// closeBody closes the body of the response, unless the context's end does.
+func (c *clientConn) closeBody() {
+	if c.stop == nil || c.stop() {
+		_ = c.body.Close()
 	}
 }
 

@@ -8,14 +8,42 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
+// RequestHeader returns the headers of the request, with those that the library sets.
+// What a program makes of these counts for nothing, but for what it says of itself.
 func (c *clientConn) RequestHeader() http.Header {
 	if c.header == nil {
-		c.header = make(http.Header)
+		c.header = make(http.Header, len(c.config.streamHead)+4)
+		showHeader(c.header, c.config.streamHead)
+		if timeout := c.timeLeft(); timeout != "" {
+			c.header[c.timeout] = []string{timeout}
+		}
 	}
 	return c.header
+}
+
+// showHeader puts what the library sets into a header that a program sees and may
+// change.
+func showHeader(into, fixed http.Header) {
+	for key, values := range fixed {
+		if _, given := into[key]; !given || !isUserAgent(key) {
+			into[key] = slices.Clone(values)
+		}
+	}
+}
+
+// askHeader appends what a caller asks for to a header that has the library's. What the
+// caller says of itself takes the library's place.
+func askHeader(into, asked http.Header) {
+	for key := range asked {
+		if isUserAgent(key) {
+			delete(into, key)
+		}
+	}
+	addHeader(into, asked)
 }
 
 // Send writes one message, with the request headers before the first one. A nil

@@ -20,17 +20,33 @@ func (c *clientConn) answer(x clientExchange, err error) {
 		c.reply.fields = &c.arrived.header.from
 		err = c.readHead(length)
 	}
+	if err == nil {
+		c.closeAtEnd(x)
+	}
 	if err != nil {
-		err = fault(c.ctx, notEnd(err), CodeUnavailable)
+		err = fault(c.ctx, notEnd(withoutURL(err)), CodeUnavailable)
 	}
 	c.failed = err
 	if _, after := c.step(eventAnswer); c.body != nil && (after == phaseReleased || err != nil) {
-		_ = c.body.Close()
+		c.closeBody()
 	}
 	if c.ready != nil {
 		close(c.ready)
 	}
 }
+
+// closeAtEnd has the body closed when the context ends, where the request may not be
+// sent to its end yet: net/http's HTTP/2 does not look at the context while the server's
+// window keeps it from sending, so that a Read of the response would wait for ever.
+func (c *clientConn) closeAtEnd(x clientExchange) {
+	if h, ok := x.(*httpExchange); ok && (c.pipe != nil || h.request.ContentLength >= unsentMin) && c.ctx.Done() != nil {
+		body := c.body
+		c.stop = context.AfterFunc(c.ctx, func() { _ = body.Close() })
+	}
+}
+
+// unsentMin is the size of a request from which on it may be sent in parts.
+const unsentMin = 16 << 10
 
 // readHead reads everything before the messages of a response, whose body is likely
 // to have length bytes.
@@ -46,7 +62,7 @@ func (c *clientConn) readHead(length int64) error {
 	if len(hd.encoding) > 0 {
 		encoding = hd.encoding[0]
 	}
-	compression, known := c.config.compressions.get(encoding)
+	compression, known := c.config.compressions.received(encoding)
 	if !known {
 		return errorf(CodeInternal, "unknown compression %q: accepted encodings are %v", encoding, &c.config.compressions)
 	}
@@ -126,7 +142,10 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		hasBody: p.end || !c.framed,
 		empty:   c.in.count == 0,
 	}
-	if !p.end { // otherwise all is in the end frame
+	switch {
+	case p.end && len(p.data) == 0:
+		w.header = c.responseHeader()
+	case !p.end: // otherwise all is in the end frame
 		trailer := c.exchange.trailer()
 		if err == io.EOF && c.succeeded != nil && c.succeeded(*c.reply.fields, trailer) {
 			return c.ended(trailer)

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -77,7 +78,7 @@ func newDirectConn(config *config, call directCall) *handlerConn {
 	})
 	c := &made.conn
 	made.response.directCall = call
-	c.config, c.exchange = config, &made.response
+	c.config, c.exchange, c.own = config, &made.response, true
 	c.ctx = handlerContext{c.request.readDirect(call), c}
 	return c
 }
@@ -166,7 +167,7 @@ func (x *directExchange) send(c *clientConn) (clientExchange, error) {
 	switch {
 	case err != nil:
 		x.packed.free()
-		return nil, doError(http.MethodPost, c.config.url, err)
+		return nil, clearer(err)
 	case body == nil: // it is not for the transport
 		return c.newPost(x.packed).send(c)
 	}
@@ -198,11 +199,19 @@ func (x *directExchange) trailer() fields { return fields{pairs: x.response.Dire
 
 // isPlain reports whether a header means over the direct path what it means in a
 // request. It may have no Host, which a request keeps apart, and nothing that the
-// transport would leave out and newRequest does not: a field of HTTP/1.1, or any
+// transport would treat in its own way: a field of HTTP/1.1's connections, or any
 // under a key that is not canonical.
 func isPlain(h http.Header) bool {
 	for key := range h {
-		if key == "Proxy-Connection" || http.CanonicalHeaderKey(key) != key {
+		switch key {
+		case headerConnection, "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":
+			return false
+		case headerTE: // of gRPC, where interceptors see it
+			if !slices.Equal(h[key], valueTrailers) {
+				return false
+			}
+		}
+		if http.CanonicalHeaderKey(key) != key {
 			return false
 		}
 	}
@@ -221,6 +230,8 @@ func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
 	}
 	for key, values := range c.header {
 		switch {
+		case slices.Equal(values, c.config.header[key]): // interceptors see what all calls have
+			continue
 		case isUserAgent(key):
 			name := strings.ToLower(key)
 			others := make([][2]string, 0, len(shared))
@@ -232,7 +243,7 @@ func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
 			if shared = others; key == headerUserAgent {
 				values = values[:min(len(values), 1)] // as transports send it
 			}
-		case protocolOwns(key):
+		case ownsOfRequest(key):
 			continue
 		}
 		for _, value := range values {

@@ -105,6 +105,21 @@ func fault(ctx context.Context, err error, otherwise Code) error {
 	return NewError(otherwise, err)
 }
 
+// faultOf returns an error of the program as or in an *Error. What net/http might
+// have meant by it does not count: the program may have got it from anywhere.
+func faultOf(err error) *Error {
+	if e, ok := asError(err); ok {
+		return e
+	}
+	switch {
+	case errors.Is(err, context.Canceled), disconnected(err):
+		return NewError(CodeCanceled, err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return NewError(CodeDeadlineExceeded, err)
+	}
+	return NewError(CodeUnknown, err)
+}
+
 // notEnd returns an error of the transport so that it does not pass for the
 // clean end of a stream: net/http reports a connection that closed too early as
 // io.EOF, too.

@@ -96,6 +96,31 @@ func TestFault(t *testing.T) {
 	})
 }
 
+// TestFaultOf: the code of a program's error follows from what ended the call alone.
+func TestFaultOf(t *testing.T) {
+	coded := NewError(CodeDataLoss, errors.New("coded"))
+	for _, c := range []struct {
+		err  error
+		want Code
+	}{
+		{errors.New("plain"), CodeUnknown},
+		{fmt.Errorf("wrapped: %w", coded), CodeDataLoss},
+		{fmt.Errorf("wrapped: %w", context.Canceled), CodeCanceled},
+		{fmt.Errorf("wrapped: %w", context.DeadlineExceeded), CodeDeadlineExceeded},
+		{fmt.Errorf("dial: %w", os.ErrDeadlineExceeded), CodeDeadlineExceeded},
+		{fmt.Errorf("write: %w", syscall.EPIPE), CodeCanceled},
+		{fmt.Errorf("read: %w", syscall.ECONNRESET), CodeCanceled},
+		{&http.MaxBytesError{Limit: 5}, CodeUnknown},
+		{resetError{1, resetEnhanceYourCalm, nil}, CodeUnknown},
+		{foreignReset{1, 0x7, nil}, CodeUnknown},
+		{io.ErrUnexpectedEOF, CodeUnknown},
+	} {
+		if got := faultOf(c.err); got.code != c.want || !errors.Is(got, c.err) && got != coded {
+			t.Errorf("%v: got %v, want %v", c.err, got, c.want)
+		}
+	}
+}
+
 // deadlineOnly is a context whose timer has not fired.
 type deadlineOnly struct {
 	context.Context

@@ -38,7 +38,7 @@ type handlerConn struct {
 	request  inbound
 	exchange handlerExchange // writes the response
 	ctx      handlerContext
-	cancel   context.CancelFunc // nil unless the client set a timeout
+	limit    *timeLimit // nil unless the client set a timeout
 
 	receiving sync.Mutex
 	in        unpacker
@@ -48,14 +48,15 @@ type handlerConn struct {
 	out           packer
 	trailer       http.Header // nil until the handler asks for it
 	headersThen   int32       // how many headers there were when the call began
+	given         http.Header // those of them that describe the body; nil if there are none
 	outbox        *outbox     // nil until messages follow each other closely
 	answers       atomic.Bool // the handler has received since it sent last: it answers
 	namesEncoding bool        // the response headers name the messages' compression
 	namesAccept   bool        // and those that the client may use
+	own           bool        // the ResponseWriter is net/http's or the engine's: no middleware is around it
 	asked         bool        // the response has a header: that of a direct call once the program has asked for it
 	began         bool        // the response headers are written
 	closed        bool        // the handler returned
-	writeLimited  bool        // the connection or stream has a write deadline from this call
 }
 
 // handlerContext is the context of a handler's call. It is a part of the conn, so
@@ -94,7 +95,7 @@ func (c *handlerConn) open() (context.Context, error) {
 	if len(hd.encoding) > 0 {
 		encoding = hd.encoding[0]
 	}
-	used, known := c.config.compressions.get(encoding)
+	used, known := c.config.compressions.received(encoding)
 	if used != nil || !known { // the client has a use for it; to others the header is a cost
 		c.namesAccept = true
 	}
@@ -121,34 +122,61 @@ func (c *handlerConn) open() (context.Context, error) {
 }
 
 // limitTime ends the call's context, and whatever waits for the client, after a
-// timeout. The waits for the network cannot see the context, so net/http gets the
-// deadline, unless the server has timeouts of its own: a client must not extend
-// these. A ResponseWriter without deadlines is left as it is.
+// timeout. The waits for the network cannot see the context: when the time is over
+// net/http gets a deadline that has passed. Until then the deadlines of the server and
+// of its middleware are in force: a client can only shorten them. A ResponseWriter
+// without deadlines is left as it is.
 func (c *handlerConn) limitTime(timeout time.Duration) {
-	deadline := time.Now().Add(timeout)
-	c.ctx.Context, c.cancel = context.WithDeadline(c.ctx.Context, deadline)
-	rc := http.NewResponseController(c.exchange)
-	server, ok := c.ctx.Value(http.ServerContextKey).(*http.Server)
-	if !ok || server.ReadTimeout == 0 {
-		_ = rc.SetReadDeadline(deadline.Add(readGrace)) // net/http sets it anew for each request on a connection
-	}
-	if !ok || server.WriteTimeout == 0 {
-		c.writeLimited = rc.SetWriteDeadline(deadline.Add(writeGrace)) == nil
+	limit := &timeLimit{rc: http.NewResponseController(c.exchange)}
+	limit.deadline = time.Now().Add(timeout)
+	c.ctx.Context, limit.cancel = context.WithDeadline(c.ctx.Context, limit.deadline)
+	limit.mu.Lock()
+	limit.timer = time.AfterFunc(timeout+readGrace, limit.pass)
+	limit.mu.Unlock()
+	c.limit = limit
+}
+
+// timeLimit is what is left to do when the time of a call is over.
+type timeLimit struct {
+	deadline time.Time
+	cancel   context.CancelFunc // of the call's context
+	rc       *http.ResponseController
+
+	mu     sync.Mutex  // held while rc is used, which must not be after the handler returned
+	timer  *time.Timer // first for reads, then for writes
+	reads  bool        // those have ended
+	closed bool        // the handler has returned
+}
+
+// pass ends the reads, or, later, the writes.
+func (l *timeLimit) pass() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+	case !l.reads:
+		l.reads = true
+		_ = l.rc.SetReadDeadline(l.deadline)
+		l.timer.Reset(time.Until(l.deadline.Add(writeGrace)))
+	default:
+		_ = l.rc.SetWriteDeadline(l.deadline)
 	}
 }
 
-// unlimitTime is the inverse of limitTime.
-func (c *handlerConn) unlimitTime() {
-	if c.cancel != nil {
-		c.cancel()
+// end is the inverse of limitTime.
+func (l *timeLimit) end() {
+	if l == nil {
+		return
 	}
-	if c.writeLimited {
-		_ = http.NewResponseController(c.exchange).SetWriteDeadline(time.Time{})
-	}
+	l.cancel()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.timer.Stop()
 }
 
 // serveUnary calls with the request that was received, and sends the response.
-func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call UnaryFunc) error {
+func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call UnaryFunc, look func(AnyResponse) (content, error)) error {
 	if err := ctx.Err(); err != nil {
 		return fault(ctx, err, CodeCanceled)
 	}
@@ -160,17 +188,17 @@ func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call U
 	if err != nil {
 		return err
 	}
-	if response == nil {
-		return errNoResponse(c.config.spec.Procedure)
+	found, err := look(response)
+	if err != nil {
+		return err
 	}
-	header, trailer := response.metadata()
-	if len(header) > 0 {
-		addMetadata(c.ResponseHeader(), header)
+	if len(found.header) > 0 {
+		addMetadata(c.ResponseHeader(), found.header)
 	}
-	if len(trailer) > 0 {
-		addMetadata(c.ResponseTrailer(), trailer)
+	if len(found.trailer) > 0 {
+		addMetadata(c.ResponseTrailer(), found.trailer)
 	}
-	return c.Send(response.Any())
+	return c.Send(found.msg)
 }
 
 func (c *handlerConn) Spec() Spec { return c.config.spec }
@@ -186,7 +214,7 @@ func (c *handlerConn) close(err error) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	c.closed = true
-	defer c.unlimitTime()
+	defer c.limit.end()
 	c.closeOutbox()
 	bare := !c.began && c.untouched()
 	c.closeRequest()
@@ -203,5 +231,6 @@ func (c *handlerConn) abandon() {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	c.closed = true
+	defer c.limit.end()
 	c.closeOutbox()
 }

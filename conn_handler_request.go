@@ -49,6 +49,15 @@ func (c *handlerConn) receive(msg any, fresh bool) error {
 	return c.in.unmarshal(p.data, msg, fresh)
 }
 
+// leavesRequest reports whether a part of the request may not have been read.
+func (c *handlerConn) leavesRequest() bool {
+	if !c.receiving.TryLock() {
+		return true // it is being read
+	}
+	defer c.receiving.Unlock()
+	return !c.in.ended && c.in.frames.err != io.EOF
+}
+
 // closeRequest lets go of the request. A connection with much left to read is
 // closed rather than read.
 func (c *handlerConn) closeRequest() {
@@ -61,7 +70,8 @@ func (c *handlerConn) closeRequest() {
 	if c.received == nil {
 		c.received = errorf(CodeInternal, "receive: the handler has returned")
 	}
-	if length := c.request.length; !ended && !c.began && c.request.proto == 1 && (length < 0 || length > drainedMax) {
+	length, duplex := c.request.length, c.config.spec.StreamType.clientStreams()
+	if !ended && !c.began && c.request.proto == 1 && (length < 0 || length > drainedMax || duplex) {
 		c.exchange.Header()[headerConnection] = []string{"close"}
 	}
 }

@@ -5,8 +5,6 @@
 package connect
 
 import (
-	"context"
-	"maps"
 	"net/http"
 	"strconv"
 )
@@ -30,6 +28,34 @@ func (c *handlerConn) ResponseHeader() http.Header {
 	return c.exchange.Header()
 }
 
+// remember notes which headers the response has before the call: those that
+// describe the body belong to middleware, which set them.
+func (c *handlerConn) remember(h http.Header) {
+	c.asked, c.headersThen = true, int32(len(h))
+	for key, values := range h {
+		if describesMessages(key) {
+			if c.given == nil {
+				c.given = make(http.Header)
+			}
+			c.given[key] = values
+		}
+	}
+}
+
+// restore takes back what the handler has done to headers that describe the body.
+func (c *handlerConn) restore(h http.Header) {
+	for key := range h {
+		if !describesMessages(key) {
+			continue
+		}
+		if values, ok := c.given[key]; ok {
+			h[key] = values
+		} else {
+			delete(h, key)
+		}
+	}
+}
+
 // untouched reports whether the response headers are as they were when the call
 // began.
 func (c *handlerConn) untouched() bool {
@@ -44,7 +70,9 @@ func (c *handlerConn) ResponseTrailer() http.Header {
 }
 
 // Send writes one message, with the response headers before the first one. A nil
-// message writes the headers alone.
+// message writes the headers alone. Where middleware is around the ResponseWriter it
+// returns when that has the message, and its error; otherwise a message of a stream may
+// be written after Send returned, and a later Send returns the error.
 func (c *handlerConn) Send(msg any) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
@@ -67,14 +95,16 @@ func (c *handlerConn) Send(msg any) error {
 		// A unary Connect response has its trailers among the headers: what ends
 		// the call goes before the message.
 		before = c.encodeEnd(end{trailer: c.trailer}, true)
-		c.namesEncoding = compressed
+	}
+	if !c.began && !c.config.spec.StreamType.serverStreams() {
+		c.namesEncoding = compressed // there is no other message
 	}
 	first := !c.began
 	c.begin(before)
-	if !c.framed && len(b.data) >= lengthKnown {
+	if !c.framed && len(b.data) >= lengthKnown && c.own { // middleware may change the body
 		c.exchange.field(headerContentLength, []string{strconv.Itoa(len(b.data))})
 	}
-	if c.config.spec.StreamType.serverStreams() && !c.alone(first) {
+	if c.own && c.config.spec.StreamType.serverStreams() && !c.alone(first) {
 		err = c.gather(b.data)
 	} else if _, err = c.exchange.Write(b.data); err == nil {
 		err = c.flush()
@@ -151,20 +181,32 @@ func (c *handlerConn) begin(w wireEnd) {
 	}
 	c.began = true
 	if c.asked {
-		if h := c.exchange.Header(); len(h) > int(c.headersThen) {
-			maps.DeleteFunc(h, func(key string, _ []string) bool { return describesMessages(key) })
-		}
+		c.restore(c.exchange.Header())
 	}
 	hd := c.answer()
 	if _, other := w.header[headerContentType]; other {
 		hd.contentType = nil
 	}
 	c.writeHead(c.exchange, hd)
-	if c.announced != nil && c.request.proto == 1 {
+	if c.request.proto == 1 && c.config.spec.StreamType.clientStreams() && c.leavesRequest() {
+		// An answer ahead of the request's end: net/http reads the next request of the
+		// connection while a read of this one may be under way, and panics.
+		c.exchange.Header()[headerConnection] = []string{"close"}
+	}
+	switch {
+	case c.announced == nil:
+	case c.request.proto == 1:
 		c.exchange.field(headerTrailer, c.announced) // or net/http does not send them
+	case c.own:
+		// Without a flush net/http would add a Content-Length. Where the response goes
+		// on over HTTP/1.1, no trailers can follow a body of known length.
+		c.exchange.field(headerContentLength, nil)
 	}
 	for key, values := range w.header {
 		c.exchange.field(key, values)
+	}
+	if c.request.proto > 2 {
+		delete(c.exchange.Header(), headerConnection) // HTTP/2 servers heed it, those of HTTP/3 send what clients refuse
 	}
 	if w.status != 0 {
 		c.exchange.WriteHeader(w.status)
@@ -179,6 +221,9 @@ func (c *handlerConn) finish(err error, bare bool) {
 	w := c.encodeEnd(e, sent)
 	if c.config.sendMax > 0 && w.size() > c.config.sendMax {
 		w = c.encodeEnd(e.minimal(), sent)
+	}
+	if !c.began {
+		w.keepForbidden()
 	}
 	if !c.framed {
 		c.namesEncoding = false // errors are not compressed
@@ -201,6 +246,9 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 	for key, values := range w.trailer {
 		c.exchange.trailer(key, values)
 	}
+	if len(w.trailer) > 0 && !c.own {
+		_ = http.NewResponseController(c.exchange).Flush() // so that middleware sees the trailers
+	}
 }
 
 // outcome returns the error for the client, nil for none.
@@ -214,7 +262,7 @@ func (c *handlerConn) outcome(err error) *Error {
 		}
 		return e
 	}
-	e, _ := asError(fault(context.Background(), err, CodeUnknown))
+	e := faultOf(err)
 	if c.config.safeErrors {
 		return &Error{code: e.code}
 	}

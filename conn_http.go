@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 )
 
@@ -33,6 +34,20 @@ func (x *httpResponse) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 func (x *httpResponse) trailer(key string, values []string) { x.Header()[trailerKey(key)] = values }
 
+// isOwn reports whether a ResponseWriter is net/http's or the engine's own, and not
+// middleware's, which may look at what passes and change it.
+func isOwn(w http.ResponseWriter) bool {
+	if _, ok := w.(directCall); ok {
+		return true
+	}
+	t := reflect.TypeOf(w)
+	if t == nil || t.Kind() != reflect.Pointer {
+		return false
+	}
+	t = t.Elem()
+	return t.PkgPath() == "net/http" && t.Name() != "timeoutWriter" // of http.TimeoutHandler
+}
+
 // readHTTP fills in what an [http.Request] has.
 func (r *inbound) readHTTP(request *http.Request) {
 	if request.Header[headerHost] == nil {
@@ -41,7 +56,9 @@ func (r *inbound) readHTTP(request *http.Request) {
 	}
 	r.lazy.from = fields{header: request.Header}
 	r.wireHead = wireHead{fields: &r.lazy.from, proto: uint8(request.ProtoMajor)}
-	r.body, r.length = request.Body, request.ContentLength
+	if r.body, r.length = request.Body, request.ContentLength; request.Body == nil {
+		r.body, r.length = http.NoBody, 0 // of adapters and tests: servers never leave it nil
+	}
 	r.remote = request.RemoteAddr
 	if request.URL.RawQuery != "" {
 		r.query = request.URL.Query()
@@ -59,7 +76,8 @@ func newHTTPConn(config *config, rt *route, w http.ResponseWriter, r *http.Reque
 	c.config, c.route, c.exchange = config, rt, &call.response
 	c.request.readHTTP(r)
 	c.ctx = handlerContext{r.Context(), c}
-	c.asked, c.headersThen = true, int32(len(w.Header()))
+	c.own = isOwn(w)
+	c.remember(w.Header())
 	return c
 }
 
@@ -81,8 +99,11 @@ type httpExchange struct {
 func (c *clientConn) newRequest() *httpExchange {
 	var fixed, h http.Header
 	switch {
+	case c.cancel != nil && c.header == nil:
+		h = maps.Clone(c.config.streamHead)
+		c.header = h
 	case c.cancel != nil:
-		fixed, h = c.config.streamHead, c.RequestHeader()
+		fixed, h = c.config.streamHead, c.header
 	case len(c.header) == 0:
 		h = maps.Clone(c.config.header)
 	default: // the headers of a Request stay as the caller left them
@@ -109,7 +130,7 @@ func (c *clientConn) newRequest() *httpExchange {
 			r.Host = host
 		}
 		maps.DeleteFunc(h, func(key string, _ []string) bool {
-			return !isUserAgent(key) && protocolOwns(key)
+			return !isUserAgent(key) && ownsOfRequest(key)
 		})
 	}
 	for key, values := range fixed {

@@ -36,7 +36,7 @@ func likeDo(r *http.Request, transport http.RoundTripper, response *http.Respons
 		err = fmt.Errorf("%T returned a response of %d bytes without a body", transport, response.ContentLength)
 	}
 	if err != nil {
-		return nil, doError(r.Method, r.URL, err)
+		return nil, clearer(err)
 	}
 	if response.Body == nil {
 		response.Body = http.NoBody
@@ -48,17 +48,26 @@ func likeDo(r *http.Request, transport http.RoundTripper, response *http.Respons
 	return response, nil
 }
 
-// doError returns an error of a transport as Do returns it.
-func doError(method string, u *url.URL, err error) error {
+// clearer returns what Do would have made of a transport's error where it is clearer.
+func clearer(err error) error {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
-		err = http.ErrSchemeMismatch
+		return http.ErrSchemeMismatch
 	}
-	op := "Post"
-	if method == http.MethodGet {
-		op = "Get"
+	return err
+}
+
+// withoutURL returns an error of Do without the URL that Do puts before it: the URL
+// of a GET holds the message, that of any call may hold a token, and errors get into
+// logs.
+func withoutURL(err error) error {
+	for {
+		named, ok := err.(*url.Error)
+		if !ok || named.Err == nil {
+			return err
+		}
+		err = named.Err
 	}
-	return &url.Error{Op: op, URL: u.String(), Err: err}
 }
 
 // isRedirect reports whether Do may send another request after a response of this

@@ -122,7 +122,10 @@ type HTTPClient interface {
 // out. Streaming interceptors may wrap it.
 //
 // The first Send writes the response headers; later changes to them have no
-// effect. Trailers may change until the handler returns. After the client's
+// effect. Send returns nil once a message is on its way or waits for the ones before
+// it: that a client has it only its answer shows. An error in writing is returned by
+// that Send or by a later one; behind middleware, which may have a ResponseWriter of
+// its own, always by that Send. Trailers may change until the handler returns. After the client's
 // last message Receive returns an error that wraps [io.EOF].
 //
 // Receive and RequestHeader belong to one goroutine at a time, and so do Send,
@@ -226,9 +229,9 @@ func (r *Request[_]) Spec() Spec { return r.call.Spec() }
 func (r *Request[_]) Peer() Peer { return r.call.peer }
 
 // Header returns the request's headers, never nil. A client's headers may be
-// changed until the call; the headers that the protocol itself needs are added
-// when it is sent and are not visible here. Keys that begin with "Connect-" and
-// "Grpc-" are the protocols': read, but do not write them.
+// changed until the call; the headers that the library sets are visible to
+// interceptors, and what a program makes of these counts for nothing. Keys that
+// begin with "Connect-" and "Grpc-" are the protocols': read, but do not write them.
 func (r *Request[_]) Header() http.Header { return r.call.header.header() }
 
 // HTTPMethod returns "POST", or "GET" for a side-effect-free call that is sent
@@ -280,6 +283,10 @@ func (r *Response[_]) Header() http.Header { return r.header.header() }
 // not write them.
 func (r *Response[_]) Trailer() http.Header { return r.trailer.header() }
 
+func (r *Response[_]) internalOnly() {}
+
+// metadata returns the headers and trailers that there are, nil for those that nobody
+// asked for.
 func (r *Response[_]) metadata() (header, trailer http.Header) {
 	return r.header.made(), r.trailer.made()
 }
@@ -291,5 +298,5 @@ type AnyResponse interface {
 	Header() http.Header
 	Trailer() http.Header
 
-	metadata() (header, trailer http.Header) // either may be nil
+	internalOnly()
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -88,6 +89,16 @@ func (e *Error) Message() string {
 		return ""
 	}
 	return e.cause.Error()
+}
+
+// text returns the message as it travels: each byte that is not UTF-8 is U+FFFD, as
+// neither JSON nor Protobuf has anything else.
+func (e *Error) text() string {
+	message := e.Message()
+	if utf8.ValidString(message) {
+		return message
+	}
+	return string([]rune(message))
 }
 
 // Unwrap returns the underlying error, nil if there is none.

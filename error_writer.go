@@ -63,8 +63,9 @@ func (w *ErrorWriter) write(response http.ResponseWriter, request *http.Request,
 	}
 	sink := &errorSink{ResponseWriter: response}
 	asked := []string{canonicalType(first(request.Header, headerContentType))}
-	c := &handlerConn{route: &route{dialect: d, contentType: asked}, config: w.config, exchange: &httpResponse{sink}, asked: true}
+	c := &handlerConn{route: &route{dialect: d, contentType: asked}, config: w.config, exchange: &httpResponse{sink}, own: isOwn(response)}
 	c.request.proto = uint8(request.ProtoMajor)
+	c.remember(response.Header())
 	c.finish(err, true)
 	return sink.err
 }

@@ -40,10 +40,7 @@ func newHandler(c *config, serve StreamingHandlerFunc) *Handler {
 // newStreamHandler is newHandler for the kinds whose messages pass through the
 // conn, and interceptors with them.
 func newStreamHandler(c *config, serve StreamingHandlerFunc) *Handler {
-	if i := c.interceptor(); i != nil {
-		serve = i.WrapStreamingHandler(serve)
-	}
-	return newHandler(c, serve)
+	return newHandler(c, c.wrapStream(serve))
 }
 
 // NewUnaryHandler returns a handler that calls unary for each request.
@@ -62,14 +59,15 @@ func NewUnaryHandler[Req, Res any](
 			return nil, errorf(CodeInternal, "interceptor passed a %T on: expected %T", request, typed)
 		}
 		response, err := unary(ctx, typed)
-		if response == nil {
-			return nil, err // not a nil *Response in an AnyResponse
+		if response != nil {
+			return response, err
 		}
-		return response, err
+		if err == nil {
+			err = errNoResponse(c.spec.Procedure)
+		}
+		return nil, err // not a nil *Response in an AnyResponse
 	})
-	if i := c.interceptor(); i != nil {
-		call = i.WrapUnary(call)
-	}
+	call = c.wrapUnary(call)
 	return newHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
 		made := new(struct {
 			request Request[Req]
@@ -79,8 +77,32 @@ func NewUnaryHandler[Req, Res any](
 		if err := receiveOnly(conn, &made.msg, c.initialize); err != nil {
 			return err
 		}
-		return conn.(*handlerConn).serveUnary(ctx, &made.request, call)
+		return conn.(*handlerConn).serveUnary(ctx, &made.request, call, contentOf[Res])
 	})
+}
+
+// content is what a unary response brings. Header and trailer may be nil.
+type content struct {
+	msg             any
+	header, trailer http.Header
+}
+
+// contentOf looks into a response. It may be of a type of the program that embeds an
+// AnyResponse, as interceptors make them.
+func contentOf[Res any](response AnyResponse) (content, error) {
+	typed, ok := response.(*Response[Res])
+	switch {
+	case response == nil || ok && typed == nil:
+		return content{}, errorf(CodeInternal, "interceptor returned neither a response nor an error")
+	case ok:
+		header, trailer := typed.metadata()
+		return content{typed.Msg, header, trailer}, nil
+	}
+	msg := response.Any()
+	if _, ok := msg.(*Res); !ok {
+		return content{}, errorf(CodeInternal, "interceptor returned a %T with a %T: expected %T", response, msg, typed)
+	}
+	return content{msg, response.Header(), response.Trailer()}, nil
 }
 
 // NewUnaryHandlerSimple is [NewUnaryHandler] for a function of messages alone.
@@ -273,8 +295,8 @@ func (h *Handler) refuseType(w http.ResponseWriter) {
 // hasBody reports whether a request has a body, by reading a byte if its length
 // is not known.
 func hasBody(r *http.Request) bool {
-	if r.ContentLength >= 0 {
-		return r.ContentLength > 0
+	if r.Body == nil || r.ContentLength >= 0 {
+		return r.Body != nil && r.ContentLength > 0
 	}
 	n, _ := r.Body.Read(make([]byte, 1))
 	return n > 0

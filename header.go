@@ -17,6 +17,7 @@ const (
 	headerContentEncoding = "Content-Encoding"
 	headerContentLength   = "Content-Length"
 	headerContentType     = "Content-Type"
+	headerDate            = "Date"
 	headerHost            = "Host"
 	headerTE              = "Te"
 	headerTrailer         = "Trailer"
@@ -70,23 +71,54 @@ func first(h http.Header, key string) string {
 	return ""
 }
 
-// protocolOwns reports whether applications may not set the header with this
-// canonical key: what frames an HTTP message, and what the protocols reserve.
-// [Connect protocol, "Leading-Metadata"; gRPC PROTOCOL-HTTP2, "Custom-Metadata"]
+// protocolOwns reports whether the header with this canonical key is not the
+// application's in responses, trailers and errors: what frames an HTTP message, what
+// HTTP/2 forbids [RFC 9113, section 8.2.2], and what the protocols write themselves.
+// Any other key is the application's, also where it begins with "Connect-" or "Grpc-".
 func protocolOwns(key string) bool {
 	switch key {
-	case headerContentType, headerAcceptEncoding, headerHost, headerUserAgent, headerTrailer,
-		"Date", "Transfer-Encoding", headerConnection, "Keep-Alive", "Upgrade", headerTE:
+	case headerDate, "Transfer-Encoding", "Keep-Alive", "Upgrade":
+		return true
+	}
+	return ownsOfRequest(key)
+}
+
+// ownsOfRequest is protocolOwns for requests, in which Date is metadata, and whose
+// transport knows what to do with fields of its connection.
+func ownsOfRequest(key string) bool {
+	switch key {
+	case headerContentType, headerAcceptEncoding, headerHost, headerUserAgent, headerTrailer:
 		return true
 	}
 	return describesMessages(key)
 }
 
-// describesMessages reports whether a header describes how messages are written,
+// describesMessages reports whether a header describes the call or its messages,
 // which applications cannot know.
 func describesMessages(key string) bool {
-	return key == headerContentLength || key == headerContentEncoding ||
-		strings.HasPrefix(key, "Grpc-") || strings.HasPrefix(key, "Connect-")
+	switch key {
+	case headerContentLength, headerContentEncoding,
+		headerConnectAccept, headerConnectEncoding, headerConnectTimeout, headerConnectVersion,
+		headerGRPCAccept, headerGRPCEncoding, headerGRPCTimeout:
+		return true
+	}
+	return isStatus(key)
+}
+
+// isStatus reports whether a trailer is a part of gRPC's status.
+func isStatus(key string) bool {
+	return key == headerGRPCStatus || key == headerGRPCMessage || key == headerGRPCDetails
+}
+
+// forbiddenInTrailers reports whether HTTP does not let a header be a trailer, so that
+// servers leave it out. [RFC 9110, section 6.5.1]
+func forbiddenInTrailers(key string) bool {
+	switch key {
+	case "Authorization", "Cache-Control", headerConnection, "Content-Range", "Expect", "Max-Forwards", "Pragma", "Proxy-Authenticate",
+		"Proxy-Authorization", "Proxy-Connection", "Range", "Realm", headerTE, "Www-Authenticate":
+		return true
+	}
+	return strings.HasPrefix(key, "If-")
 }
 
 // trailerKey returns the key under which net/http takes a trailer that it has

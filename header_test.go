@@ -15,9 +15,9 @@ import (
 func TestProtocolOwns(t *testing.T) {
 	for _, key := range []string{
 		"Content-Type", "Content-Length", "Content-Encoding", "Accept-Encoding", "Host", "User-Agent", "Trailer", "Date",
-		"Transfer-Encoding", "Connection", "Keep-Alive", "Upgrade", "Te",
-		"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin", "Grpc-Encoding", "Grpc-Accept-Encoding", "Grpc-Timeout", "Grpc-Else",
-		"Connect-Timeout-Ms", "Connect-Protocol-Version", "Connect-Content-Encoding", "Connect-Accept-Encoding", "Connect-Else",
+		"Transfer-Encoding", "Keep-Alive", "Upgrade",
+		"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin", "Grpc-Encoding", "Grpc-Accept-Encoding", "Grpc-Timeout",
+		"Connect-Timeout-Ms", "Connect-Protocol-Version", "Connect-Content-Encoding", "Connect-Accept-Encoding",
 	} {
 		if http.CanonicalHeaderKey(key) != key {
 			t.Errorf("%q is not canonical", key)
@@ -27,9 +27,15 @@ func TestProtocolOwns(t *testing.T) {
 		}
 	}
 	for _, key := range []string{"", "Authorization", "Accept", "Cookie", "Grpc", "Grpcx-A", "Connected", "Connect", "X-Grpc-Status", "Etag",
+		"Grpc-Trace-Bin", "Grpc-Retry-Pushback-Ms", "Grpc-Previous-Rpc-Attempts", "Grpc-Tags-Bin", "Connect-Else", "Connection",
 		"Cache-Control", "Content-Language", "Vary", "X-User-Agent", "Trailer-X"} {
 		if protocolOwns(key) {
 			t.Errorf("%q: got the protocols', want the application's", key)
+		}
+	}
+	for _, key := range []string{"Date", "Connection", "Keep-Alive", "Te"} {
+		if ownsOfRequest(key) {
+			t.Errorf("%s of a request: got the protocols', want the application's", key)
 		}
 	}
 }
@@ -72,7 +78,7 @@ func TestAddMetadata(t *testing.T) {
 // TestHeaderKeys: the constants are in the form in which http.Header holds keys.
 func TestHeaderKeys(t *testing.T) {
 	for _, key := range []string{
-		headerAcceptEncoding, headerConnection, headerContentEncoding, headerContentLength, headerContentType, headerHost, headerTE,
+		headerAcceptEncoding, headerConnection, headerContentEncoding, headerContentLength, headerContentType, headerDate, headerHost, headerTE,
 		headerUserAgent, headerVary, headerXUserAgent, headerConnectAccept, headerConnectEncoding, headerConnectTimeout,
 		headerConnectVersion, headerGRPCAccept, headerGRPCDetails, headerGRPCEncoding, headerGRPCMessage, headerGRPCStatus, headerGRPCTimeout,
 	} {

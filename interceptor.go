@@ -22,8 +22,9 @@ type StreamingClientFunc func(context.Context, Spec) StreamingClientConn
 type StreamingHandlerFunc func(context.Context, StreamingHandlerConn) error
 
 // An Interceptor wraps calls, on either side: to log, measure, authorise, retry,
-// change messages or errors. Its methods are called once for each handler or
-// client; the functions that they return must be safe for concurrent use.
+// change messages or errors. WrapUnary and WrapStreamingHandler are called once for
+// each client or handler, WrapStreamingClient for each call; the functions that
+// they return must be safe for concurrent use.
 //
 // A client's context may not be replaced by one of [NewClientContext]: such a
 // call fails.
@@ -49,25 +50,17 @@ func (f UnaryInterceptorFunc) WrapStreamingHandler(next StreamingHandlerFunc) St
 	return next
 }
 
-// chain is several interceptors as one, the outermost first.
-type chain []Interceptor
-
-func (c chain) WrapUnary(next UnaryFunc) UnaryFunc {
-	for _, i := range slices.Backward(c) {
+// wrapUnary wraps a handler's function in its interceptors, the first one outermost.
+func (c *config) wrapUnary(next UnaryFunc) UnaryFunc {
+	for _, i := range slices.Backward(c.interceptors) {
 		next = i.WrapUnary(next)
 	}
 	return next
 }
 
-func (c chain) WrapStreamingClient(next StreamingClientFunc) StreamingClientFunc {
-	for _, i := range slices.Backward(c) {
-		next = i.WrapStreamingClient(next)
-	}
-	return next
-}
-
-func (c chain) WrapStreamingHandler(next StreamingHandlerFunc) StreamingHandlerFunc {
-	for _, i := range slices.Backward(c) {
+// wrapStream is wrapUnary for streams.
+func (c *config) wrapStream(next StreamingHandlerFunc) StreamingHandlerFunc {
+	for _, i := range slices.Backward(c.interceptors) {
 		next = i.WrapStreamingHandler(next)
 	}
 	return next

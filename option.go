@@ -7,7 +7,6 @@ package connect
 import (
 	"compress/gzip"
 	"context"
-	"fmt"
 	"net/http"
 )
 
@@ -168,8 +167,9 @@ func WithProtoJSON() ClientOption {
 // WithCompression adds a compression to a handler, for requests and responses,
 // or replaces the one with its name; nil for both constructors removes it.
 // Handlers have gzip, of the standard library at [gzip.BestSpeed]. Compressors and
-// decompressors are pooled. An empty name is ignored; one constructor without the
-// other panics.
+// decompressors are pooled. An empty name is ignored. Without a decompressor
+// requests in the compression are refused, without a compressor answers are not
+// compressed in it.
 func WithCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) HandlerOption {
 	return handlerOption(func(c *config) { c.compressions.register(name, newDecompressor, newCompressor) })
 }
@@ -178,8 +178,8 @@ func WithCompression(name string, newDecompressor func() Decompressor, newCompre
 // its name; nil for both constructors removes it. The client asks for responses
 // in all compressions that it has, the one added last preferred; to compress
 // requests, too, add [WithSendCompression]. Clients have gzip, of the standard
-// library at [gzip.BestSpeed]. An empty name is ignored; one constructor without
-// the other panics.
+// library at [gzip.BestSpeed]. An empty name is ignored. Without a decompressor the
+// client does not ask for the compression, without a compressor it cannot send it.
 func WithAcceptCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) ClientOption {
 	return clientOption(func(c *config) { c.compressions.register(name, newDecompressor, newCompressor) })
 }
@@ -204,28 +204,22 @@ func WithCompressMinBytes(minBytes int) Option {
 }
 
 // WithReadMaxBytes limits each received message to maxBytes bytes, both as it
-// travels and decompressed; 0 is no limit. Larger ones are refused with
+// travels and decompressed; 0 and less is no limit. Larger ones are refused with
 // CodeResourceExhausted, after the work that maxBytes bytes take. The default is
-// 16 MiB. A negative limit panics.
+// 16 MiB.
 //
 // To limit whole requests rather than messages use [http.MaxBytesHandler]: its
 // error gets CodeResourceExhausted, too.
 func WithReadMaxBytes(maxBytes int) Option {
-	if maxBytes < 0 {
-		panic(fmt.Sprintf("connect: WithReadMaxBytes(%d): a limit is positive, or 0 for none", maxBytes))
-	}
-	return option(func(c *config) { c.readMax = maxBytes })
+	return option(func(c *config) { c.readMax = max(maxBytes, 0) })
 }
 
 // WithSendMaxBytes limits each sent message to maxBytes bytes as it travels; 0,
-// the default, is no limit. Larger ones are not sent: Send fails with
+// the default, and less is no limit. Larger ones are not sent: Send fails with
 // CodeResourceExhausted. A handler's error that is larger is sent with its code
-// and message only. A negative limit panics.
+// and message only.
 func WithSendMaxBytes(maxBytes int) Option {
-	if maxBytes < 0 {
-		panic(fmt.Sprintf("connect: WithSendMaxBytes(%d): a limit is positive, or 0 for none", maxBytes))
-	}
-	return option(func(c *config) { c.sendMax = maxBytes })
+	return option(func(c *config) { c.sendMax = max(maxBytes, 0) })
 }
 
 // WithIdempotency tells what the schema promises about repeated calls. Generated

@@ -56,6 +56,21 @@ type wireEnd struct {
 	empty   bool   // for a client: the body had no byte
 }
 
+// keepForbidden moves what HTTP forbids in trailers into the header, which is not
+// written yet: a challenge that an error has in its metadata, for example.
+func (w *wireEnd) keepForbidden() {
+	for key, values := range w.trailer {
+		if !forbiddenInTrailers(key) {
+			continue
+		}
+		if w.header == nil {
+			w.header = make(http.Header)
+		}
+		w.header[key] = values
+		delete(w.trailer, key)
+	}
+}
+
 // facts are what differs between the protocols as data.
 type facts struct {
 	name      string // as in Peer.Protocol

@@ -38,7 +38,7 @@ type wireEndStream struct {
 func newWireError(e *Error) *wireError {
 	w := &wireError{
 		Code:    json.RawMessage(`"` + e.code.String() + `"`),
-		Message: e.Message(),
+		Message: e.text(),
 		Details: make([]wireDetail, len(e.details)),
 	}
 	for i, d := range e.details {

@@ -120,13 +120,7 @@ func TestEnds(t *testing.T) {
 
 				want := e.err
 				if want != nil {
-					text := want.Message()
-					switch {
-					case d.name == ProtocolConnect:
-						text = validUTF8(text)
-					case len(want.details) > 0:
-						text = strings.ToValidUTF8(text, "\ufffd")
-					}
+					text := validUTF8(want.Message())
 					want = &Error{code: want.code, details: want.details, cause: messageError(text)}
 				}
 				if err := sameError(got.err, want); err != nil {
@@ -154,7 +148,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// validUTF8 returns what JSON makes of a text: a replacement for each byte that
+// validUTF8 returns what becomes of a text on its way: a replacement for each byte that
 // is not valid.
 func validUTF8(s string) string {
 	return string([]rune(s))
@@ -298,7 +292,7 @@ func TestMissingEnds(t *testing.T) {
 		{"stream, nothing", dialectStream, wireEnd{status: 200}, CodeInternal},
 		{"stream, empty frame", dialectStream, wireEnd{status: 200, hasBody: true}, CodeInternal},
 		{"grpc, nothing", dialectGRPC, wireEnd{status: 200}, CodeInternal},
-		{"grpc, trailers without status", dialectGRPC, wireEnd{trailer: http.Header{"X-A": {"b"}}}, CodeInternal},
+		{"grpc, trailers without status", dialectGRPC, wireEnd{trailer: http.Header{"X-A": {"b"}}}, CodeUnknown},
 		{"grpc, header status after a body", dialectGRPC, wireEnd{header: http.Header{headerGRPCStatus: {"0"}}}, CodeInternal},
 		{"grpc, header status, no body", dialectGRPC, wireEnd{header: http.Header{headerGRPCStatus: {"5"}}, empty: true}, CodeNotFound},
 		{"grpc, trailer beats header", dialectGRPC, wireEnd{header: http.Header{headerGRPCStatus: {"5"}}, trailer: http.Header{headerGRPCStatus: {"0"}}, empty: true}, 0},
@@ -306,6 +300,7 @@ func TestMissingEnds(t *testing.T) {
 		{"web, empty frame", dialectWeb, wireEnd{hasBody: true}, CodeInternal},
 		{"web, HTTP trailers do not count", dialectWeb, wireEnd{trailer: http.Header{headerGRPCStatus: {"0"}}}, CodeInternal},
 		{"web, header status after a body", dialectWeb, wireEnd{header: http.Header{headerGRPCStatus: {"0"}}}, CodeInternal},
+		{"web, header status, empty frame", dialectWeb, wireEnd{header: http.Header{headerGRPCStatus: {"5"}}, hasBody: true, empty: true}, CodeNotFound},
 		{"web, header status, no body", dialectWeb, wireEnd{header: http.Header{headerGRPCStatus: {"5"}}, empty: true}, CodeNotFound},
 		{"web, body beats header", dialectWeb, wireEnd{header: http.Header{headerGRPCStatus: {"5"}}, hasBody: true, body: []byte("grpc-status: 0\r\n"), empty: true}, 0},
 		{"web, malformed", dialectWeb, wireEnd{hasBody: true, body: []byte("grpc-status\r\n")}, CodeInternal},

@@ -73,7 +73,7 @@ func (grpc) encodeEnd(e end, _ bool) wireEnd {
 		return wireEnd{trailer: t}
 	}
 	t[headerGRPCStatus] = []string{strconv.FormatUint(uint64(e.err.code), 10)}
-	t[headerGRPCMessage] = []string{encodeMessage(e.err.Message())}
+	t[headerGRPCMessage] = []string{encodeMessage(e.err.text())}
 	if len(e.err.details) > 0 {
 		t[headerGRPCDetails] = []string{EncodeBinaryHeader(appendStatus(nil, e.err))}
 	}
@@ -90,14 +90,9 @@ func (grpc) decodeEnd(w wireEnd) end {
 				trailer[key] = values
 			}
 		}
-		return end{err: grpcError(trailer), trailer: trailer, inHeader: true}
+		return end{err: grpcError(w.header), trailer: trailer, inHeader: true}
 	}
 	return end{err: grpcError(w.trailer), trailer: w.trailer}
-}
-
-// isStatus reports whether a trailer is a part of the status.
-func isStatus(key string) bool {
-	return key == headerGRPCStatus || key == headerGRPCMessage || key == headerGRPCDetails
 }
 
 // grpcError returns the error in trailers, nil for success.
@@ -105,7 +100,11 @@ func grpcError(t http.Header) *Error {
 	status := first(t, headerGRPCStatus)
 	switch status {
 	case "":
-		return NewError(CodeInternal, fmt.Errorf("protocol error: no Grpc-Status trailer: %w", io.ErrUnexpectedEOF))
+		code := CodeInternal
+		if len(t) > 0 { // what there is was written by something else than gRPC
+			code = CodeUnknown
+		}
+		return NewError(code, fmt.Errorf("protocol error: no Grpc-Status trailer: %w", io.ErrUnexpectedEOF))
 	case "0":
 		return nil
 	}
@@ -168,6 +167,9 @@ func (p grpcWeb) decodeEnd(w wireEnd) end {
 	trailer, err := parseTrailers(w.body)
 	if err != nil {
 		return end{err: NewError(CodeInternal, fmt.Errorf("protocol error: trailers: %w", err))}
+	}
+	if len(trailer) == 0 && w.empty && first(w.header, headerGRPCStatus) != "" {
+		return p.grpc.decodeEnd(wireEnd{header: w.header, empty: true}) // some servers end "Trailers-Only" with an empty frame
 	}
 	return p.grpc.decodeEnd(wireEnd{trailer: trailer})
 }

@@ -28,9 +28,9 @@ const (
 func appendStatus(b []byte, err *Error) []byte {
 	b = protowire.AppendTag(b, statusCode, protowire.VarintType)
 	b = protowire.AppendVarint(b, uint64(err.code))
-	if message := err.Message(); message != "" {
+	if message := err.text(); message != "" {
 		b = protowire.AppendTag(b, statusMessage, protowire.BytesType)
-		b = protowire.AppendString(b, strings.ToValidUTF8(message, "\uFFFD"))
+		b = protowire.AppendString(b, message)
 	}
 	for _, d := range err.details {
 		var a []byte
@@ -119,13 +119,9 @@ func eachField(b []byte, visit func(field) error) error {
 	return nil
 }
 
-// messageError returns the cause of an error with a message, nil without one.
-func messageError(message string) error {
-	if message == "" {
-		return nil
-	}
-	return errors.New(message)
-}
+// messageError returns the cause of an error that was received. It is there without a
+// message, too, so that the error unwraps to one.
+func messageError(message string) error { return errors.New(message) }
 
 // encodeMessage percent-encodes all but printable ASCII, and spaces at either
 // end, which HTTP would trim. [gRPC PROTOCOL-HTTP2, "Percent-Encoded"]

@@ -84,7 +84,7 @@ func TestStatusOfProtobuf(t *testing.T) {
 			return
 		}
 		data := appendStatus(nil, want)
-		want.cause = messageError(strings.ToValidUTF8(want.Message(), "\ufffd"))
+		want.cause = messageError(validUTF8(want.Message()))
 
 		m := dynamicpb.NewMessage(statusType)
 		if err := proto.Unmarshal(data, m); err != nil {
@@ -151,7 +151,7 @@ func FuzzStatus(f *testing.F) {
 			t.Fatalf("got %v, which is not read again: %v", got, err)
 		}
 		clean := *got
-		clean.cause = messageError(strings.ToValidUTF8(got.Message(), "\ufffd"))
+		clean.cause = messageError(validUTF8(got.Message()))
 		if err := sameError(again, &clean); got.code.valid() && err != nil {
 			t.Errorf("read again: %v", err)
 		}

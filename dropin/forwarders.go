@@ -89,6 +89,11 @@ func NewNotModifiedError(headers http.Header) *Error {
 	return p.NewNotModifiedError(headers)
 }
 
+// NewProtoJSONCodec is [p.NewProtoJSONCodec].
+func NewProtoJSONCodec(nesting int) Codec {
+	return p.NewProtoJSONCodec(nesting)
+}
+
 // NewRequest is [p.NewRequest].
 func NewRequest[T any](message *T) *Request[T] {
 	return p.NewRequest[T](message)

@@ -29,8 +29,8 @@ type file struct {
 	services    []service
 }
 
-// newFile places the file for a schema and claims its names.
-func newFile(schema *protogen.File, options options, packages map[protogen.GoImportPath]string) *file {
+// newFile places the file for a schema and claims its names. Files are all that the plugin knows.
+func newFile(schema *protogen.File, options options, files []*protogen.File, packages map[protogen.GoImportPath]string) *file {
 	f := &file{
 		schema:      schema,
 		options:     options,
@@ -40,7 +40,11 @@ func newFile(schema *protogen.File, options options, packages map[protogen.GoImp
 	}
 	taken := newFileScope()
 	if options.packageSuffix == "" {
-		taken.claimMessages(schema.Messages, schema.Enums)
+		for _, other := range files {
+			if other.GoImportPath == schema.GoImportPath { // the package is one, whatever file declares a message
+				taken.claimMessages(other.Messages, other.Enums)
+			}
+		}
 	} else {
 		f.packageName += options.packageSuffix
 		f.name = path.Join(path.Dir(f.name), f.packageName, path.Base(f.name))

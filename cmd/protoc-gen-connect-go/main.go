@@ -97,7 +97,7 @@ func generate(plugin *protogen.Plugin, options options) {
 	packages := packageNames(plugin)
 	for _, schema := range plugin.Files {
 		if schema.Generate && len(schema.Services) > 0 {
-			newFile(schema, options, packages).generate(plugin)
+			newFile(schema, options, plugin.Files, packages).generate(plugin)
 		}
 	}
 }

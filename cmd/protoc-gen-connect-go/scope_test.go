@@ -99,6 +99,47 @@ func TestLocals(t *testing.T) {
 // generateAll returns the code for a service with a method of each kind.
 func generateAll(t *testing.T, parameter string) string {
 	t.Helper()
+	return generateBeside(t, parameter)
+}
+
+// TestNamesOfOtherFiles: in the package of the messages, the names of other files' messages and enums are taken, too.
+func TestNamesOfOtherFiles(t *testing.T) {
+	other := func(name, goPackage string) *descriptorpb.FileDescriptorProto {
+		return &descriptorpb.FileDescriptorProto{
+			Name:    proto.String(name),
+			Package: proto.String(strings.TrimSuffix(name, ".proto")),
+			Syntax:  proto.String("proto3"),
+			Options: &descriptorpb.FileOptions{GoPackage: proto.String(goPackage)},
+			MessageType: []*descriptorpb.DescriptorProto{{
+				Name:       proto.String("AllClient"),
+				NestedType: []*descriptorpb.DescriptorProto{{Name: proto.String("Inner")}},
+			}},
+			EnumType: []*descriptorpb.EnumDescriptorProto{{
+				Name:  proto.String("NewAllHandler"),
+				Value: []*descriptorpb.EnumValueDescriptorProto{{Name: proto.String("NONE"), Number: proto.Int32(0)}},
+			}},
+		}
+	}
+	for _, test := range []struct {
+		parameter, goPackage string
+		renamed              bool
+	}{
+		{"package_suffix", "example.com/all", true},
+		{"package_suffix", "example.com/other", false},
+		{"", "example.com/all", false},
+	} {
+		source := generateBeside(t, test.parameter, other("other.proto", test.goPackage))
+		for _, name := range []string{"type AllClient", "func NewAllHandler"} {
+			if got := strings.Contains(source, name+"_"); got != test.renamed {
+				t.Errorf("%q beside %s: %s renamed: got %t, want %t", test.parameter, test.goPackage, name, got, test.renamed)
+			}
+		}
+	}
+}
+
+// generateBeside is generateAll with other files.
+func generateBeside(t *testing.T, parameter string, others ...*descriptorpb.FileDescriptorProto) string {
+	t.Helper()
 	service := &descriptorpb.ServiceDescriptorProto{Name: proto.String("All")}
 	for n := range 4 {
 		service.Method = append(service.Method, &descriptorpb.MethodDescriptorProto{
@@ -109,18 +150,22 @@ func generateAll(t *testing.T, parameter string) string {
 			ServerStreaming: proto.Bool(n&2 != 0),
 		})
 	}
+	files := []string{"all.proto"}
+	for _, other := range others {
+		files = append(files, other.GetName())
+	}
 	options := defaultOptions()
 	plugin, err := protogen.Options{ParamFunc: options.set}.New(&pluginpb.CodeGeneratorRequest{
-		FileToGenerate: []string{"all.proto"},
+		FileToGenerate: files,
 		Parameter:      proto.String(parameter),
-		ProtoFile: []*descriptorpb.FileDescriptorProto{{
+		ProtoFile: append(others, &descriptorpb.FileDescriptorProto{
 			Name:        proto.String("all.proto"),
 			Package:     proto.String("all"),
 			Syntax:      proto.String("proto3"),
 			Options:     &descriptorpb.FileOptions{GoPackage: proto.String("example.com/all")},
 			MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("Empty")}},
 			Service:     []*descriptorpb.ServiceDescriptorProto{service},
-		}},
+		}),
 	})
 	if err != nil {
 		t.Fatal(err)

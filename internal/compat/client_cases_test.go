@@ -170,7 +170,7 @@ func everyKindCases() []clientCase {
 			add("34", "empty answer", hello, d.ok(kind, "", "", ""))
 			add("72", "metadata", meta, d.ok(kind, "Answer: one\nAnswer: two\nAnswer-Bin: AP8\n", "After: three\nAfter: four\nAfter-Bin: Af4\n", "answer"))
 			add("73", "user agent", script.Call{Messages: []string{"hello"}, Header: header("User-Agent: user: agent\nX-User-Agent: user: other\n")}, d.ok(kind, "", "", "answer"))
-			add("90", "reserved metadata", script.Call{Messages: []string{"hello"}, Header: header("Grpc-Status: 3\nConnect-Extra: 1\nContent-Type: text/plain\nHost: other.test\n")}, d.ok(kind, "", "", "answer"))
+			add("90", "reserved metadata", script.Call{Messages: []string{"hello"}, Header: header("Grpc-Status: 3\nConnect-Extra: 1\nGrpc-Trace-Bin: AAE\nDate: today\nContent-Type: text/plain\nHost: other.test\n")}, d.ok(kind, "", "", "answer"))
 			add("76", "timeout", script.Call{Messages: []string{"hello"}, Timeout: time.Hour}, d.ok(kind, "", "", "answer"))
 			add("76", "timeout too long to send", script.Call{Messages: []string{"hello"}, Timeout: 200 * 365 * 24 * time.Hour}, d.ok(kind, "", "", "answer"))
 			for code := 1; code <= 16; code++ {

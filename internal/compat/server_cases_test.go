@@ -160,6 +160,8 @@ func everyWireCases() []serverCase {
 			add("54", "plain error and metadata", "Unary", "", "header plain")
 			add("54", "context canceled", "Unary", "", "canceled")
 			add("54", "context deadline", "Unary", "", "deadline")
+			add("54", "body over a limit", "Unary", "", "toolarge")
+			add("54", "broken connection", "Unary", "", "broken")
 			add("54", "wrapped", "Unary", "", "code=5 detail errmeta wrapped")
 			add("41", "error without text", "Unary", "", "nothing")
 			add("41", "code out of range", "Unary", "", "code=17")
@@ -176,6 +178,8 @@ func everyWireCases() []serverCase {
 				add("51", "metadata", path, "Meta: a\nMeta: b\n", "see header")
 				add("66", "metadata and error", path, "", "header code=9 detail errmeta")
 				add("54", "plain error", path, "", "plain")
+				add("54", "body over a limit", path, "", "toolarge")
+				add("54", "broken connection", path, "", "broken")
 				add("34", "empty answer", path, "", "empty")
 			}
 			add("34", "several", "ClientStream", "", "a", "b", "", "d")

@@ -493,3 +493,30 @@ func TestHandlerAnswersAfterItsDeadline(t *testing.T) {
 		}
 	})
 }
+
+// A client's timeout only shortens: deadlines that middleware has set stay in force.
+func TestTimeoutDoesNotLiftDeadlines(t *testing.T) {
+	runTimed(t, func(t *testing.T, m mode) {
+		ended := make(chan error, 1)
+		s := m.serve(t, handlers{clientStream: func(_ context.Context, stream *connect.ClientStream[conntestv1.Request]) (*response, error) {
+			for stream.Receive() {
+			}
+			ended <- stream.Err()
+			return nil, stream.Err()
+		}}, alone, wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(m.short())); err != nil {
+					t.Errorf("set a deadline: %v", err)
+				}
+				next.ServeHTTP(w, r)
+			})
+		}))
+		ctx, cancel := context.WithTimeout(testContext(t), time.Hour)
+		defer cancel()
+		stream := s.client().ClientStream(ctx)
+		wantNil(t, stream.Send(text("and no more")))
+		wantCode(t, await(t, "the end of the request", ended), connect.CodeDeadlineExceeded)
+		cancel()
+		_, _ = stream.CloseAndReceive()
+	}, func(m mode) bool { return m.engine.name != "h3" })
+}

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/seed-b7c59c10/connect"
 	conntestv1 "github.com/seed-b7c59c10/connect/internal/gen/conntest/v1"
+	"github.com/seed-b7c59c10/connect/internal/gen/conntest/v1/conntestv1connect"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
@@ -258,6 +261,7 @@ func TestErrorMetadataCannotBreakTheProtocol(t *testing.T) {
 			for key, value := range map[string]string{
 				"Content-Type": "text/html", "Content-Length": "1", "Content-Encoding": "br",
 				"Grpc-Status": "0", "Grpc-Message": "fine", "Trailer": "X", "Transfer-Encoding": "chunked",
+				"Keep-Alive": "timeout=1", "Upgrade": "other",
 				"Connect-Content-Encoding": "br", "Grpc-Encoding": "br",
 			} {
 				err.Meta().Set(key, value)
@@ -367,4 +371,129 @@ func TestUnencodableMessages(t *testing.T) {
 			wantCode(t, o.err, connect.CodeInternal)
 		})
 	}, func(m mode) bool { return m.codec == "proto" || m.codec == "json" })
+}
+
+// An error of the transport does not tell the URL: it may hold the message and
+// tokens, and errors get into logs.
+func TestErrorsDoNotTellURLs(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		s := m.serve(t, echo, alone)
+		s.close()
+		options := m.clientOptions(connect.WithHTTPGet(), connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+		client := connect.NewClient[conntestv1.Request, conntestv1.Response](
+			s.httpClient(), s.url+conntestv1connect.TestServiceGetProcedure+"?token=secret", options...)
+		_, unaryErr := client.CallUnary(testContext(t), requestOf("secret"))
+		stream, streamErr := client.CallServerStream(testContext(t), requestOf("secret"))
+		if streamErr == nil {
+			stream.Receive()
+			streamErr = stream.Err()
+			stream.Close()
+		}
+		for _, err := range []error{unaryErr, streamErr} {
+			wantCode(t, err, connect.CodeUnavailable)
+			var named *url.Error
+			if text := err.Error(); strings.Contains(text, "secret") || strings.Contains(text, "://") || strings.Contains(text, "message=") || errors.As(err, &named) {
+				t.Errorf("got %q, want no URL in it", text)
+			}
+		}
+	})
+}
+
+// Metadata of an error that HTTP forbids in trailers arrives as long as nothing was
+// sent.
+func TestErrorMetadataForbiddenInTrailers(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		challenge := http.Header{"Www-Authenticate": {`Basic realm="a"`, "Bearer"}, "Cache-Control": {"no-store"}, "Proxy-Authenticate": {"Basic"}}
+		client := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
+			if x.header.Get("Answer") != "" {
+				x.answer.Set("Answer", "yes")
+			}
+			err := connect.NewError(connect.CodeUnauthenticated, errors.New("sign in"))
+			merge(err.Meta(), challenge)
+			return err
+		})).client()
+		forKinds(t, m, func(t *testing.T, k kind) {
+			for _, asked := range []http.Header{nil, {"Answer": {"yes"}}} {
+				o := call(testContext(t), client, k, asked, text("x"))
+				wantCode(t, o.err, connect.CodeUnauthenticated)
+				var err *connect.Error
+				errors.As(o.err, &err)
+				for key, values := range challenge {
+					wantValues(t, "error metadata", err.Meta(), key, values...)
+				}
+			}
+		})
+	})
+}
+
+// A received error unwraps to one, also without a message.
+func TestErrorWithoutMessageUnwraps(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		client := m.serve(t, everyKind(func(context.Context, *exchange) error { return connect.NewError(connect.CodeNotFound, nil) })).client()
+		forKinds(t, m, func(t *testing.T, k kind) {
+			o := call(testContext(t), client, k, nil, text("x"))
+			wantCode(t, o.err, connect.CodeNotFound)
+			var err *connect.Error
+			errors.As(o.err, &err)
+			if err.Unwrap() == nil || err.Message() != "" {
+				t.Errorf("got message %q of %v, want an error without text", err.Message(), err.Unwrap())
+			}
+		})
+	})
+}
+
+// A text that is not UTF-8 travels as U+FFFD, and costs neither the code nor the
+// details.
+func TestErrorTextThatIsNotUTF8(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		client := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
+			err := connect.NewError(connect.CodeDataLoss, errors.New("a\xff\xfeb\xc3"))
+			detail, failed := connect.NewErrorDetail(durationpb.New(time.Second))
+			if failed != nil {
+				return failed
+			}
+			if x.header.Get("Detail") != "" {
+				err.AddDetail(detail)
+			}
+			return err
+		})).client()
+		forKinds(t, m, func(t *testing.T, k kind) {
+			for want, asked := range []http.Header{nil, {"Detail": {"yes"}}} {
+				o := call(testContext(t), client, k, asked, text("x"))
+				wantCode(t, o.err, connect.CodeDataLoss)
+				var err *connect.Error
+				errors.As(o.err, &err)
+				wantEqual(t, "message", err.Message(), "a\uFFFD\uFFFDb\uFFFD")
+				wantEqual(t, "details", len(err.Details()), want)
+			}
+		})
+	})
+}
+
+// A request without a body is one of no bytes.
+func TestNilBody(t *testing.T) {
+	_, handler := conntestv1connect.NewTestServiceHandler(echo)
+	for contentType, procedure := range map[string]string{
+		"application/proto":          conntestv1connect.TestServiceUnaryProcedure,
+		"application/json":           conntestv1connect.TestServiceUnaryProcedure,
+		"application/connect+proto":  conntestv1connect.TestServiceServerStreamProcedure,
+		"application/grpc":           conntestv1connect.TestServiceUnaryProcedure,
+		"application/grpc-web+proto": conntestv1connect.TestServiceClientStreamProcedure,
+	} {
+		for _, length := range []int64{0, -1, 5} {
+			for _, method := range []string{http.MethodPost, http.MethodGet} {
+				r := &http.Request{Method: method, URL: parseURL("http://test" + procedure), ProtoMajor: 2, Header: http.Header{"Content-Type": {contentType}}, ContentLength: length}
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, r)
+				if w.Code == http.StatusOK && w.Body.Len() == 0 && len(w.Result().Header) == 0 {
+					t.Errorf("%s %s: got no answer", method, contentType)
+				}
+			}
+		}
+	}
+	r := &http.Request{Method: http.MethodGet, URL: parseURL("http://test" + conntestv1connect.TestServiceGetProcedure + "?encoding=json&message={}"),
+		ProtoMajor: 1, Header: http.Header{}, ContentLength: -1}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	wantEqual(t, "status of a GET", w.Code, http.StatusOK)
 }

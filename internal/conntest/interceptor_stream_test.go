@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/seed-b7c59c10/connect"
@@ -158,5 +159,62 @@ func TestStreamInterceptorRefuses(t *testing.T) {
 			wantCode(t, call(testContext(t), onHandler, k, nil, text("x")).err, connect.CodeUnauthenticated)
 			wantCode(t, call(testContext(t), onClient, k, nil, text("x")).err, connect.CodeUnauthenticated)
 		}
+	})
+}
+
+// streamCounter counts how often a client's stream is wrapped and begun.
+type streamCounter struct {
+	connect.UnaryInterceptorFunc
+	wrapped, begun *atomic.Int64
+	change         func(context.Context) context.Context
+}
+
+func (i streamCounter) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	i.wrapped.Add(1)
+	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+		i.begun.Add(1)
+		return next(i.change(ctx), spec)
+	}
+}
+
+// An interceptor is wrapped around each stream of a client anew, and one that replaces
+// the call information ends the call before the interceptors behind it.
+func TestStreamingClientInterceptorsPerCall(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		var wrapped, begun, unaryCalls atomic.Int64
+		replace := false
+		counter := func(change func(context.Context) context.Context) streamCounter {
+			return streamCounter{func(next connect.UnaryFunc) connect.UnaryFunc {
+				return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+					unaryCalls.Add(1)
+					return next(change(ctx), r)
+				}
+			}, &wrapped, &begun, change}
+		}
+		client := m.serve(t, echo).client(connect.WithInterceptors(
+			counter(func(ctx context.Context) context.Context {
+				if replace {
+					ctx, _ = connect.NewClientContext(ctx)
+				}
+				return ctx
+			}),
+			counter(func(ctx context.Context) context.Context { return ctx }),
+		))
+		for range 3 {
+			wantNil(t, call(testContext(t), client, serverStream, nil, text("x")).err)
+		}
+		wantEqual(t, "wrapped", wrapped.Load(), 6)
+		wantEqual(t, "begun", begun.Load(), 6)
+		replace = true
+		begun.Store(0)
+		stream := client.ClientStream(testContext(t))
+		stream.RequestHeader().Set("Mine", "kept")
+		wantValues(t, "request header", stream.RequestHeader(), "Mine", "kept")
+		_, err := stream.CloseAndReceive()
+		wantCode(t, err, connect.CodeUnknown)
+		wantEqual(t, "begun", begun.Load(), 1)
+		_, err = client.Unary(testContext(t), requestOf("x"))
+		wantCode(t, err, connect.CodeUnknown)
+		wantEqual(t, "unary calls seen", unaryCalls.Load(), 1)
 	})
 }

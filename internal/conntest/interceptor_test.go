@@ -380,3 +380,173 @@ func TestInterceptorCallsAnotherService(t *testing.T) {
 		wantEqual(t, "text", o.messages[0].GetText(), "token")
 	})
 }
+
+// own is what an interceptor may make of requests and responses: it embeds nothing.
+type ownRequest struct {
+	connect.AnyRequest // nil
+	msg                any
+	header             http.Header
+}
+
+func (r *ownRequest) Any() any            { return r.msg }
+func (r *ownRequest) Header() http.Header { return r.header }
+
+type ownResponse struct {
+	connect.AnyResponse // nil
+	msg                 any
+	header, trailer     http.Header
+}
+
+func (r *ownResponse) Any() any             { return r.msg }
+func (r *ownResponse) Header() http.Header  { return r.header }
+func (r *ownResponse) Trailer() http.Header { return r.trailer }
+
+// moreRequest and moreResponse embed what they were given.
+type moreRequest struct {
+	connect.AnyRequest
+	header http.Header
+}
+
+func (r *moreRequest) Header() http.Header { return r.header }
+
+type moreResponse struct {
+	connect.AnyResponse
+	trailer http.Header
+}
+
+func (r *moreResponse) Trailer() http.Header { return r.trailer }
+
+// Interceptors may pass on types of their own: their methods count.
+func TestInterceptorsWithOwnTypes(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		received := make(chan http.Header, 1)
+		server := connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
+			return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+				received <- r.Header().Clone()
+				response, err := next(ctx, r)
+				if err != nil {
+					return nil, err
+				}
+				if r.Header().Get("Mine") == "own" {
+					return &ownResponse{nil, response.Any(), http.Header{"Answer": {"own"}}, http.Header{"Trailing": {"own"}}}, nil
+				}
+				response.Header().Set("Answer", "more")
+				return &moreResponse{response, http.Header{"Trailing": {"more"}}}, nil
+			}
+		})
+		s := m.serve(t, echo, handlerOptions(connect.WithInterceptors(server)))
+		for name, wrap := range map[string]func(connect.AnyRequest) connect.AnyRequest{
+			"own": func(r connect.AnyRequest) connect.AnyRequest {
+				return &ownRequest{nil, r.Any(), http.Header{"Mine": {"own"}}}
+			},
+			"more": func(r connect.AnyRequest) connect.AnyRequest {
+				return &moreRequest{r, http.Header{"Mine": {"more"}}}
+			},
+		} {
+			client := s.client(connect.WithInterceptors(connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
+				return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+					return next(ctx, wrap(r))
+				}
+			})))
+			for _, k := range []kind{unary, get} {
+				o := call(testContext(t), client, k, nil, text("hi"))
+				wantNil(t, o.err)
+				wantValues(t, "request header", <-received, "Mine", name)
+				wantValues(t, "response header", o.header, "Answer", name)
+				wantValues(t, "response trailer", o.trailer, "Trailing", name)
+			}
+		}
+	})
+}
+
+// An interceptor of a server that returns a response to another procedure is told so,
+// and none sees a handler that returns nothing: it is an error before.
+func TestInterceptorsAndWrongResponses(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		saw := make(chan error, 1)
+		interceptor := connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
+			return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+				response, err := next(ctx, r)
+				if response == nil && err == nil {
+					t.Error("got neither a response nor an error from the handler")
+				}
+				saw <- err
+				if r.Any().(*conntestv1.Request).GetText() == "other" {
+					return connect.NewResponse(new(conntestv1.Request)), nil
+				}
+				return response, err
+			}
+		})
+		client := m.serve(t, handlers{unary: func(_ context.Context, r *request) (*response, error) {
+			if r.Msg.GetText() == "nothing" {
+				return nil, nil
+			}
+			return connect.NewResponse(new(conntestv1.Response)), nil
+		}}, handlerOptions(connect.WithInterceptors(interceptor))).client()
+		_, err := client.Unary(testContext(t), requestOf("nothing"))
+		wantCode(t, err, connect.CodeInternal)
+		wantCode(t, <-saw, connect.CodeInternal)
+		_, err = client.Unary(testContext(t), requestOf("other"))
+		<-saw
+		wantCode(t, err, connect.CodeInternal)
+		if !strings.Contains(err.Error(), "interceptor returned") {
+			t.Errorf("got %q, want the interceptor named", err)
+		}
+	})
+}
+
+// Interceptors of clients, and callers of streams, see the headers that the library
+// sets; what they make of these counts for nothing.
+func TestLibraryHeadersAreVisible(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		received := make(chan http.Header, 1)
+		s := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
+			received <- x.header.Clone()
+			return x.send(new(conntestv1.Response))
+		}))
+		look := func(h http.Header) {
+			for _, key := range []string{"Content-Type", "User-Agent", "Accept-Encoding"} {
+				if h.Get(key) == "" {
+					t.Errorf("%s: got none in %v", key, h)
+				}
+			}
+			h.Set("Content-Type", "text/plain")
+			h.Add("Accept-Encoding", "other")
+			h.Set("Mine", "yes")
+		}
+		seen := interceptor{
+			unary: func(next connect.UnaryFunc) connect.UnaryFunc {
+				return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+					look(r.Header())
+					return next(ctx, r)
+				}
+			},
+			client: func(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+				return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+					conn := next(ctx, spec)
+					look(conn.RequestHeader())
+					return conn
+				}
+			},
+		}
+		plain, watched := s.client(), s.client(connect.WithInterceptors(seen))
+		forKinds(t, m, func(t *testing.T, k kind) {
+			for range 2 {
+				wantNil(t, call(testContext(t), plain, k, nil, text("x")).err)
+				want := <-received
+				wantNil(t, call(testContext(t), watched, k, nil, text("x")).err)
+				got := <-received
+				wantValues(t, "request header", got, "Mine", "yes")
+				for _, key := range []string{"Content-Type", "User-Agent", "Accept-Encoding", "Te", "Connect-Protocol-Version", "Grpc-Accept-Encoding"} {
+					wantValues(t, "request header", got, key, want.Values(key)...)
+				}
+			}
+		})
+		stream := plain.ClientStream(testContext(t))
+		look(stream.RequestHeader())
+		wantNil(t, stream.Send(text("x")))
+		_, err := stream.CloseAndReceive()
+		wantNil(t, err)
+		wantValues(t, "request header", <-received, "Mine", "yes")
+	})
+}

@@ -175,3 +175,14 @@ func TestDefaultReadMaxBytes(t *testing.T) {
 		wantNil(t, call(ctx, unlimited.client(connect.WithReadMaxBytes(0)), unary, nil, over).err)
 	}, func(m mode) bool { return m.engine.name == "h2c" }) // none of them has a part in it
 }
+
+// A negative limit is none, as 0 is.
+func TestNegativeLimits(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		client := m.serve(t, echo, handlerOptions(connect.WithReadMaxBytes(-1), connect.WithSendMaxBytes(-1))).
+			client(connect.WithReadMaxBytes(-1), connect.WithSendMaxBytes(-1))
+		forKinds(t, m, func(t *testing.T, k kind) {
+			wantNil(t, call(testContext(t), client, k, nil, sized(t, 1000)).err)
+		})
+	})
+}

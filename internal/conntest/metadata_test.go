@@ -6,6 +6,7 @@ package conntest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"testing"
@@ -151,4 +152,77 @@ func TestLateResponseHeader(t *testing.T) {
 		wantValues(t, "response header", o.header, "Late")
 		wantValues(t, "response trailer", o.trailer, "Trailing", "yes")
 	})
+}
+
+// Only the names that the protocols write themselves are theirs: metadata whose name
+// merely begins like them arrives, in both directions and in errors.
+func TestMetadataNamedLikeTheProtocols(t *testing.T) {
+	run(t, func(t *testing.T, m mode) {
+		received := make(chan http.Header, 1)
+		client := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
+			received <- x.header.Clone()
+			merge(x.answer, metadata("Grpc-Answer"))
+			merge(x.answer, metadata("Connect-Answer"))
+			merge(x.trailer, metadata("Grpc-Trailing"))
+			merge(x.trailer, metadata("Connect-Trailing"))
+			if x.header.Get("Fail") == "" {
+				return x.send(new(conntestv1.Response))
+			}
+			err := connect.NewError(connect.CodeAborted, nil)
+			merge(err.Meta(), metadata("Grpc-Failed"))
+			merge(err.Meta(), metadata("Connect-Failed"))
+			return err
+		})).client()
+		forKinds(t, m, func(t *testing.T, k kind) {
+			asked := metadata("Grpc-Asked")
+			merge(asked, metadata("Connect-Asked"))
+			asked.Set("Date", "tomorrow")
+			o := call(testContext(t), client, k, asked, text("one"))
+			wantNil(t, o.err)
+			header := <-received
+			wantValues(t, "request header", header, "Date", "tomorrow")
+			for _, prefix := range []string{"Grpc-", "Connect-"} {
+				wantMetadata(t, "request header", header, prefix+"Asked")
+				wantMetadata(t, "response header", o.header, prefix+"Answer")
+				wantMetadata(t, "response trailer", o.trailer, prefix+"Trailing")
+			}
+			asked.Set("Fail", "yes")
+			o = call(testContext(t), client, k, asked, text("one"))
+			<-received
+			wantCode(t, o.err, connect.CodeAborted)
+			var failed *connect.Error
+			errors.As(o.err, &failed)
+			for _, prefix := range []string{"Grpc-", "Connect-"} {
+				wantMetadata(t, "error metadata", failed.Meta(), prefix+"Failed")
+			}
+		})
+	})
+}
+
+// An application may end its connection, on either side.
+func TestConnectionClose(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		received := make(chan http.Header, 1)
+		s := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
+			received <- x.header.Clone()
+			if x.header.Get("Connection") == "" {
+				x.answer.Set("Connection", "close")
+			}
+			return x.send(new(conntestv1.Response))
+		}), alone)
+		for _, k := range []kind{unary, serverStream} {
+			closes := false
+			client := s.clientOn(doerFunc(func(r *http.Request) (*http.Response, error) {
+				response, err := s.httpClient().Do(r)
+				closes = err == nil && response.Close
+				return response, err
+			}))
+			for _, asked := range []http.Header{nil, {"Connection": {"close"}}} {
+				o := call(testContext(t), client, k, asked, text("one"))
+				wantNil(t, o.err)
+				wantValues(t, "request header", <-received, "Connection", asked["Connection"]...)
+				wantEqual(t, "the response's connection closes", closes, true)
+			}
+		}
+	}, func(m mode) bool { return m.engine.name == "h1" })
 }

@@ -216,3 +216,23 @@ func TestItem18_EmptyCompressedEnvelope(t *testing.T) {
 		}
 	})
 }
+
+// An answer of one message names its encoding if the message is compressed, and not
+// otherwise.
+func TestEncodingOfOneMessage(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		client := m.serve(t, echo, handlerOptions(connect.WithCompressMinBytes(1000))).client()
+		name := map[string]string{"grpc": "Grpc-Encoding", "grpcweb": "Grpc-Encoding", "connect": "Content-Encoding"}[m.protocol]
+		for _, k := range []kind{unary, get, clientStream} {
+			if m.protocol == "connect" && k == clientStream {
+				name = "Connect-Content-Encoding"
+			}
+			o := call(testContext(t), client, k, nil, text("short"))
+			wantNil(t, o.err)
+			wantValues(t, "response header", o.header, name)
+			o = call(testContext(t), client, k, nil, text(string(make([]byte, 4000))))
+			wantNil(t, o.err)
+			wantValues(t, "response header", o.header, name, m.compression)
+		}
+	}, func(m mode) bool { return m.compression != "identity" })
+}

@@ -347,3 +347,172 @@ type failingWriter struct {
 
 func (w failingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w failingWriter) Write([]byte) (int, error)   { return 0, w.err }
+
+// Headers that describe the body belong to the middleware that set them before the
+// call, whatever headers the handler sets; the handler cannot set them.
+func TestMiddlewareHeaders(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		begin := func(w http.ResponseWriter) {
+			w.Header()["Content-Encoding"] = []string{"outer"}
+			w.Header().Set("Vary", "Accept-Encoding")
+		}
+		serve := func(t *testing.T, service handlers) http.Header {
+			seen := make(chan http.Header, 1)
+			client := m.serve(t, service, wrapped(func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					begin(w)
+					watch := &headerWatch{ResponseWriter: w, seen: seen}
+					next.ServeHTTP(watch, r)
+					watch.see() // nothing may have been written
+				})
+			})).client(connect.WithAcceptCompression("gzip", nil, nil))
+			_, _ = client.Unary(testContext(t), requestOf("hi"))
+			return await(t, "response header", seen)
+		}
+		for name, service := range map[string]handlers{
+			"nothing set": {unary: func(context.Context, *request) (*response, error) { return new(response), nil }},
+			"one set": {unary: func(context.Context, *request) (*response, error) {
+				r := connect.NewResponse(new(conntestv1.Response))
+				r.Header().Set("Mine", "yes")
+				return r, nil
+			}},
+			"through the context": {unary: func(ctx context.Context, _ *request) (*response, error) {
+				info, _ := connect.CallInfoForHandlerContext(ctx)
+				info.ResponseHeader().Set("Content-Encoding", "inner")
+				info.ResponseHeader().Set("Content-Length", "7")
+				info.ResponseHeader().Del("Vary")
+				return connect.NewResponse(new(conntestv1.Response)), nil
+			}},
+			"error": {unary: func(context.Context, *request) (*response, error) {
+				err := connect.NewError(connect.CodeAborted, nil)
+				err.Meta().Set("Mine", "yes")
+				return nil, err
+			}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				wantValues(t, "response header", serve(t, service), "Content-Encoding", "outer")
+			})
+		}
+	}, func(m mode) bool { return m.compression == "identity" })
+}
+
+// headerWatch passes on the headers with which the response begins.
+type headerWatch struct {
+	http.ResponseWriter
+	seen chan http.Header
+	once sync.Once
+}
+
+func (w *headerWatch) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *headerWatch) see() { w.once.Do(func() { w.seen <- w.Header().Clone() }) }
+
+func (w *headerWatch) WriteHeader(status int) {
+	w.see()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *headerWatch) Write(b []byte) (int, error) {
+	w.see()
+	return w.ResponseWriter.Write(b)
+}
+
+// A large unary answer of Connect tells its length, but not behind middleware, which
+// may change the body.
+func TestContentLength(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		answer := &conntestv1.Request{Data: noise(100_000)}
+		lengths := make(chan int64, 1)
+		call := func(options ...siteOption) {
+			s := m.serve(t, echo, options...)
+			client := s.clientOn(doerFunc(func(r *http.Request) (*http.Response, error) {
+				response, err := s.httpClient().Do(r)
+				if err == nil {
+					lengths <- response.ContentLength
+				}
+				return response, err
+			}))
+			_, err := client.Unary(testContext(t), connect.NewRequest(answer))
+			wantNil(t, err)
+		}
+		call()
+		if n := <-lengths; n < 100_000 {
+			t.Errorf("got a length of %d, want that of the body", n)
+		}
+		seen := make(chan http.Header, 1)
+		call(wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(&headerWatch{ResponseWriter: w, seen: seen}, r)
+			})
+		}))
+		<-lengths
+		wantValues(t, "response header", <-seen, "Content-Length")
+	}, inConnect, func(m mode) bool { return m.engine.name != "h3" })
+}
+
+// refusingWriter is middleware whose Write fails.
+type refusingWriter struct{ http.ResponseWriter }
+
+func (w *refusingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *refusingWriter) Write([]byte) (int, error)   { return 0, errors.New("no more") }
+
+// Behind middleware a Send ends when the writer has the message: its error is that of
+// the same Send, and it is called by the handler's goroutine.
+func TestSendFailsAtOnce(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		sent := make(chan [2]error, 1)
+		client := m.serve(t, handlers{serverStream: func(_ context.Context, _ *request, s *connect.ServerStream[conntestv1.Response]) error {
+			sent <- [2]error{s.Send(new(conntestv1.Response)), s.Send(new(conntestv1.Response))}
+			return nil
+		}}, wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(&refusingWriter{w}, r) })
+		})).client()
+		_ = call(testContext(t), client, serverStream, nil, text("go"))
+		for _, err := range await(t, "both messages", sent) {
+			wantCode(t, err, connect.CodeCanceled)
+		}
+	})
+}
+
+// trailerWatch is middleware that looks at the trailers when it is called.
+type trailerWatch struct {
+	http.ResponseWriter
+	saw func(http.Header)
+}
+
+func (w *trailerWatch) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *trailerWatch) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	w.saw(w.Header())
+	return n, err
+}
+
+func (w *trailerWatch) Flush() {
+	w.saw(w.Header())
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Middleware is called once more after gRPC's trailers are set.
+func TestMiddlewareSeesTrailers(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		var mu sync.Mutex
+		seen := false
+		client := m.serve(t, echo, wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(&trailerWatch{w, func(h http.Header) {
+					mu.Lock()
+					defer mu.Unlock()
+					seen = seen || h.Get(http.TrailerPrefix+"Grpc-Status") != ""
+				}}, r)
+			})
+		})).client()
+		forKinds(t, m, func(t *testing.T, k kind) {
+			wantNil(t, call(testContext(t), client, k, nil, text("x")).err)
+			mu.Lock()
+			defer mu.Unlock()
+			wantEqual(t, "trailers seen", seen, true)
+			seen = false
+		})
+	}, func(m mode) bool { return m.protocol == "grpc" })
+}

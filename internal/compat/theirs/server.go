@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"connectrpc.com/connect"
@@ -132,6 +133,8 @@ type meta struct{ header, trailer http.Header }
 //
 //	code=N      fail with the code N      plain      fail with an error of the standard library
 //	canceled    fail with ctx's error     deadline   the same for the deadline
+//	toolarge    fail as a body over a     broken     fail as a connection that is
+//	            limit of net/http does               closed does
 //	wire        fail with a wire error    wrapped    wrap the error once more
 //	detail      add details to the error  errmeta    add metadata to it
 //	notmodified fail with "not modified"  nothing    fail with an empty text
@@ -153,6 +156,10 @@ func follow(ctx context.Context, text string, out meta, see func() string) ([]st
 			err = connect.NewError(connect.CodeNotFound, nil)
 		case "plain":
 			err = errors.New(script.User + "plain")
+		case "toolarge":
+			err = fmt.Errorf("%s%w", script.User, &http.MaxBytesError{Limit: 1})
+		case "broken":
+			err = fmt.Errorf("%s%w", script.User, syscall.EPIPE)
 		case "canceled":
 			err = fmt.Errorf("%s%w", script.User, context.Canceled)
 		case "deadline":
@@ -233,5 +240,7 @@ func addReserved(header http.Header) {
 	} {
 		header.Set(key, "7")
 	}
-	header.Set("Unreserved", "7")
+	for _, key := range []string{"Unreserved", "Grpc-Trace-Bin", "Grpc-Retry-Pushback-Ms", "Connect-Extra"} {
+		header.Set(key, "7")
+	}
 }
