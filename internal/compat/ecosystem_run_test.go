@@ -22,6 +22,10 @@ import (
 // suiteTime is what a package's tests may take: some ten times what they do.
 const suiteTime = "4m"
 
+// suiteRounds is how often a package's tests run at most: once, and again for
+// each panic. More than a few are of one cause.
+const suiteRounds = 6
+
 // suiteRun is what the tests of a suite did.
 type suiteRun struct {
 	module   string // packages are named relative to it
@@ -44,12 +48,12 @@ func runSuite(t *testing.T, s suite, dir string) *suiteRun {
 	module := strings.TrimSpace(goCommand(t, dir, "list", "-m"))
 	run := &suiteRun{module: module, packages: make(map[string]*packageRun)}
 	unended := run.goTest(t, dir, s.skip, s.packages)
-	for len(unended) > 0 {
+	for rounds := 1; len(unended) > 0; rounds++ {
 		path := unended[0]
 		p := run.packages[path]
 		p.died = true
-		if len(p.actions) == 0 {
-			unended = unended[1:] // not built
+		if len(p.actions) == 0 || rounds >= suiteRounds {
+			unended = unended[1:] // not built, or without end
 			continue
 		}
 		before := len(p.finished())
@@ -328,4 +332,67 @@ func goCommand(t *testing.T, dir string, args ...string) string {
 		t.Fatalf("go %q: %v\n%s%s", args, err, stdout.Bytes(), stderr.Bytes())
 	}
 	return stdout.String()
+}
+
+// TestSuiteRun runs a suite in which one test fails and one panics: the others
+// run all the same, and the end of the process is not overlooked.
+func TestSuiteRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a suite")
+	}
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"go.mod": "module example.com/suite\n\ngo 1.26\n",
+		"suite_test.go": `package suite
+
+import "testing"
+
+func TestA(t *testing.T) { t.Error("A") }
+
+func TestB(t *testing.T) {
+	t.Run("a", func(t *testing.T) { panic("B/a") })
+	t.Run("b", func(t *testing.T) {})
+	t.Run("c", func(t *testing.T) { t.Skip() })
+}
+
+func TestC(t *testing.T) {}
+`,
+		"inner/inner_test.go": "package inner\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := runSuite(t, suite{packages: "./..."}, dir)
+	for _, test := range []struct {
+		what      string
+		got, want []string
+	}{
+		{"passed", run.named("pass"), []string{"TestB/b", "TestC", "inner.TestA"}},
+		{"failed", run.named("fail"), []string{"TestA", "TestB", "TestB/a"}},
+		{"skipped", run.named("skip"), []string{"TestB/c"}},
+		{"incomplete", run.incomplete(), []string{"example.com/suite"}},
+	} {
+		if !slices.Equal(test.got, test.want) {
+			t.Errorf("%s: got %q, want %q", test.what, test.got, test.want)
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		places []string
+		ok     bool
+	}{
+		{"TestA", []string{"suite_test.go:5"}, true},
+		{"TestB", nil, false},
+		{"TestB/a", []string{"nowhere"}, true},
+		{"inner.TestA", nil, true},
+	} {
+		if places, ok := run.places(test.name); !slices.Equal(places, test.places) || ok != test.ok {
+			t.Errorf("places of %s: got %q, %v, want %q, %v", test.name, places, ok, test.places, test.ok)
+		}
+	}
 }
