@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file runs a program on the drop-in and checks what it adds: identical types and no default receive limit.
+// This file runs a program on the drop-in and checks what it adds: identical types no default receive limit, short answers compressed.
 
 package connect_test
 
@@ -89,7 +89,7 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestReceiveDefault pins the one difference between constructors here and
+// TestReceiveDefault pins one of two differences between constructors here and
 // those underneath, on both sides, and that the caller's options still decide.
 func TestReceiveDefault(t *testing.T) {
 	large := strings.Repeat("x", overDefault)
@@ -118,6 +118,31 @@ func TestReceiveDefault(t *testing.T) {
 				}
 			} else if got := connect.CodeOf(err); got != test.want {
 				t.Errorf("got %v (%v), want %v", got, err, test.want)
+			}
+		})
+	}
+}
+
+// TestCompressDefault pins the other difference: a short answer is compressed
+// here, unless the caller's options say otherwise.
+func TestCompressDefault(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		handler http.Handler
+		want    string
+	}{
+		{"drop-in", connect.NewUnaryHandler(procedure, upper), "gzip"},
+		{"option of the handler", connect.NewUnaryHandler(procedure, upper, connect.WithCompressMinBytes(1024)), ""},
+		{"library's handler", p.NewUnaryHandler(procedure, upper), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			req := httptest.NewRequest(http.MethodPost, procedure, strings.NewReader(`"abc"`))
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Accept-Encoding", "gzip")
+			res := httptest.NewRecorder()
+			test.handler.ServeHTTP(res, req)
+			if got := res.Header().Get("Content-Encoding"); res.Code != http.StatusOK || got != test.want {
+				t.Errorf("got status %d, encoding %q, want 200, %q", res.Code, got, test.want)
 			}
 		})
 	}

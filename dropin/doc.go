@@ -21,10 +21,12 @@
 //		github.com/seed-b7c59c10/connect => DIR
 //	)
 //
-// One thing differs from the library underneath. Clients, handlers and error
-// writers made here receive messages of any size unless [WithReadMaxBytes]
-// says otherwise, as programs written against connectrpc.com/connect expect;
-// made by the library itself, they refuse messages over its default limit.
+// Two things differ from the library underneath, as programs written against
+// connectrpc.com/connect expect. Clients, handlers and error writers made here
+// receive messages of any size unless [WithReadMaxBytes] says otherwise, and
+// compress answers of any size unless [WithCompressMinBytes] does; made by the
+// library itself, they refuse messages over its default limit, and handlers leave
+// short answers uncompressed.
 //
 // The module holds no code generator. A program with a tool line for
 // connectrpc.com/connect/cmd/protoc-gen-connect-go names

@@ -46,12 +46,12 @@ func IsWireError(err error) bool {
 
 // NewBidiStreamHandler is [p.NewBidiStreamHandler].
 func NewBidiStreamHandler[Req, Res any](procedure string, implementation func(context.Context, *BidiStream[Req, Res]) error, options ...HandlerOption) *Handler {
-	return p.NewBidiStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
+	return p.NewBidiStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
 }
 
 // NewClient is [p.NewClient].
 func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...ClientOption) *Client[Req, Res] {
-	return p.NewClient[Req, Res](httpClient, url, append([]ClientOption{p.WithReadMaxBytes(0)}, options...)...)
+	return p.NewClient[Req, Res](httpClient, url, append([]ClientOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
 }
 
 // NewClientContext is [p.NewClientContext].
@@ -61,12 +61,12 @@ func NewClientContext(ctx context.Context) (context.Context, CallInfo) {
 
 // NewClientStreamHandler is [p.NewClientStreamHandler].
 func NewClientStreamHandler[Req, Res any](procedure string, implementation func(context.Context, *ClientStream[Req]) (*Response[Res], error), options ...HandlerOption) *Handler {
-	return p.NewClientStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
+	return p.NewClientStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
 }
 
 // NewClientStreamHandlerSimple is [p.NewClientStreamHandlerSimple].
 func NewClientStreamHandlerSimple[Req, Res any](procedure string, implementation func(context.Context, *ClientStream[Req]) (*Res, error), options ...HandlerOption) *Handler {
-	return p.NewClientStreamHandlerSimple[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
+	return p.NewClientStreamHandlerSimple[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
 }
 
 // NewError is [p.NewError].
@@ -81,7 +81,7 @@ func NewErrorDetail(msg proto.Message) (*ErrorDetail, error) {
 
 // NewErrorWriter is [p.NewErrorWriter].
 func NewErrorWriter(opts ...HandlerOption) *ErrorWriter {
-	return p.NewErrorWriter(append([]HandlerOption{p.WithReadMaxBytes(0)}, opts...)...)
+	return p.NewErrorWriter(append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, opts...)...)
 }
 
 // NewNotModifiedError is [p.NewNotModifiedError].
@@ -106,32 +106,32 @@ func NewResponse[T any](message *T) *Response[T] {
 
 // NewServerStreamHandler is [p.NewServerStreamHandler].
 func NewServerStreamHandler[Req, Res any](procedure string, implementation func(context.Context, *Request[Req], *ServerStream[Res]) error, options ...HandlerOption) *Handler {
-	return p.NewServerStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
+	return p.NewServerStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
 }
 
 // NewServerStreamHandlerSimple is [p.NewServerStreamHandlerSimple].
 func NewServerStreamHandlerSimple[Req, Res any](procedure string, implementation func(context.Context, *Req, *ServerStream[Res]) error, options ...HandlerOption) *Handler {
-	return p.NewServerStreamHandlerSimple[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
+	return p.NewServerStreamHandlerSimple[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
 }
 
 // NewServiceHandler is [p.NewServiceHandler].
 func NewServiceHandler(procedures []*Handler, options ...HandlerOption) http.Handler {
-	return p.NewServiceHandler(procedures, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
+	return p.NewServiceHandler(procedures, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
 }
 
 // NewUnaryHandler is [p.NewUnaryHandler].
 func NewUnaryHandler[Req, Res any](procedure string, unary func(context.Context, *Request[Req]) (*Response[Res], error), options ...HandlerOption) *Handler {
-	return p.NewUnaryHandler[Req, Res](procedure, unary, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
+	return p.NewUnaryHandler[Req, Res](procedure, unary, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
 }
 
 // NewUnaryHandlerSimple is [p.NewUnaryHandlerSimple].
 func NewUnaryHandlerSimple[Req, Res any](procedure string, unary func(context.Context, *Req) (*Res, error), options ...HandlerOption) *Handler {
-	return p.NewUnaryHandlerSimple[Req, Res](procedure, unary, append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
+	return p.NewUnaryHandlerSimple[Req, Res](procedure, unary, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
 }
 
 // NewUnknownProcedureHandler is [p.NewUnknownProcedureHandler].
 func NewUnknownProcedureHandler(options ...HandlerOption) http.Handler {
-	return p.NewUnknownProcedureHandler(append([]HandlerOption{p.WithReadMaxBytes(0)}, options...)...)
+	return p.NewUnknownProcedureHandler(append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
 }
 
 // NewWireError is [p.NewWireError].

@@ -18,6 +18,7 @@ type difference struct {
 	except []string // but not these
 	lines  []string // "- " what only the reference does, "+ " what only we do
 	some   bool     // some of the tests show it: which, is held elsewhere
+	on     string   // for a published suite: the only foundation where tests show it
 }
 
 var differences = slices.Concat(serverDifferences, clientDifferences)

@@ -11,8 +11,10 @@
 //   - the differences files list every difference that is wanted, with its item
 //     in the protocol checklist and its reason. A difference that is not
 //     listed fails, and so does a listed one that does not occur.
-//   - ecosystem_test.go runs published test suites of modules which use
-//     connectrpc.com/connect on top of this library.
+//   - ecosystem_test.go runs published test suites on top of this library and of
+//     the drop-in: the reference's own black-box tests, and those of modules which
+//     use connectrpc.com/connect. differences_suites_test.go lists which tests
+//     fail, where and why.
 //   - generated_test.go compares what generated code answers.
 //   - both_test.go starts a program that links both.
 //

@@ -1,43 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file runs published test suites of modules that use connectrpc.com/connect on top of this library.
+// This file runs published test suites on top of this library: the reference's own, and those of modules that use connectrpc.com/connect.
 
 package compat
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
-// suites are the last versions built on version 1 of the reference. Skip is
-// the -skip argument of go test for what cannot run here, on the reference
-// neither.
-var suites = []struct{ module, version, skip string }{
-	{"connectrpc.com/otelconnect", "v0.10.0", ""},
-	{"connectrpc.com/validate", "v0.7.0", ""},
-	// The example calls demo.connectrpc.com over the Internet.
-	{"connectrpc.com/grpcreflect", "v1.3.1", "^ExampleNewClient$"},
+// suite is the tests of a published module.
+type suite struct {
+	module, version string
+	packages        string                                 // what go test runs
+	skip            string                                 // -skip argument for what cannot run here, on the reference neither
+	lay             func(t *testing.T, source, dir string) // writes the module in source and its tests into dir
+	differences     []difference                           // tests that fail on the library; lines are where: "file:line"
 }
 
-// foundations are what the suites run on: -replace arguments, with the
-// repository as the directory. The first one replaces nothing and is what the
-// others are measured by.
+// suites are the reference's tests and the last versions built on its version 1.
+var suites = []suite{
+	{"connectrpc.com/connect", "v1.21.1", ".", "", layBlackBox, slices.Concat(blackBoxDifferences, blackBoxFaults)},
+	{"connectrpc.com/otelconnect", "v0.10.0", "./...", "", copyTree, nil},
+	{"connectrpc.com/validate", "v0.7.0", "./...", "", copyTree, nil},
+	// The example calls demo.connectrpc.com over the Internet.
+	{"connectrpc.com/grpcreflect", "v1.3.1", "./...", "^ExampleNewClient$", copyTree, nil},
+	{"connectrpc.com/grpchealth", "v1.4.0", "./...", "", copyTree, nil},
+	{"connectrpc.com/authn", "v0.2.0", "./...", "", copyTree, nil},
+	{"connectrpc.com/vanguard", "v0.4.0", "./...", "", copyTree, vanguardFaults},
+}
+
+// foundations are what the suites run on: arguments of go mod edit, with DIR for
+// the repository. The others are measured by the first one.
 var foundations = []struct {
-	name     string
-	replaces []string
+	name  string
+	edits []string
 }{
-	{"reference", nil},
-	{"root", []string{"connectrpc.com/connect=%[1]s"}},
-	{"dropin", []string{"connectrpc.com/connect=%[1]s/dropin", "github.com/seed-b7c59c10/connect=%[1]s"}},
+	{"reference", []string{"-require=connectrpc.com/connect@v1.21.1"}},
+	{"root", []string{"-replace=connectrpc.com/connect=DIR"}},
+	{"dropin", []string{"-replace=connectrpc.com/connect=DIR/dropin", "-replace=github.com/seed-b7c59c10/connect=DIR"}},
 }
 
 // referenceRuns is how often a suite may run on the reference until it passes:
@@ -46,12 +49,13 @@ var foundations = []struct {
 // once.
 const referenceRuns = 5
 
-// TestEcosystem wants each suite to pass as it is: the very tests that pass on
-// the reference pass on the library in its place, by a plain replacement and
-// by the drop-in.
+// TestEcosystem runs each suite on the reference, and on the library in its
+// place, by a plain replacement and by the drop-in. The same tests must run and
+// pass, except those that the suite's table lists with a reason: each of them
+// must fail, where the table has it and nowhere else.
 func TestEcosystem(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds and runs nine test suites")
+		t.Skip("builds each suite for three foundations")
 	}
 	repository, err := filepath.Abs("../..")
 	if err != nil {
@@ -61,143 +65,70 @@ func TestEcosystem(t *testing.T) {
 		t.Run(filepath.Base(suite.module), func(t *testing.T) {
 			source := download(t, suite.module, suite.version)
 			var want []string
-			for _, foundation := range foundations {
+			for i, foundation := range foundations {
 				t.Run(foundation.name, func(t *testing.T) {
-					var replaces []string
-					for _, replace := range foundation.replaces {
-						replaces = append(replaces, fmt.Sprintf(replace, repository))
+					dir := t.TempDir()
+					suite.lay(t, source, dir)
+					for _, edit := range foundation.edits {
+						goCommand(t, dir, "mod", "edit", strings.ReplaceAll(edit, "DIR", repository))
 					}
-					result := runSuite(t, source, replaces, suite.skip)
-					for again := 1; foundation.replaces == nil && len(result.failed) > 0 && again < referenceRuns; again++ {
-						t.Logf("failed on the reference itself, run again: %q", result.failed)
-						result = runSuite(t, source, replaces, suite.skip)
+					if i > 0 {
+						if want == nil {
+							t.Fatal("the suite has not passed on the reference")
+						}
+						here := slices.DeleteFunc(slices.Clone(suite.differences), func(d difference) bool { return d.on != "" && d.on != foundation.name })
+						judgeSuite(t, here, runSuite(t, suite, dir), want)
+						return
 					}
-					t.Logf("%s %s on %s: %d passed, %d failed, %d skipped",
-						suite.module, suite.version, foundation.name, len(result.passed), len(result.failed), len(result.skipped))
-					if len(result.passed) == 0 || len(result.failed) > 0 || result.err != nil {
-						t.Errorf("failed tests: %q, error: %v\n%s", result.failed, result.err, result.output)
+					run := runSuite(t, suite, dir)
+					for again := 1; len(run.named("fail")) > 0 && again < referenceRuns; again++ {
+						t.Logf("failed on the reference itself, run again: %q", run.named("fail"))
+						run = runSuite(t, suite, dir)
 					}
-					if foundation.replaces == nil {
-						want = result.passed
-					} else if !slices.Equal(result.passed, want) {
-						t.Errorf("passed tests differ from the reference's: got %q, want %q", result.passed, want)
-					}
+					want = run.named("pass")
+					judgeSuite(t, nil, run, want)
 				})
 			}
 		})
 	}
 }
 
-// download returns the directory of a module in the module cache.
-func download(t *testing.T, module, version string) string {
+// judgeSuite checks what a suite's tests did against the table of wanted
+// differences, and that the tests in want ran: those that pass on the reference.
+func judgeSuite(t *testing.T, differences []difference, run *suiteRun, want []string) {
 	t.Helper()
-	var info struct{ Dir string }
-	if err := json.Unmarshal([]byte(goCommand(t, ".", "mod", "download", "-json", module+"@"+version)), &info); err != nil {
-		t.Fatal(err)
+	passed, failed := run.named("pass"), run.named("fail")
+	t.Logf("%d passed, %d failed, %d skipped", len(passed), len(failed), len(run.named("skip")))
+	if len(passed) == 0 {
+		t.Errorf("no test passed: %v\n%s", run.err, run.output)
 	}
-	return info.Dir
-}
-
-// suiteResult holds test names, qualified with their packages and sorted.
-type suiteResult struct {
-	passed, failed, skipped []string
-	output                  string // of what failed and of the builds
-	err                     error  // of go test itself
-}
-
-// runSuite runs all tests of a writable copy of the module in source.
-func runSuite(t *testing.T, source string, replaces []string, skip string) suiteResult {
-	t.Helper()
-	dir := t.TempDir()
-	copyTree(t, source, dir)
-	for _, replace := range replaces {
-		goCommand(t, dir, "mod", "edit", "-replace", replace)
+	for _, name := range run.incomplete() {
+		t.Errorf("%s: the process ended before its tests did, or was not built: %v\n%s", name, run.err, run.output)
 	}
-	command := command(t, dir, "test", "-mod=mod", "-count=1", "-skip="+skip, "-json", "./...")
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	var result suiteResult
-	result.err = command.Run()
-	outputs := make(map[string]string) // by test; those of packages and builds under ""
-	decoder := json.NewDecoder(&stdout)
-	for {
-		var event struct{ Action, Package, Test, Output string }
-		if err := decoder.Decode(&event); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatalf("reading the output of go test: %v", err)
+	got := slices.Sorted(slices.Values(slices.Concat(passed, failed)))
+	if !slices.Equal(got, want) {
+		t.Errorf("the tests that ran differ from the reference's: got %d %q, want %d %q", len(got), only(got, want), len(want), only(want, got))
+	}
+	tb := &table{differences: differences, used: make(map[*string]bool)}
+	for _, name := range got {
+		places, ok := run.places(name)
+		if !ok {
+			continue // a test around others, which failed
 		}
-		if event.Test == "" {
-			outputs[""] += event.Output
-			continue
+		unlisted, absent := tb.match(name, places)
+		if len(unlisted) > 0 {
+			t.Errorf("%s fails at %q, not listed: %q\n%s", name, places, unlisted, run.outputOf(name))
 		}
-		name := event.Package + "." + event.Test
-		outputs[name] += event.Output
-		switch event.Action {
-		case "pass":
-			result.passed = append(result.passed, name)
-		case "fail":
-			result.failed = append(result.failed, name)
-		case "skip":
-			result.skipped = append(result.skipped, name)
+		for _, d := range absent {
+			t.Errorf("%s is listed and does not fail at any of %q: item %s, %s", name, d.lines, d.item, d.reason)
 		}
 	}
-	slices.Sort(result.passed)
-	result.output = outputs[""] + stderr.String()
-	for _, name := range result.failed {
-		result.output += outputs[name]
-	}
-	return result
-}
-
-// copyTree copies the files of a read-only directory into an existing one.
-// Workspace files stay behind: they name modules that are not published with it.
-func copyTree(t *testing.T, source, target string) {
-	t.Helper()
-	err := filepath.WalkDir(source, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		relative, err := filepath.Rel(source, path)
-		if err != nil {
-			return err
-		}
-		copied := filepath.Join(target, relative)
-		if entry.IsDir() {
-			return os.MkdirAll(copied, 0o755)
-		}
-		if entry.Name() == "go.work" || entry.Name() == "go.work.sum" {
-			return nil
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(copied, content, 0o644)
-	})
-	if err != nil {
-		t.Fatal(err)
+	for _, unused := range tb.unused() {
+		t.Error(unused)
 	}
 }
 
-// command returns the go command in dir, outside of any workspace and without
-// settings that belong to the run of this test.
-func command(t *testing.T, dir string, args ...string) *exec.Cmd {
-	t.Helper()
-	command := exec.CommandContext(t.Context(), "go", args...)
-	command.Dir = dir
-	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=", "GOLANG_PROTOBUF_REGISTRATION_CONFLICT=")
-	return command
-}
-
-// goCommand runs the go command and returns what it prints.
-func goCommand(t *testing.T, dir string, args ...string) string {
-	t.Helper()
-	command := command(t, dir, args...)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	if err := command.Run(); err != nil {
-		t.Fatalf("go %q: %v\n%s%s", args, err, stdout.Bytes(), stderr.Bytes())
-	}
-	return stdout.String()
+// only returns what is in list and not in other.
+func only(list, other []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) })
 }

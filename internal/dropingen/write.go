@@ -21,9 +21,10 @@ import (
 // package that they forward to.
 const original = "p"
 
-// unlimited is the option that constructors put before the caller's own, so
-// that receiving is unlimited as in the module that the drop-in replaces.
-const unlimited = "WithReadMaxBytes"
+// zeroed are the options that constructors put before the caller's own, with 0:
+// as in the module that the drop-in replaces, receiving is unlimited, and answers
+// are compressed however short they are.
+var zeroed = []string{"WithReadMaxBytes", "WithCompressMinBytes"}
 
 // files returns the generated files by name, formatted.
 func (a *api) files(importPath string) (map[string][]byte, error) {
@@ -167,8 +168,12 @@ func parameters(signature *ast.FuncType, function string) (params, args []string
 			params = append(params, name+" "+text)
 			switch element, variadic := field.Type.(*ast.Ellipsis); {
 			case variadic && constructs(function, element.Elt):
-				args = append(args, fmt.Sprintf("append([]%s{%s.%s(0)}, %s...)...",
-					types.ExprString(element.Elt), original, unlimited, name))
+				var options []string
+				for _, option := range zeroed {
+					options = append(options, fmt.Sprintf("%s.%s(0)", original, option))
+				}
+				args = append(args, fmt.Sprintf("append([]%s{%s}, %s...)...",
+					types.ExprString(element.Elt), strings.Join(options, ", "), name))
 			case variadic:
 				args = append(args, name+"...")
 			default:
@@ -179,7 +184,7 @@ func parameters(signature *ast.FuncType, function string) (params, args []string
 	return params, args, nil
 }
 
-// constructs tells whether a function builds something that receives
+// constructs tells whether a function builds something that receives or sends
 // messages: a name that begins with New, with options at the end.
 func constructs(function string, option ast.Expr) bool {
 	ident, ok := option.(*ast.Ident)
