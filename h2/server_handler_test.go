@@ -234,7 +234,8 @@ func TestServerLeftBehind(t *testing.T) {
 					return
 				}
 				began := make(chan struct{})
-				left.Go(func() {
+				go func() {
+					defer left.Done()
 					piece := bytes.Repeat([]byte("l"), size)
 					close(began)
 					for range 50 {
@@ -246,7 +247,7 @@ func TestServerLeftBehind(t *testing.T) {
 							return
 						}
 					}
-				})
+				}()
 				<-began
 				if r.Header.Get("X-Late") != "" {
 					time.Sleep(time.Second) // until it waits, or is done
@@ -255,6 +256,7 @@ func TestServerLeftBehind(t *testing.T) {
 			p.window(0, 1<<30)
 			id := uint32(1)
 			for i := range 50 {
+				left.Add(1)
 				if i%2 == 0 {
 					p.get(id)
 				} else {

@@ -74,7 +74,7 @@ func (w *windowPeer) send(id uint32, n int, end, excess bool) int {
 		return 0
 	}
 	sent := n
-	if w.r.IntN(4) == 0 && n < 16<<10-256 {
+	if w.r.IntN(4) == 0 && n > 0 && n < 16<<10-256 {
 		padding := make([]byte, w.r.IntN(200))
 		w.write(func(f *http2.Framer) error { return f.WriteDataPadded(id, end, zeros[:n], padding) })
 		sent += 1 + len(padding)
