@@ -13,14 +13,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
+// freshAddresses finds what addresses were replaced with.
+var freshAddresses = regexp.MustCompile(`localhost:\d+`)
+
 // patience bounds one block: the first run compiles a code generator.
-const patience = 8 * time.Minute
+const patience = 4 * time.Minute
 
 // A reader follows one page: it writes the files, runs the commands and the
 // programs, and compares what they print. Shell blocks share the working
@@ -123,16 +127,29 @@ func (r *reader) start(b block, name string, args ...string) {
 		cancel()
 		<-ended
 	})
-	for key, address := range r.book.fresh {
-		if strings.HasPrefix(key, r.page+" ") {
-			if err := waitFor(ctx, address, ended); err != nil {
-				cancel()
-				<-ended
-				ended <- nil
-				r.t.Fatalf("%s: %v\n%s%s", b, err, &stdout, &stderr)
-			}
+	for _, address := range r.listensOn(b) {
+		if err := waitFor(ctx, address, ended); err != nil {
+			cancel()
+			<-ended
+			ended <- nil
+			r.t.Fatalf("%s: %v\n%s%s", b, err, &stdout, &stderr)
 		}
 	}
+}
+
+// listensOn returns the addresses that a block mentions, or the files of its
+// page if it mentions none.
+func (r *reader) listensOn(b block) []string {
+	if found := freshAddresses.FindAllString(b.text, -1); found != nil {
+		return found
+	}
+	var files strings.Builder
+	for _, other := range r.book.pages[r.page] {
+		if strings.HasPrefix(other.mark, "file ") {
+			files.WriteString(other.text)
+		}
+	}
+	return freshAddresses.FindAllString(files.String(), -1)
 }
 
 // waitFor returns once something accepts connections on addr.
