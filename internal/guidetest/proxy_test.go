@@ -43,8 +43,9 @@ func moduleProxy(t *testing.T, checkout string) string {
 		writeFile(t, filepath.Join(folder, published+".info"), `{"Version":"`+published+`","Time":"2026-01-01T00:00:00Z"}`)
 		writeFile(t, filepath.Join(folder, "list"), published+"\n")
 	}
-	copyModules(t, proxy, checkout, "all")
-	copyModules(t, proxy, ".", "connectrpc.com/connect")
+	copyModules(t, proxy, checkout, modulesOf(t, checkout, "all"))
+	// connect-go requires an older Protobuf.
+	copyModules(t, proxy, checkout, append(modulesOf(t, ".", "connectrpc.com/connect"), "google.golang.org/protobuf@v1.36.11"))
 
 	buf := exec.CommandContext(t.Context(), "go", "tool", "-n", "buf")
 	buf.Dir = filepath.Join(checkout, "internal", "buftest")
@@ -58,19 +59,23 @@ func moduleProxy(t *testing.T, checkout string) string {
 	return proxy
 }
 
-// copyModules copies modules that the module in dir requires, in the versions
-// that it requires, from the go command's cache.
-func copyModules(t *testing.T, proxy, dir string, names ...string) {
+// modulesOf returns modules that the module in dir requires, as path@version.
+func modulesOf(t *testing.T, dir, pattern string) []string {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", append([]string{"list", "-m", "-f",
-		"{{if not (or .Main .Replace)}}{{.Path}}@{{.Version}}{{end}}"}, names...)...)
+	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{if not (or .Main .Replace)}}{{.Path}}@{{.Version}}{{end}}", pattern)
 	list.Dir = dir
 	versions, err := list.Output()
 	if err != nil {
 		t.Fatalf("listing the modules of %s: %v", dir, err)
 	}
+	return strings.Fields(string(versions))
+}
+
+// copyModules copies modules from the go command's cache, or fetches them.
+func copyModules(t *testing.T, proxy, dir string, versions []string) {
+	t.Helper()
 	// With versions, the command leaves go.sum alone.
-	download := exec.CommandContext(t.Context(), "go", append([]string{"mod", "download", "-json"}, strings.Fields(string(versions))...)...)
+	download := exec.CommandContext(t.Context(), "go", append([]string{"mod", "download", "-json"}, versions...)...)
 	download.Dir = dir
 	output, err := download.Output()
 	if err != nil {
@@ -87,7 +92,11 @@ func copyModules(t *testing.T, proxy, dir string, names ...string) {
 		for _, file := range []string{found.Info, found.GoMod, found.Zip} {
 			writeFile(t, filepath.Join(folder, filepath.Base(file)), readFile(t, file))
 		}
-		writeFile(t, filepath.Join(folder, "list"), found.Version+"\n")
+		list := ""
+		if known, err := os.ReadFile(filepath.Join(folder, "list")); err == nil {
+			list = string(known)
+		}
+		writeFile(t, filepath.Join(folder, "list"), list+found.Version+"\n")
 	}
 }
 
