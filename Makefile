@@ -5,7 +5,7 @@
 # Every module whose tests `make test` runs, the root first.
 MODULES := . compress dropin internal/compat internal/gentest internal/protogen \
            internal/conntest internal/interop internal/conformance internal/buftest internal/bench internal/h2spec \
-           internal/nethttptest internal/grpce2e
+           internal/nethttptest internal/grpce2e internal/guidetest
 # Every module, also those without tests.
 ALL := $(MODULES) internal/tools
 
@@ -14,7 +14,7 @@ ALL := $(MODULES) internal/tools
 GOTEST := go test -count=1 -timeout 20m
 # With the race detector everywhere, except where the tests are about other
 # programs: there they build and run those.
-NORACE := internal/buftest internal/protogen internal/nethttptest internal/grpce2e
+NORACE := internal/buftest internal/protogen internal/nethttptest internal/grpce2e internal/guidetest
 
 # What is built here is thrown away: it needs no stamp, and so no git.
 export GOFLAGS := -buildvcs=false

@@ -132,11 +132,18 @@ func drawPanel(out *bytes.Buffer, x, y int, c caseReport) int {
 	return titleHeight + len(bars)*barStep + 12
 }
 
-// title returns what stands before a bar.
+// title returns what stands before a bar, different for each bar of a panel.
 func (r result) title() string {
 	transport := map[string]string{overHTTP1: "HTTP/1.1", overH2C: "HTTP/2", overTCP: "TCP"}[r.Transport]
 	switch r.Library {
-	case ours, oursKlaus, connectGo:
+	case ours:
+		if r.Transport == overEngine {
+			return "this library + h2, " + r.protocolTitle()
+		}
+		return "this library, " + r.protocolTitle()
+	case oursKlaus:
+		return "this + compress/gzip"
+	case connectGo:
 		return r.Library + ", " + r.protocolTitle()
 	case bareHTTP:
 		return r.Library + " alone, " + transport

@@ -119,7 +119,7 @@ func TestCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	wellFormed(t, data)
-	for _, want := range []string{"unary, 64 B", "server stream, 64 B", "ours, Connect", "net/http alone, HTTP/1.1"} {
+	for _, want := range []string{"unary, 64 B", "server stream, 64 B", "this library, Connect", "net/http alone, HTTP/1.1"} {
 		if !bytes.Contains(data, []byte(">"+want+"<")) {
 			t.Errorf("got a chart without %q", want)
 		}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// This file makes compilable files of the pages' blocks of Go.
+
+package guidetest
+
+import (
+	"fmt"
+	"go/ast"
+	"go/format"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// imports are the packages that fragments use without importing them, by the
+// name they have there.
+var imports = map[string]string{
+	"bytes": "bytes", "context": "context", "tls": "crypto/tls", "x509": "crypto/x509", "errors": "errors", "fmt": "fmt",
+	"io": "io", "log": "log", "slog": "log/slog", "net": "net", "http": "net/http", "httptest": "net/http/httptest",
+	"os": "os", "signal": "os/signal", "strings": "strings", "sync": "sync", "testing": "testing", "time": "time",
+	"syscall": "syscall", "hex": "encoding/hex", "sha256": "crypto/sha256", "slices": "slices",
+	"connect":        "github.com/seed-b7c59c10/connect",
+	"h2":             "github.com/seed-b7c59c10/connect/h2",
+	"zstd":           "github.com/seed-b7c59c10/connect/compress/zstd",
+	"br":             "github.com/seed-b7c59c10/connect/compress/br",
+	"greetv1":        greetModule + "/gen/greet/v1",
+	"greetv1connect": greetModule + "/gen/greet/v1/greetv1connect",
+	"chi":            "github.com/go-chi/chi/v5",
+	"gorilla":        "github.com/gorilla/mux",
+	"http3":          "github.com/quic-go/quic-go/http3",
+	"errdetails":     "google.golang.org/genproto/googleapis/rpc/errdetails",
+	"proto":          "google.golang.org/protobuf/proto",
+	"protojson":      "google.golang.org/protobuf/encoding/protojson",
+}
+
+// variables are what fragments use without declaring it. They are package
+// variables, so that a fragment may declare its own.
+const variables = `
+type server struct{ greetv1connect.UnimplementedGreetServiceHandler }
+
+var (
+	ctx        context.Context
+	mux        = http.NewServeMux()
+	httpServer = new(http.Server)
+	httpClient = http.DefaultClient
+	client     greetv1connect.GreetServiceClient
+	request    *greetv1.GreetRequest
+	response   *greetv1.GreetResponse
+	err        error
+)
+`
+
+// program returns the source of a program's block as a package that another
+// program can run: package main and func main become package name and func
+// Main.
+func (b block) program(name string) (string, error) {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, b.String(), b.text, parser.ParseComments)
+	if err != nil {
+		return "", err
+	}
+	if file.Name.Name != "main" {
+		return "", fmt.Errorf("%s: package %s, want main", b, file.Name.Name)
+	}
+	file.Name.Name = name
+	found := false
+	for _, declaration := range file.Decls {
+		if function, ok := declaration.(*ast.FuncDecl); ok && function.Recv == nil && function.Name.Name == "main" {
+			function.Name.Name, found = "Main", true
+		}
+	}
+	if !found {
+		return "", fmt.Errorf("%s: a program without func main", b)
+	}
+	var out strings.Builder
+	err = format.Node(&out, files, file)
+	return out.String(), err
+}
+
+// fragment returns a file of package name that compiles the block: its
+// declarations as they are, or its statements in a function.
+func (b block) fragment(name string) (string, error) {
+	body := b.text
+	files := token.NewFileSet()
+	if _, err := parser.ParseFile(files, b.String(), "package p\n"+body, 0); err != nil {
+		// Named results allow a fragment to return what its handler would.
+		body = "func _() {\n" + b.text + "\n}\n"
+		if strings.Contains(b.text, "return nil, ") {
+			body = "func _() (*greetv1.GreetResponse, error) {\n" + b.text + "\n}\n"
+		}
+		file, err := parser.ParseFile(files, b.String(), "package p\n"+body, 0)
+		if err != nil {
+			return "", fmt.Errorf("%s: neither declarations nor statements: %w", b, err)
+		}
+		body = strings.TrimSuffix(body, "}\n") + uses(file) + "}\n"
+	}
+	source := body + variables
+	if strings.Contains(body, "type server struct") {
+		_, after, _ := strings.Cut(variables, "\n\n")
+		source = body + after
+	}
+	used, err := packagesIn(source)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", b, err)
+	}
+	var head strings.Builder
+	fmt.Fprintf(&head, "package %s\n\nimport (\n", name)
+	for _, name := range used {
+		alias := ""
+		if base := path.Base(imports[name]); base != name {
+			alias = name + " "
+		}
+		fmt.Fprintf(&head, "\t%s%q\n", alias, imports[name])
+	}
+	return head.String() + ")\n\n" + source, nil
+}
+
+// uses returns statements that use what the function of a fragment declares: the
+// rest of its program would.
+func uses(file *ast.File) string {
+	statements := file.Decls[0].(*ast.FuncDecl).Body.List
+	if len(statements) > 0 {
+		if _, ok := statements[len(statements)-1].(*ast.ReturnStmt); ok {
+			return ""
+		}
+	}
+	var out strings.Builder
+	for _, statement := range statements {
+		if assign, ok := statement.(*ast.AssignStmt); ok && assign.Tok == token.DEFINE {
+			for _, left := range assign.Lhs {
+				if name := left.(*ast.Ident).Name; name != "_" {
+					fmt.Fprintf(&out, "_ = %s\n", name)
+				}
+			}
+		}
+	}
+	return out.String()
+}
+
+// packagesIn returns the names in imports that source selects from.
+func packagesIn(source string) ([]string, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+source, 0)
+	if err != nil {
+		return nil, err
+	}
+	used := make(map[string]bool)
+	ast.Inspect(file, func(node ast.Node) bool {
+		if selector, ok := node.(*ast.SelectorExpr); ok {
+			if name, ok := selector.X.(*ast.Ident); ok && imports[name.Name] != "" {
+				used[name.Name] = true
+			}
+		}
+		return true
+	})
+	return slices.Sorted(maps.Keys(used)), nil
+}
