@@ -73,8 +73,8 @@ bench-compare: ## this tree against the last release, in about a minute; for peo
 	cd internal/bench && go run . -release
 
 FUZZTIME ?= 30s
-fuzz: ## every fuzz test of the root package, h2 and compress for FUZZTIME
-	@set -e; for m in . h2 h2/internal/wire compress; do cd $(CURDIR)/$$m; \
+fuzz: ## every fuzz test of the root package, the generator, h2 and compress for FUZZTIME
+	@set -e; for m in . cmd/protoc-gen-connect-go h2 h2/internal/wire compress; do cd $(CURDIR)/$$m; \
 		for f in $$(go test -list '^Fuzz' . | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
 		done; \
