@@ -5,7 +5,7 @@
 # Every module whose tests `make test` runs, the root first.
 MODULES := . compress dropin internal/compat internal/gentest internal/protogen \
            internal/conntest internal/interop internal/conformance internal/buftest internal/bench internal/h2spec \
-           internal/nethttptest internal/grpce2e internal/guidetest
+           internal/nethttptest internal/grpce2e internal/guidetest internal/releasecheck
 # Every module, also those without tests.
 ALL := $(MODULES) internal/tools
 
@@ -14,12 +14,12 @@ ALL := $(MODULES) internal/tools
 GOTEST := go test -count=1 -timeout 20m
 # With the race detector everywhere, except where the tests are about other
 # programs: there they build and run those.
-NORACE := internal/buftest internal/protogen internal/nethttptest internal/grpce2e internal/guidetest
+NORACE := internal/buftest internal/protogen internal/nethttptest internal/grpce2e internal/guidetest internal/releasecheck
 
 # What is built here is thrown away: it needs no stamp, and so no git.
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help test lint generate check-generated quickstart conformance bench bench-compare fuzz soak tidy
+.PHONY: help test lint generate check-generated quickstart conformance bench bench-compare fuzz soak tidy release-check
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -73,8 +73,8 @@ bench-compare: ## this tree against the last release, in about a minute; for peo
 	cd internal/bench && go run . -release
 
 FUZZTIME ?= 30s
-fuzz: ## every fuzz test of the root package, h2 and compress for FUZZTIME
-	@set -e; for m in . h2 h2/internal/wire compress; do cd $(CURDIR)/$$m; \
+fuzz: ## every fuzz test of the root package, the generator, h2 and compress for FUZZTIME
+	@set -e; for m in . cmd/protoc-gen-connect-go h2 h2/internal/wire compress; do cd $(CURDIR)/$$m; \
 		for f in $$(go test -list '^Fuzz' . | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
 		done; \
@@ -86,3 +86,7 @@ soak: ## mixed calls over one connection for SOAKTIME, for each of four ways to 
 
 tidy: ## go mod tidy in every module
 	@set -e; for m in $(ALL); do (cd $$m && go mod tidy); done
+
+REF ?=
+release-check: ## use the public modules as their users do: from a proxy in a folder, without replace; REF=vX.Y.Z for a tag
+	cd internal/releasecheck && go run . -ref '$(REF)'

@@ -134,8 +134,11 @@ var (
 	dialectWeb    = &dialect{webFacts, grpcWeb{}}
 )
 
+// userAgent returns the User-Agent of a protocol's clients, in the shape that
+// gRPC and Connect ask for: protocol and language, a version, and in brackets
+// what distinguishes this library from others.
 func userAgent(product string) []string {
-	return []string{fmt.Sprintf("%s/%s (%s)", product, Version, runtime.Version())}
+	return []string{fmt.Sprintf("%s/%s (%s; seed-b7c59c10/connect)", product, ModuleVersion, runtime.Version())}
 }
 
 // contentType returns the content type of a codec's messages as clients write

@@ -111,6 +111,7 @@ func render(mark string, data []byte, request bool, t *testing.T) string {
 			break
 		}
 		s = strings.ReplaceAll(s, runtime.Version(), "GO")
+		s = strings.ReplaceAll(s, "/"+ModuleVersion+" (GO", "/VERSION (GO")
 		if key, value, ok := strings.Cut(s, ": "); ok {
 			h.Add(key, value)
 		}

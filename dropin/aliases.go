@@ -88,6 +88,9 @@ const (
 	IdempotencyIdempotent = p.IdempotencyIdempotent
 )
 
+// ModuleVersion is [p.ModuleVersion].
+const ModuleVersion = p.ModuleVersion
+
 // AnyRequest is [p.AnyRequest].
 type AnyRequest = p.AnyRequest
 

@@ -77,7 +77,7 @@ func answer(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 1 {
 		switch args[0] {
 		case "--version":
-			fmt.Fprintln(stdout, connect.Version)
+			fmt.Fprintln(stdout, connect.ModuleVersion)
 			return 0
 		case "-h", "--help":
 			fmt.Fprint(stdout, usage)

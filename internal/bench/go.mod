@@ -16,8 +16,8 @@ tool (
 
 require (
 	connectrpc.com/connect v1.21.1
-	github.com/seed-b7c59c10/connect v0.0.0-00010101000000-000000000000
-	github.com/seed-b7c59c10/connect/compress v0.0.0-00010101000000-000000000000
+	github.com/seed-b7c59c10/connect v0.1.0
+	github.com/seed-b7c59c10/connect/compress v0.1.0
 	github.com/twitchtv/twirp v8.1.3+incompatible
 	golang.org/x/sync v0.23.0
 	google.golang.org/grpc v1.85.0

@@ -11,8 +11,8 @@ tool connectrpc.com/conformance/cmd/connectconformance
 
 require (
 	github.com/quic-go/quic-go v0.63.0
-	github.com/seed-b7c59c10/connect v0.0.0-00010101000000-000000000000
-	github.com/seed-b7c59c10/connect/compress v0.0.0-00010101000000-000000000000
+	github.com/seed-b7c59c10/connect v0.1.0
+	github.com/seed-b7c59c10/connect/compress v0.1.0
 	google.golang.org/protobuf v1.36.12
 )
 

@@ -4,8 +4,8 @@ go 1.26.0
 
 require (
 	github.com/quic-go/quic-go v0.65.0
-	github.com/seed-b7c59c10/connect v0.0.0
-	github.com/seed-b7c59c10/connect/compress v0.0.0
+	github.com/seed-b7c59c10/connect v0.1.0
+	github.com/seed-b7c59c10/connect/compress v0.1.0
 	golang.org/x/net v0.60.0
 	google.golang.org/protobuf v1.36.12
 )

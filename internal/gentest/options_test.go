@@ -160,7 +160,7 @@ func TestFlags(t *testing.T) {
 		wantStdout string
 		wantStderr string
 	}{
-		{[]string{"--version"}, 0, connect.Version + "\n", ""},
+		{[]string{"--version"}, 0, connect.ModuleVersion + "\n", ""},
 		{[]string{"-h"}, 0, "runtime_package=PATH", ""},
 		{[]string{"--help"}, 0, "runtime_package=PATH", ""},
 		{[]string{"--nonsense"}, 2, "", `got ["--nonsense"], want no argument or one flag`},

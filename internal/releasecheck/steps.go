@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What users do with the released modules, each in an empty directory.
+
+package main
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// programs holds a program for each step but README, whose program is on the
+// page. They have no go.mod file: the steps make one, as users do.
+//
+//go:embed testdata
+var programs embed.FS
+
+// A step runs in a directory that does not exist yet.
+type step struct {
+	name string
+	run  func(ctx context.Context, u *user, dir string) error
+}
+
+var steps = []step{
+	{"packages", allPackages},
+	{"README", readmeSteps},
+	{"compress", compressStep},
+	{"dropin", dropinStep},
+	{"install", installStep},
+}
+
+// allPackages builds all packages of each public module, as a module that
+// others require: its replace directives do not count then. The drop-in has its
+// own step: under its own name it cannot be required.
+func allPackages(ctx context.Context, u *user, dir string) error {
+	if err := u.write(dir, map[string]string{"tools.go": "package user\n"}); err != nil {
+		return err
+	}
+	if err := u.goes(ctx, dir, "mod init example.com/user"); err != nil {
+		return err
+	}
+	for _, m := range public {
+		if m.name != "" {
+			continue
+		}
+		if err := u.goes(ctx, dir, "get "+m.path+"/...@"+u.version, "build "+m.path+"/..."); err != nil {
+			return err
+		}
+		if err := u.released(ctx, dir, m.path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func compressStep(ctx context.Context, u *user, dir string) error {
+	return u.program(ctx, dir, "compress", "zstd\n", []string{rootPath, rootPath + "/compress"},
+		"mod init example.com/user",
+		"get "+rootPath+"/compress/zstd@"+u.version,
+		"mod tidy")
+}
+
+func dropinStep(ctx context.Context, u *user, dir string) error {
+	return u.program(ctx, dir, "dropin", strings.TrimPrefix(u.version, "v")+"\n", []string{rootPath, "connectrpc.com/connect"},
+		"mod init example.com/user",
+		"mod edit -require=connectrpc.com/connect@v1.21.1",
+		"mod edit -replace=connectrpc.com/connect="+rootPath+"/dropin@"+u.version,
+		"mod tidy",
+		"build connectrpc.com/connect")
+}
+
+// installStep installs the generator outside of any module, which the go
+// command refuses for a module with replace directives.
+func installStep(ctx context.Context, u *user, dir string) error {
+	if err := u.write(dir, map[string]string{"empty": ""}); err != nil {
+		return err
+	}
+	if err := u.goes(ctx, dir, "install "+rootPath+"/cmd/protoc-gen-connect-go@"+u.version); err != nil {
+		return err
+	}
+	got, err := u.run(ctx, dir, "protoc-gen-connect-go", "--version")
+	if want := strings.TrimPrefix(u.version, "v") + "\n"; err == nil && got != want {
+		return fmt.Errorf("protoc-gen-connect-go --version: got %q, want %q", got, want)
+	}
+	return err
+}
+
+// program writes a program of testdata, runs go commands around it, checks
+// that the modules are the released ones, runs it and compares what it prints.
+func (u *user) program(ctx context.Context, dir, name, want string, modules []string, commands ...string) error {
+	text, err := programs.ReadFile(path.Join("testdata", name+".go.txt"))
+	if err != nil {
+		return err
+	}
+	if err := u.write(dir, map[string]string{"main.go": string(text)}); err != nil {
+		return err
+	}
+	if err := u.goes(ctx, dir, commands...); err != nil {
+		return err
+	}
+	if err := u.released(ctx, dir, modules...); err != nil {
+		return err
+	}
+	got, err := u.run(ctx, dir, "go", "run", ".")
+	if err == nil && got != want {
+		return fmt.Errorf("the program printed %q, want %q", got, want)
+	}
+	return err
+}
