@@ -7,8 +7,8 @@ require (
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/gorilla/mux v1.8.1
 	github.com/quic-go/quic-go v0.65.0
-	github.com/seed-b7c59c10/connect v0.0.0
-	github.com/seed-b7c59c10/connect/compress v0.0.0
+	github.com/seed-b7c59c10/connect v0.1.0
+	github.com/seed-b7c59c10/connect/compress v0.1.0
 	golang.org/x/mod v0.42.0
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1
 	google.golang.org/grpc v1.85.0

@@ -16,13 +16,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-b7c59c10/connect"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/zip"
 )
 
 // published is the version that the proxy has of this repository's modules,
 // and the one that the pages print.
-const published = "v0.1.0"
+const published = "v" + connect.ModuleVersion
 
 // moduleProxy returns the folder. It holds the program buf, too, which the
 // README takes from the PATH.
