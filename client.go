@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Clients: typed calls over untyped conns.
+// Clients: typed calls over conns without types.
 
 package connect
 
@@ -10,21 +10,22 @@ import (
 	"slices"
 )
 
-// A Client calls one procedure. It is safe for concurrent use. Which of its
-// methods to call follows from the procedure's kind.
+// A Client calls one procedure, with the method that fits the procedure's kind.
+// It is safe for concurrent use.
 //
-// By default it speaks the Connect protocol with Protobuf, sends requests
-// uncompressed, accepts gzip and refuses responses of more than 16 MiB a
-// message.
+// By default it uses the Connect protocol with Protobuf, does not compress
+// requests, accepts responses compressed with gzip, and refuses messages of
+// more than 16 MiB.
 type Client[Req, Res any] struct {
 	config *config
 	unary  UnaryFunc
 	err    error // of the construction
 }
 
-// NewClient returns a client of the procedure at a URL, such as
-// "https://api.acme.com/acme.foo.v1.FooService/Bar". If something is wrong with
-// the URL or the options, every call fails with an error that says so.
+// NewClient returns a client for the procedure at a URL, such as
+// "https://api.acme.com/acme.foo.v1.FooService/Bar". If httpClient is nil, or
+// the URL or an option is not valid, every call returns the reason as its
+// error.
 func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...ClientOption) *Client[Req, Res] {
 	c, err := newClientConfig(httpClient, url, options)
 	if err != nil {
@@ -50,7 +51,8 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 	return client
 }
 
-// CallUnary calls a procedure that takes one message and returns one.
+// CallUnary sends one message and returns the response, which is one message.
+// Errors are or wrap an [*Error], unless an interceptor returns another.
 func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req]) (*Response[Res], error) {
 	if err := checkRequest(c.err, request); err != nil {
 		return nil, err
@@ -95,10 +97,11 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 	return receiveOnly(conn, msg, c.initialize)
 }
 
-// stateOf returns the state of a request, and its headers, which may be nil. The
-// request may be of a type of the program that embeds an AnyRequest, as interceptors
-// make them: its own methods count then, and what it embeds, which may be nothing,
-// learns the HTTP method.
+// stateOf returns the state of a request, and its headers, which may be nil.
+// Interceptors may pass on a type of their own that embeds an AnyRequest. Then
+// the headers are those that its own method returns, and the HTTP method is set
+// in the AnyRequest that it embeds. If that is nil, state panics: then the
+// method is set nowhere.
 func stateOf[Req any](request AnyRequest) (state *callState, header http.Header) {
 	if typed, ok := request.(*Request[Req]); ok {
 		return &typed.call, typed.call.header.made()
@@ -112,9 +115,9 @@ func stateOf[Req any](request AnyRequest) (state *callState, header http.Header)
 	return request.state(), header
 }
 
-// CallServerStream calls a procedure that takes one message and returns a
-// stream. It waits for the response headers. The caller must read the stream to
-// its end or close it.
+// CallServerStream sends one message, waits for the response headers, and
+// returns the stream of responses. The caller must read the stream to its end,
+// close it, or end the context.
 func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Request[Req]) (*ServerStreamForClient[Res], error) {
 	if err := checkRequest(c.err, request); err != nil {
 		return nil, err
@@ -135,9 +138,10 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	return &ServerStreamForClient[Res]{conn: conn, initialize: c.config.initialize}, nil
 }
 
-// CallClientStream begins a call that sends a stream and returns one message.
-// Nothing is sent before the first Send, so headers can be set first. The caller
-// must call CloseAndReceive, or end the context.
+// CallClientStream begins a call that sends a stream of requests and receives
+// one response. It sends nothing before the first Send, so the caller can set
+// headers first. The caller must call CloseAndReceive, or end the context. The
+// methods of the stream return the errors.
 func (c *Client[Req, Res]) CallClientStream(ctx context.Context) *ClientStreamForClient[Req, Res] {
 	if c.err != nil {
 		return &ClientStreamForClient[Req, Res]{err: c.err}
@@ -145,8 +149,9 @@ func (c *Client[Req, Res]) CallClientStream(ctx context.Context) *ClientStreamFo
 	return &ClientStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeClient), initialize: c.config.initialize}
 }
 
-// CallClientStreamSimple is [Client.CallClientStream] with the metadata in the
-// [CallInfo] of [NewClientContext]. It sends the request headers at once.
+// CallClientStreamSimple is [Client.CallClientStream] for headers and trailers
+// in the context, in the [CallInfo] of [NewClientContext]. It sends the request
+// headers at once.
 func (c *Client[Req, Res]) CallClientStreamSimple(ctx context.Context) (*ClientStreamForClientSimple[Req, Res], error) {
 	s := &ClientStreamForClientSimple[Req, Res]{c.CallClientStream(ctx)}
 	if c.err != nil {
@@ -158,9 +163,10 @@ func (c *Client[Req, Res]) CallClientStreamSimple(ctx context.Context) (*ClientS
 	return s, nil
 }
 
-// CallBidiStream begins a call that sends a stream and returns one. Nothing is
-// sent before the first Send, so headers can be set first. The caller must close
-// both directions, or end the context.
+// CallBidiStream begins a call that sends a stream of requests and receives a
+// stream of responses. It sends nothing before the first Send, so the caller can
+// set headers first. The caller must close both directions, or end the context.
+// The methods of the stream return the errors.
 func (c *Client[Req, Res]) CallBidiStream(ctx context.Context) *BidiStreamForClient[Req, Res] {
 	if c.err != nil {
 		return &BidiStreamForClient[Req, Res]{err: c.err}
@@ -168,8 +174,9 @@ func (c *Client[Req, Res]) CallBidiStream(ctx context.Context) *BidiStreamForCli
 	return &BidiStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeBidi), initialize: c.config.initialize}
 }
 
-// CallBidiStreamSimple is [Client.CallBidiStream] with the metadata in the
-// [CallInfo] of [NewClientContext]. It sends the request headers at once.
+// CallBidiStreamSimple is [Client.CallBidiStream] for headers and trailers in
+// the context, in the [CallInfo] of [NewClientContext]. It sends the request
+// headers at once.
 func (c *Client[Req, Res]) CallBidiStreamSimple(ctx context.Context) (*BidiStreamForClientSimple[Req, Res], error) {
 	s := &BidiStreamForClientSimple[Req, Res]{c.CallBidiStream(ctx)}
 	if c.err != nil {
@@ -189,7 +196,7 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 	ctx, info := beginCall(ctx)
 	conn := c.config.stream(ctx, spec)
 	if info != nil {
-		spec := conn.Spec() // an interceptor may have another
+		spec := conn.Spec() // an interceptor may have changed it
 		info.call.spec, info.call.peer, info.call.method = &spec, conn.Peer(), http.MethodPost
 		info.response = conn
 		askHeader(conn.RequestHeader(), info.call.header.made())
@@ -197,7 +204,7 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 	return conn
 }
 
-// stream begins a streaming call: interceptors are wrapped around each call anew.
+// stream begins a streaming call. It wraps the interceptors around each call.
 func (c *config) stream(ctx context.Context, spec Spec) StreamingClientConn {
 	if len(c.interceptors) == 0 {
 		return newStreamConn(ctx, c, spec)
@@ -209,7 +216,8 @@ func (c *config) stream(ctx context.Context, spec Spec) StreamingClientConn {
 	return next(ctx, spec)
 }
 
-// checkedUnary is next behind an interceptor, whose context is checked.
+// checkedUnary returns a function that checks the context which an interceptor
+// has passed on, and then calls next.
 func checkedUnary(next UnaryFunc) UnaryFunc {
 	return func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
 		if err := checkCall(ctx); err != nil {
@@ -229,7 +237,7 @@ func (c *config) checkedStream(next StreamingClientFunc) StreamingClientFunc {
 	}
 }
 
-// checkRequest returns the reason why a call cannot be made, nil for none.
+// checkRequest returns err, which is the client's, or an error if request is nil.
 func checkRequest[Req any](err error, request *Request[Req]) error {
 	if err == nil && request == nil {
 		err = errorf(CodeInvalidArgument, "request is nil: use NewRequest")

@@ -10,14 +10,14 @@ import (
 	"net/http"
 )
 
-// isEOF reports whether err says that a stream ended.
+// isEOF reports whether err wraps io.EOF, the end of a stream.
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
-// ServerStreamForClient is a stream of responses, as its client sees it. One
+// ServerStreamForClient is the client's side of a stream of responses. One
 // goroutine at a time may use it.
 //
-// A stream that is neither read to its end nor closed holds its connection until
-// its context ends.
+// If the program neither reads the stream to its end nor closes it, the call
+// lasts until its context ends.
 type ServerStreamForClient[Res any] struct {
 	conn       StreamingClientConn
 	initialize func(Spec, any) error
@@ -26,7 +26,7 @@ type ServerStreamForClient[Res any] struct {
 }
 
 // Receive waits for the next message, which Msg then returns. It returns false
-// at the end of the stream and on errors, which Err returns.
+// at the end of the stream and after an error: Err returns that error.
 func (s *ServerStreamForClient[Res]) Receive() bool {
 	if s.err != nil {
 		return false
@@ -35,8 +35,8 @@ func (s *ServerStreamForClient[Res]) Receive() bool {
 	return s.err == nil
 }
 
-// Msg returns the message that Receive received last, an empty one before the
-// first.
+// Msg returns the message that the last Receive has received: an empty one
+// before the first Receive, and after one that returned false.
 func (s *ServerStreamForClient[Res]) Msg() *Res {
 	if s.msg == nil {
 		s.msg = new(Res)
@@ -44,35 +44,37 @@ func (s *ServerStreamForClient[Res]) Msg() *Res {
 	return s.msg
 }
 
-// Err returns the error that ended the stream, nil if it ended well.
+// Err returns the error that ended the stream: nil while it goes on, and if the
+// server ended it without an error.
 func (s *ServerStreamForClient[Res]) Err() error { return unlessEOF(s.err) }
 
-// ResponseHeader returns the response's headers. It waits for them.
+// ResponseHeader returns the response's headers, never nil.
 func (s *ServerStreamForClient[Res]) ResponseHeader() http.Header { return s.conn.ResponseHeader() }
 
-// ResponseTrailer returns the response's trailers, which are complete once
-// Receive returned false.
+// ResponseTrailer returns the response's trailers, never nil. They are complete
+// once Receive has returned false.
 func (s *ServerStreamForClient[Res]) ResponseTrailer() http.Header { return s.conn.ResponseTrailer() }
 
-// Close ends the call. It does not wait for the server. If Receive has not
-// returned false before, the stream is reset or its connection closed.
+// Close ends the call without waiting for the server. If Receive has not
+// returned false before, Close resets the HTTP/2 stream, or closes the HTTP/1.1
+// connection.
 func (s *ServerStreamForClient[Res]) Close() error { return s.conn.CloseResponse() }
 
-// Conn returns the untyped stream.
+// Conn returns the stream without types. The error is always nil.
 func (s *ServerStreamForClient[Res]) Conn() (StreamingClientConn, error) { return s.conn, nil }
 
-// ClientStreamForClient is a stream of requests, as its client sees it. One
+// ClientStreamForClient is the client's side of a stream of requests. One
 // goroutine at a time may use it.
 //
-// A stream that is not finished with CloseAndReceive holds its connection until
-// its context ends.
+// If the program does not call CloseAndReceive, the call lasts until its context
+// ends.
 type ClientStreamForClient[Req, Res any] struct {
 	conn       StreamingClientConn
 	initialize func(Spec, any) error
 	err        error // of the client's construction: there is no conn
 }
 
-// Spec describes the procedure.
+// Spec returns the description of the procedure.
 func (c *ClientStreamForClient[_, _]) Spec() Spec {
 	if c.err != nil {
 		return Spec{}
@@ -80,7 +82,7 @@ func (c *ClientStreamForClient[_, _]) Spec() Spec {
 	return c.conn.Spec()
 }
 
-// Peer describes the server.
+// Peer returns the description of the server.
 func (c *ClientStreamForClient[_, _]) Peer() Peer {
 	if c.err != nil {
 		return Peer{}
@@ -88,8 +90,8 @@ func (c *ClientStreamForClient[_, _]) Peer() Peer {
 	return c.conn.Peer()
 }
 
-// RequestHeader returns the request's headers, which the first Send writes. Keys
-// that begin with "Connect-" and "Grpc-" are the protocols': do not write them.
+// RequestHeader returns the request's headers, never nil. The first Send writes
+// them; later changes have no effect.
 func (c *ClientStreamForClient[Req, Res]) RequestHeader() http.Header {
 	if c.err != nil {
 		return make(http.Header)
@@ -97,9 +99,9 @@ func (c *ClientStreamForClient[Req, Res]) RequestHeader() http.Header {
 	return c.conn.RequestHeader()
 }
 
-// Send sends a message, nil only the headers. It waits while the server does not
-// keep up. An error that wraps [io.EOF] says that the server has ended the call:
-// CloseAndReceive then returns the reason.
+// Send sends a message, or the headers alone if request is nil. It waits while
+// the server does not read. If the server has ended the call, Send returns an
+// error that wraps [io.EOF], and CloseAndReceive returns the reason.
 func (c *ClientStreamForClient[Req, Res]) Send(request *Req) error {
 	if c.err != nil {
 		return c.err
@@ -107,7 +109,8 @@ func (c *ClientStreamForClient[Req, Res]) Send(request *Req) error {
 	return send(c.conn, request)
 }
 
-// CloseAndReceive ends the stream of requests and waits for the response.
+// CloseAndReceive ends the stream of requests, waits for the response and ends
+// the call.
 func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], error) {
 	if c.err != nil {
 		return nil, c.err
@@ -127,19 +130,20 @@ func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], err
 	return &Response[Res]{msg, metadata{own: c.conn.ResponseHeader()}, metadata{own: c.conn.ResponseTrailer()}}, nil
 }
 
-// Conn returns the untyped stream.
+// Conn returns the stream without types, or the error of a client that
+// [NewClient] could not make.
 func (c *ClientStreamForClient[Req, Res]) Conn() (StreamingClientConn, error) { return c.conn, c.err }
 
-// ClientStreamForClientSimple is [ClientStreamForClient] with the metadata in the
-// call's context: see [NewClientContext].
+// ClientStreamForClientSimple is [ClientStreamForClient] without methods for
+// headers and trailers, which are in the call's context: see [NewClientContext].
 type ClientStreamForClientSimple[Req, Res any] struct {
 	stream *ClientStreamForClient[Req, Res]
 }
 
-// Spec describes the procedure.
+// Spec returns the description of the procedure.
 func (c *ClientStreamForClientSimple[_, _]) Spec() Spec { return c.stream.Spec() }
 
-// Peer describes the server.
+// Peer returns the description of the server.
 func (c *ClientStreamForClientSimple[_, _]) Peer() Peer { return c.stream.Peer() }
 
 // Send is [ClientStreamForClient.Send].
@@ -147,8 +151,8 @@ func (c *ClientStreamForClientSimple[Req, Res]) Send(request *Req) error {
 	return c.stream.Send(request)
 }
 
-// CloseAndReceive ends the stream of requests and waits for the response's
-// message.
+// CloseAndReceive ends the stream of requests, waits for the response's message
+// and ends the call.
 func (c *ClientStreamForClientSimple[Req, Res]) CloseAndReceive() (*Res, error) {
 	response, err := c.stream.CloseAndReceive()
 	if err != nil {
@@ -157,23 +161,24 @@ func (c *ClientStreamForClientSimple[Req, Res]) CloseAndReceive() (*Res, error) 
 	return response.Msg, nil
 }
 
-// Conn returns the untyped stream.
+// Conn returns the stream without types.
 func (c *ClientStreamForClientSimple[Req, Res]) Conn() (StreamingClientConn, error) {
 	return c.stream.Conn()
 }
 
-// BidiStreamForClient is a stream in both directions, as its client sees it. One
-// goroutine at a time may send, and another one receive.
+// BidiStreamForClient is the client's side of a stream in both directions. One
+// goroutine at a time may call Send, RequestHeader and CloseRequest, and another
+// one the other methods.
 //
-// A stream that is neither read to its end nor closed holds its connection until
-// its context ends.
+// If the program neither reads the stream to its end nor closes it, the call
+// lasts until its context ends.
 type BidiStreamForClient[Req, Res any] struct {
 	conn       StreamingClientConn
 	initialize func(Spec, any) error
 	err        error // of the client's construction: there is no conn
 }
 
-// Spec describes the procedure.
+// Spec returns the description of the procedure.
 func (b *BidiStreamForClient[_, _]) Spec() Spec {
 	if b.err != nil {
 		return Spec{}
@@ -181,7 +186,7 @@ func (b *BidiStreamForClient[_, _]) Spec() Spec {
 	return b.conn.Spec()
 }
 
-// Peer describes the server.
+// Peer returns the description of the server.
 func (b *BidiStreamForClient[_, _]) Peer() Peer {
 	if b.err != nil {
 		return Peer{}
@@ -189,8 +194,8 @@ func (b *BidiStreamForClient[_, _]) Peer() Peer {
 	return b.conn.Peer()
 }
 
-// RequestHeader returns the request's headers, which the first Send writes. Keys
-// that begin with "Connect-" and "Grpc-" are the protocols': do not write them.
+// RequestHeader returns the request's headers, never nil. The first Send writes
+// them; later changes have no effect.
 func (b *BidiStreamForClient[Req, Res]) RequestHeader() http.Header {
 	if b.err != nil {
 		return make(http.Header)
@@ -198,9 +203,9 @@ func (b *BidiStreamForClient[Req, Res]) RequestHeader() http.Header {
 	return b.conn.RequestHeader()
 }
 
-// Send sends a message, nil only the headers. It waits while the server does not
-// keep up. An error that wraps [io.EOF] says that the server has ended the call:
-// Receive then returns the reason.
+// Send sends a message, or the headers alone if msg is nil. It waits while the
+// server does not read. If the server has ended the call, Send returns an error
+// that wraps [io.EOF], and Receive returns the reason.
 func (b *BidiStreamForClient[Req, Res]) Send(msg *Req) error {
 	if b.err != nil {
 		return b.err
@@ -208,8 +213,8 @@ func (b *BidiStreamForClient[Req, Res]) Send(msg *Req) error {
 	return send(b.conn, msg)
 }
 
-// CloseRequest says that nothing more will be sent. It sends the headers if
-// nothing was.
+// CloseRequest ends the stream of requests. If nothing was sent before, it sends
+// the headers.
 func (b *BidiStreamForClient[Req, Res]) CloseRequest() error {
 	if b.err != nil {
 		return b.err
@@ -218,7 +223,7 @@ func (b *BidiStreamForClient[Req, Res]) CloseRequest() error {
 }
 
 // Receive waits for the next message. After the last one it returns an error
-// that wraps [io.EOF].
+// that wraps [io.EOF] if the server ended the call without an error.
 func (b *BidiStreamForClient[Req, Res]) Receive() (*Res, error) {
 	if b.err != nil {
 		return nil, b.err
@@ -226,8 +231,10 @@ func (b *BidiStreamForClient[Req, Res]) Receive() (*Res, error) {
 	return receiveMessage[Res](b.conn, b.initialize)
 }
 
-// CloseResponse ends the call. It does not wait for the server. If Receive has
-// not returned an error before, the stream is reset.
+// CloseResponse ends the call. After CloseRequest it first waits for the response
+// headers, until the context ends at the latest, so that the server sees the
+// call; otherwise it does not wait. If Receive has not returned an error before,
+// CloseResponse resets the HTTP/2 stream.
 func (b *BidiStreamForClient[Req, Res]) CloseResponse() error {
 	if b.err != nil {
 		return b.err
@@ -235,7 +242,8 @@ func (b *BidiStreamForClient[Req, Res]) CloseResponse() error {
 	return b.conn.CloseResponse()
 }
 
-// ResponseHeader returns the response's headers. It waits for them.
+// ResponseHeader waits for the response's headers and returns them, never nil.
+// If the call ends before they arrive, they are empty.
 func (b *BidiStreamForClient[Req, Res]) ResponseHeader() http.Header {
 	if b.err != nil {
 		return make(http.Header)
@@ -243,8 +251,8 @@ func (b *BidiStreamForClient[Req, Res]) ResponseHeader() http.Header {
 	return b.conn.ResponseHeader()
 }
 
-// ResponseTrailer returns the response's trailers, which are complete once
-// Receive returned an error.
+// ResponseTrailer waits for the response's headers and returns the trailers,
+// never nil. They are complete once Receive has returned an error.
 func (b *BidiStreamForClient[Req, Res]) ResponseTrailer() http.Header {
 	if b.err != nil {
 		return make(http.Header)
@@ -252,19 +260,20 @@ func (b *BidiStreamForClient[Req, Res]) ResponseTrailer() http.Header {
 	return b.conn.ResponseTrailer()
 }
 
-// Conn returns the untyped stream.
+// Conn returns the stream without types, or the error of a client that
+// [NewClient] could not make.
 func (b *BidiStreamForClient[Req, Res]) Conn() (StreamingClientConn, error) { return b.conn, b.err }
 
-// BidiStreamForClientSimple is [BidiStreamForClient] with the request's metadata
-// in the call's context: see [NewClientContext].
+// BidiStreamForClientSimple is [BidiStreamForClient] without RequestHeader: the
+// request's headers are in the call's context, see [NewClientContext].
 type BidiStreamForClientSimple[Req, Res any] struct {
 	stream *BidiStreamForClient[Req, Res]
 }
 
-// Spec describes the procedure.
+// Spec returns the description of the procedure.
 func (b *BidiStreamForClientSimple[_, _]) Spec() Spec { return b.stream.Spec() }
 
-// Peer describes the server.
+// Peer returns the description of the server.
 func (b *BidiStreamForClientSimple[_, _]) Peer() Peer { return b.stream.Peer() }
 
 // Send is [BidiStreamForClient.Send].
@@ -289,12 +298,12 @@ func (b *BidiStreamForClientSimple[Req, Res]) ResponseTrailer() http.Header {
 	return b.stream.ResponseTrailer()
 }
 
-// Conn returns the untyped stream.
+// Conn returns the stream without types.
 func (b *BidiStreamForClientSimple[Req, Res]) Conn() (StreamingClientConn, error) {
 	return b.stream.Conn()
 }
 
-// failedConn is a call that cannot be made.
+// failedConn is a call that failed before it began: its methods return the error.
 type failedConn struct {
 	spec                     Spec
 	peer                     Peer

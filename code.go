@@ -11,49 +11,52 @@ import (
 	"strings"
 )
 
-// A Code classifies an error. The codes are gRPC's, in number and meaning, and
-// there are no others; zero is not an error.
+// A Code classifies an error. The sixteen codes are those of gRPC, with the same
+// numbers and meanings. Zero, gRPC's OK, is not a code of an error: an [Error]
+// with it is sent as CodeUnknown. [Connect protocol, "Error Codes";
+// grpc/doc/statuscodes.md]
 type Code uint32
 
 const (
-	// CodeCanceled says that the call was cancelled, usually by its caller.
+	// CodeCanceled means that the call was cancelled, usually by its caller.
 	CodeCanceled Code = 1
-	// CodeUnknown says nothing: an error without a code of its own.
+	// CodeUnknown means that the error has no code of its own.
 	CodeUnknown Code = 2
-	// CodeInvalidArgument says that the request is wrong whatever the state of
-	// the system.
+	// CodeInvalidArgument means that the request is not valid, whatever the state of the
+	// server.
 	CodeInvalidArgument Code = 3
-	// CodeDeadlineExceeded says that time ran out; the operation may have
-	// succeeded nevertheless.
+	// CodeDeadlineExceeded means that the deadline passed before the call ended. The
+	// operation may have succeeded.
 	CodeDeadlineExceeded Code = 4
-	// CodeNotFound says that something the request names does not exist.
+	// CodeNotFound means that the request names something that does not exist.
 	CodeNotFound Code = 5
-	// CodeAlreadyExists says that something to be created exists.
+	// CodeAlreadyExists means that the request creates something that exists already.
 	CodeAlreadyExists Code = 6
-	// CodePermissionDenied says that the caller, though known, may not do this.
+	// CodePermissionDenied means that the server has identified the caller, and does not
+	// let it make this call.
 	CodePermissionDenied Code = 7
-	// CodeResourceExhausted says that a limit was reached: a quota, a size, a
-	// disk.
+	// CodeResourceExhausted means that a limit was reached, such as a quota, a message
+	// size or the space on a disk.
 	CodeResourceExhausted Code = 8
-	// CodeFailedPrecondition says that the system is not in the state that the
-	// operation needs; repeating it does not help until the state changes.
+	// CodeFailedPrecondition means that the system is not in the state that the operation
+	// needs. A retry does not help until the state changes.
 	CodeFailedPrecondition Code = 9
-	// CodeAborted says that a conflict with other operations ended this one;
-	// repeating the whole sequence may help.
+	// CodeAborted means that a conflict with another operation ended this one. A retry of
+	// the whole sequence may help.
 	CodeAborted Code = 10
-	// CodeOutOfRange says that the operation went past the end of something.
+	// CodeOutOfRange means that the operation went past the end of its range.
 	CodeOutOfRange Code = 11
-	// CodeUnimplemented says that the procedure does not exist or is not
-	// supported here.
+	// CodeUnimplemented means that the server does not have the procedure, or does not
+	// support the request's form.
 	CodeUnimplemented Code = 12
-	// CodeInternal says that something which must hold does not: a defect.
+	// CodeInternal means that a part of the system broke a rule that it must keep: a bug.
 	CodeInternal Code = 13
-	// CodeUnavailable says that the service cannot be reached for now;
-	// repeating the call, after a pause, may help.
+	// CodeUnavailable means that the server cannot be reached, or does not serve for now.
+	// A retry after a pause may help.
 	CodeUnavailable Code = 14
-	// CodeDataLoss says that data was lost or corrupted for good.
+	// CodeDataLoss means that data is lost or corrupted for good.
 	CodeDataLoss Code = 15
-	// CodeUnauthenticated says that the caller has not shown who it is.
+	// CodeUnauthenticated means that the caller has sent no valid credentials.
 	CodeUnauthenticated Code = 16
 
 	codeMin, codeMax = CodeCanceled, CodeUnauthenticated
@@ -94,14 +97,14 @@ func (c Code) String() string {
 	return "code_" + strconv.FormatUint(uint64(c), 10)
 }
 
-// MarshalText returns the text of [Code.String].
+// MarshalText returns the text of [Code.String]. It never fails.
 func (c Code) MarshalText() ([]byte, error) {
 	return []byte(c.String()), nil
 }
 
-// UnmarshalText accepts what MarshalText returns, for numbers that are not
-// codes, too, so that unknown codes survive a round trip. Anything else is an
-// error.
+// UnmarshalText sets c from a text that MarshalText returned. It takes "code_N",
+// too, so that numbers which are not codes survive a round trip. For any other
+// text it returns an error.
 func (c *Code) UnmarshalText(text []byte) error {
 	for code := codeMin; code <= codeMax; code++ {
 		if codes[code].name == string(text) {
@@ -136,8 +139,8 @@ func codeHTTPStatus(c Code) int {
 	return http.StatusInternalServerError
 }
 
-// codeFromHTTPStatus returns the code for a response that carries none of its
-// own, as a proxy sends it. It is not the inverse of codeHTTPStatus. [Connect
+// codeFromHTTPStatus returns the code for a response without one, such as a
+// proxy sends. It is not the inverse of codeHTTPStatus. [Connect
 // protocol, HTTP to Error Code; grpc/doc/http-grpc-status-mapping.md]
 func codeFromHTTPStatus(status int) Code {
 	switch status {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Codecs: messages to bytes and back.
+// Codecs: they encode messages to bytes and decode them.
 
 package connect
 
@@ -21,26 +21,28 @@ const (
 	codecJSONUTF = codecJSON + charsetUTF8
 )
 
-// A Codec turns messages into bytes and back. It must be safe for concurrent
-// use.
+// A Codec encodes and decodes messages. It must be safe for concurrent use.
 //
-// A codec may have more methods, which are found by name:
+// A codec can have more methods, which the library looks for:
 //
-//   - MarshalAppend(dst []byte, message any) ([]byte, error) appends to dst what
-//     Marshal returns, and saves a copy;
+//   - MarshalAppend(dst []byte, message any) ([]byte, error) appends the encoded
+//     message to dst and returns the extended slice, which saves a copy.
 //   - MarshalStable(message any) ([]byte, error) returns the same bytes for
-//     equal messages: without it, a client does not send HTTP GET requests;
-//   - IsBinary() bool reports whether MarshalStable's result may hold anything
-//     but printable UTF-8, and so needs base64 in a URL: without it, it does.
+//     equal messages. Without this method, a client sends no HTTP GET requests.
+//   - IsBinary() bool reports whether the bytes that MarshalStable returns need
+//     base64 in a URL, because they may not be UTF-8. Without this method, they
+//     are sent in base64.
 type Codec interface {
-	// Name is the codec's part of the content type: messages of the codec "proto"
-	// travel as "application/proto", "application/grpc+proto" and so on. It must
-	// not be empty.
+	// Name returns the codec's part of the content type: the codec "proto" has
+	// the content types "application/proto", "application/grpc+proto" and so on.
+	// It must not be empty.
 	Name() string
-	// Marshal encodes a message.
+	// Marshal encodes a message. An error ends the call with CodeInternal.
 	Marshal(any) ([]byte, error)
-	// Unmarshal decodes a message. It must not keep the bytes, which are used
-	// again afterwards.
+	// Unmarshal decodes bytes into a message, which is a pointer. It must not
+	// keep the bytes: the library overwrites them later. An error ends the call,
+	// with CodeInvalidArgument on the handler's side and CodeInternal on the
+	// client's.
 	Unmarshal([]byte, any) error
 }
 
@@ -90,24 +92,27 @@ func (protoCodec) Unmarshal(data []byte, message any) error {
 	return proto.Unmarshal(data, m)
 }
 
-// anyNesting is how many levels of google.protobuf.Any a JSON message may have. Each
-// level has what is inside scanned once more for its type, so that the bound makes
-// the cost of decoding linear in the message's size. Protobuf's C++ and Java refuse
-// any nesting beyond 100 levels; other messages may be nested 10,000 levels deep here,
-// as in google.golang.org/protobuf, at no more than linear cost.
+// anyNesting is the default bound on the levels of google.protobuf.Any in a JSON
+// message. At each level protojson scans the content once more, to find its type.
+// The bound keeps the cost of decoding linear in the message's size. The C++ and
+// Java implementations of Protobuf refuse more than 100 levels of any nesting.
+// google.golang.org/protobuf allows 10,000 levels of other messages, which it
+// decodes in linear time.
 const anyNesting = 100
 
-// NewProtoJSONCodec returns the codec "json" with another bound: messages may have at
-// most nesting levels of google.protobuf.Any in each other, which cost the scanning
-// of what is inside once for each level. The built-in codec has 100; zero and less is
-// that, too. Use it with [WithCodec]. A message beyond the bound is refused before it is
-// decoded: CodeInvalidArgument for a request, CodeInternal for a response.
+// NewProtoJSONCodec returns the codec "json" with another bound on nested
+// google.protobuf.Any: nesting is the number of levels that a message may have. The
+// decoder scans the content of an Any once for each level, so a high bound lets a
+// client ask for much work. The built-in codec has a bound of 100; zero and less
+// stand for that, too. Use the codec with [WithCodec]. A message beyond the bound
+// is refused before it is decoded: with CodeInvalidArgument for a request, and
+// CodeInternal for a response.
 func NewProtoJSONCodec(nesting int) Codec {
 	return jsonCodec{nesting}
 }
 
-// jsonCodec is Protobuf's JSON mapping. Unknown fields are ignored, so that
-// clients and servers need not be updated together.
+// jsonCodec is Protobuf's JSON mapping. It ignores unknown fields, so that
+// clients and servers can be updated one after the other.
 type jsonCodec struct {
 	nesting int // levels of Any, 0 and less is anyNesting
 }
@@ -127,8 +132,8 @@ func (jsonCodec) MarshalAppend(dst []byte, message any) ([]byte, error) {
 	return protojson.MarshalOptions{}.MarshalAppend(dst, m)
 }
 
-// MarshalStable removes the white space that protojson varies on purpose. The
-// order of fields and of map keys is stable already.
+// MarshalStable removes white space, which protojson varies on purpose. The order
+// of fields and of map keys is stable in protojson.
 func (c jsonCodec) MarshalStable(message any) ([]byte, error) {
 	data, err := c.Marshal(message)
 	if err != nil {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// How deeply google.protobuf.Any is nested in JSON, found in one pass.
+// The depth of nested google.protobuf.Any in JSON, found in one pass.
 
 package connect
 
@@ -9,18 +9,20 @@ import (
 	"encoding/json"
 )
 
-// anyKey is the key by which an object is an Any. [Protobuf JSON mapping, "Any"]
+// anyKey is the key that an object has if it is an Any. [Protobuf JSON mapping,
+// "Any"]
 const anyKey = "@type"
 
-// mayNestAny reports whether JSON has enough of what may be an Any's key to have more
-// than limit levels of them. Most messages have none.
+// mayNestAny reports whether JSON has enough possible keys of an Any for more than
+// limit levels. It is quick, and false for most messages.
 func mayNestAny(data []byte, limit int) bool {
 	return bytes.Count(data, []byte(anyKey+`"`))+bytes.Count(data, []byte(`\u`)) > limit
 }
 
-// nestsAny reports whether JSON has more than limit levels of Any in each other. An
-// object's key may stand after what is inside it, so that levels are counted from
-// within. What is not JSON is left to the decoder to refuse.
+// nestsAny reports whether JSON has more than limit levels of Any in each other. It
+// counts the levels from the innermost object outwards, because an object's key
+// "@type" may come after its content. It reports false for bytes that are not JSON,
+// which the decoder refuses.
 func nestsAny(data []byte, limit int) bool {
 	type object struct {
 		inside int // levels
@@ -57,7 +59,7 @@ func nestsAny(data []byte, limit int) bool {
 	return false
 }
 
-// endOfString returns where the string ends that begins at i.
+// endOfString returns the index after the string that begins at i.
 func endOfString(data []byte, i int) int {
 	for i++; i < len(data); i++ {
 		switch data[i] {
@@ -70,7 +72,8 @@ func endOfString(data []byte, i int) int {
 	return len(data)
 }
 
-// isAnyKey reports whether a quoted string is an Any's key, which may be escaped.
+// isAnyKey reports whether a quoted string is the key of an Any, perhaps with
+// escapes.
 func isAnyKey(quoted []byte) bool {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return string(quoted) == `"`+anyKey+`"`
@@ -80,7 +83,7 @@ func isAnyKey(quoted []byte) bool {
 	return len(quoted) <= longest && json.Unmarshal(quoted, &text) == nil && text == anyKey
 }
 
-// isKey reports whether a string that is followed by rest is a key.
+// isKey reports whether the string before rest is a key: a colon follows it.
 func isKey(rest []byte) bool {
 	rest = bytes.TrimLeft(rest, " \t\r\n")
 	return len(rest) > 0 && rest[0] == ':'

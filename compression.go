@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Compressions: their registry, their pools and how one is chosen.
+// Compressions: their registry, their pools, and the choice among them.
 
 package connect
 
@@ -21,29 +21,33 @@ const (
 	compressionIdentity = "identity"
 )
 
-// errTooLarge stops decompression that would exceed a limit.
+// errTooLarge is the error of a read that would exceed a limit.
 var errTooLarge = errors.New("message too large")
 
-// A Compressor compresses what is written to it. [*gzip.Writer] is one. It is
-// used by one call at a time and then again by another, after Reset.
+// A Compressor compresses the bytes that are written to it. [*gzip.Writer] is
+// one. The library keeps compressors in a pool: one call at a time uses a
+// compressor, and resets it first.
 type Compressor interface {
 	io.Writer
 
-	// Close writes what is still held back. It does not close the sink.
+	// Close writes the bytes that the compressor still holds. It does not close
+	// the writer below.
 	Close() error
-	// Reset forgets everything and directs output to a new sink.
+	// Reset drops the compressor's state and makes it write to another writer.
 	Reset(io.Writer)
 }
 
-// A Decompressor is a reader of decompressed data. [*gzip.Reader] is one. It is
-// used by one call at a time and then again by another, after Reset. It should
-// produce output as it is asked for, so that a size limit bounds its work.
+// A Decompressor reads decompressed data. [*gzip.Reader] is one. The library
+// keeps decompressors in a pool: one call at a time uses a decompressor, and
+// resets it first. A decompressor should decompress no more than Read asks for,
+// so that [WithReadMaxBytes] bounds its work.
 type Decompressor interface {
 	io.Reader
 
-	// Close releases what the decompressor holds. It does not close the source.
+	// Close releases the decompressor's resources. It does not close the reader
+	// below.
 	Close() error
-	// Reset forgets everything and reads from a new source.
+	// Reset drops the decompressor's state and makes it read from another reader.
 	Reset(io.Reader) error
 }
 
@@ -92,9 +96,9 @@ func (c *compression) compress(dst *buffer, src []byte) error {
 	return nil
 }
 
-// press is an idle or working compressor. What it writes goes through the
-// outlet, so that it lets go of a buffer without another Reset, which is as
-// expensive as compressing a small message.
+// press is a compressor with a writer of its own between it and the buffer. After
+// a message the writer drops the buffer: no second Reset is needed, which would
+// cost as much as the compression of a small message.
 type press struct {
 	Compressor
 	outlet
@@ -105,8 +109,8 @@ type outlet struct{ dst *buffer }
 func (o *outlet) Write(p []byte) (int, error) { return o.dst.Write(p) }
 
 // decompress appends the decompressed form of src to dst. It stops with
-// errTooLarge as soon as the result exceeds limit bytes; limit 0 is none. A
-// decompressor that failed is not used again.
+// errTooLarge as soon as the result exceeds limit bytes; limit 0 is no limit. A
+// decompressor that failed does not go back to the pool.
 func (c *compression) decompress(dst *buffer, src []byte, limit int) error {
 	r, ok := c.decompressors.Get().(Decompressor)
 	if !ok {
@@ -125,13 +129,13 @@ func (c *compression) decompress(dst *buffer, src []byte, limit int) error {
 	if err := r.Close(); err != nil {
 		return fmt.Errorf("decompress with %s: %w", c.name, corrupt(err))
 	}
-	_ = r.Reset(emptyReader{}) // let go of src; most formats call an empty source an error
+	_ = r.Reset(emptyReader{}) // so that it does not keep src; most formats return an error for an empty source
 	c.decompressors.Put(r)
 	return nil
 }
 
-// corrupt keeps an end of file in compressed data from passing for the end of a
-// stream.
+// corrupt returns io.ErrUnexpectedEOF for an io.EOF inside compressed data, which
+// is not the end of the stream.
 func corrupt(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -139,22 +143,22 @@ func corrupt(err error) error {
 	return err
 }
 
-// emptyReader is at its end. It is an [io.ByteReader], so that decompressors put
-// no buffer before it.
+// emptyReader has no bytes. It is an [io.ByteReader], so that decompressors
+// allocate no buffer for it.
 type emptyReader struct{}
 
 func (emptyReader) Read([]byte) (int, error) { return 0, io.EOF }
 func (emptyReader) ReadByte() (byte, error)  { return 0, io.EOF }
 
-// compressions are the algorithms that a handler or client knows, the one
-// registered last first.
+// compressions are the algorithms of a handler or client. The one registered last
+// comes first.
 type compressions struct {
 	all    []*compression
 	accept []string // their names as one header value, nil if there are none
 }
 
-// register adds an algorithm, or replaces the one with its name; nil for both
-// constructors removes it. With one constructor it works in one direction.
+// register adds an algorithm, or replaces the one with its name. With one
+// constructor it works in one direction; without any, it is removed.
 func (cs *compressions) register(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) {
 	if name == "" {
 		return
@@ -169,7 +173,8 @@ func (cs *compressions) register(name string, newDecompressor func() Decompresso
 	}
 }
 
-// String lists the names of what can be received, the most preferred first.
+// String lists the names of the algorithms that can be received, the preferred
+// one first.
 func (cs *compressions) String() string {
 	var names []string
 	for _, c := range cs.all {
@@ -180,8 +185,8 @@ func (cs *compressions) String() string {
 	return strings.Join(names, ",")
 }
 
-// received returns the algorithm of an encoding header's value: nil and true for
-// identity, false for one that cannot be decompressed.
+// received returns the algorithm that an encoding header names: nil and true for
+// identity, false for an algorithm without a decompressor.
 func (cs *compressions) received(name string) (*compression, bool) {
 	c, ok := cs.get(name)
 	if c != nil && c.newDecompressor == nil {
@@ -190,8 +195,8 @@ func (cs *compressions) received(name string) (*compression, bool) {
 	return c, ok
 }
 
-// sent returns the algorithm of a name in which messages may be sent: nil and true
-// for identity, false for one that cannot be compressed in.
+// sent returns the algorithm with a name, for sending: nil and true for identity,
+// false for an algorithm without a compressor.
 func (cs *compressions) sent(name string) (*compression, bool) {
 	c, ok := cs.get(name)
 	if c != nil && c.newCompressor == nil {
@@ -212,10 +217,10 @@ func (cs *compressions) get(name string) (*compression, bool) {
 	return nil, false
 }
 
-// choose picks the compression of an answer from the values of the header that
-// lists what the client accepts: what the client weighs highest, and of these
-// what it names first. Without such a header the client must understand what
-// it used itself. It returns nil for identity. [RFC 9110, section 12.5.3;
+// choose returns the compression of an answer, nil for identity. The client's
+// accept header lists those that it accepts: choose takes the one with the
+// highest weight, and of several the first. A client without such a header gets
+// the compression that it used itself. [RFC 9110, section 12.5.3;
 // Connect protocol, "Accept-Encoding"; grpc/doc/compression.md]
 func (cs *compressions) choose(accept []string, used *compression) *compression {
 	switch {
@@ -233,7 +238,7 @@ func (cs *compressions) choose(accept []string, used *compression) *compression 
 		best  *compression
 		bestQ float64
 		named []string
-		anyQ  float64 // of those that are not named
+		anyQ  float64 // of the algorithms that are not named
 	)
 	for name, q := range acceptList(accept) {
 		if name == "*" {
@@ -256,8 +261,8 @@ func (cs *compressions) choose(accept []string, used *compression) *compression 
 }
 
 // acceptList yields the names in an Accept-Encoding list, in lower case, with
-// their weights. White space separates, too, as some clients write it. A
-// malformed weight is taken as 0.
+// their weights. White space separates names, too: some clients write no comma.
+// A malformed weight counts as 0.
 func acceptList(values []string) func(yield func(string, float64) bool) {
 	return func(yield func(string, float64) bool) {
 		for _, value := range values {

@@ -18,7 +18,7 @@ const (
 )
 
 // config holds the settings of one handler or client. Options write it during
-// construction; afterwards it is only read, but for lastSent and prepared.
+// construction. Afterwards only lastSent and prepared change.
 type config struct {
 	spec         Spec
 	compressions compressions
@@ -26,7 +26,7 @@ type config struct {
 	readMax      int // bytes, 0 is no limit
 	sendMax      int // bytes, 0 is no limit
 	interceptors []Interceptor
-	initialize   func(Spec, any) error // of messages to be received, may be nil
+	initialize   func(Spec, any) error // prepares a message before it is decoded into, may be nil
 	lastSent     atomic.Int64          // size of the message that was packed last, see packer
 
 	// Of a handler.
@@ -38,17 +38,17 @@ type config struct {
 	// Of a client.
 	codec       Codec
 	sendName    string       // of the compression of requests, "" is identity
-	send        *compression // what sendName stands for
+	send        *compression // the one with sendName
 	protocol    string       // as in Peer.Protocol
 	get         bool
 	getMax      int // bytes of a GET's URL, 0 is no limit
 	getFallback bool
 	http        HTTPClient
-	heeds       bool // http is known to return when a request's context ends
+	heeds       bool // http is sure to return when a request's context ends
 	url         *url.URL
 	peer        Peer
-	dialect     *dialect    // of the client's calls that are framed, or unary Connect
-	streams     *dialect    // of its streaming calls
+	dialect     *dialect    // of unary calls
+	streams     *dialect    // of streaming calls
 	header      http.Header // of every unary request, never written
 	streamHead  http.Header // of every streaming request, never written
 	pairs       [][2]string // header, for direct calls
@@ -79,7 +79,8 @@ func newHandlerConfig(procedure string, kind StreamType, options []HandlerOption
 	return c
 }
 
-// newClientConfig returns the settings of a client. Every call returns its error.
+// newClientConfig returns the settings of a client. If it returns an error, every
+// call of the client returns that error.
 func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (*config, error) {
 	u, err := parseURL(rawURL)
 	if err != nil {
@@ -117,11 +118,11 @@ func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (
 	return c, nil
 }
 
-// requestHeader returns what all requests in a dialect have in their headers.
+// requestHeader returns the headers that all requests in a dialect have.
 func (c *config) requestHeader(d *dialect) http.Header {
 	hd := head{contentType: []string{d.contentType(c.codec.Name())}, accept: c.compressions.accept}
 	if d.framed && c.send != nil {
-		hd.encoding = c.send.value // an unframed request has the header only if it is compressed
+		hd.encoding = c.send.value // an unframed request has the header only if its message is compressed
 	}
 	h := make(http.Header)
 	h[headerUserAgent] = d.userAgent
@@ -130,7 +131,7 @@ func (c *config) requestHeader(d *dialect) http.Header {
 	return h
 }
 
-// addCodec adds a codec to a handler's and makes it a client's.
+// addCodec adds a codec to those of a handler, and makes it the codec of a client.
 func (c *config) addCodec(codec Codec) {
 	if codec == nil || codec.Name() == "" {
 		return
@@ -164,8 +165,8 @@ func procedurePath(path string) string {
 }
 
 // heedsContext reports whether Do is sure to return when the request's context
-// ends: net/http's own client with its own transport, or one that says so, as that
-// of package h2 does.
+// ends: for net/http's own client with its own transport, or with one whose method
+// HeedsContext returns true, such as that of package h2.
 func heedsContext(client HTTPClient) bool {
 	c, ok := client.(*http.Client)
 	if !ok {

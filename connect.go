@@ -4,22 +4,45 @@
 // Connect, gRPC and gRPC-Web protocols at once.
 //
 // A [Handler] is an [http.Handler] for one procedure: mount it on any mux. It
-// answers every client in the protocol, codec and compression that the client
+// answers each client in the protocol, codec and compression that the client
 // chose. A [Client] calls one procedure through any [HTTPClient], such as
-// [http.DefaultClient]. Both are usually made by the code that
+// [http.DefaultClient]. Most programs use handlers and clients that
 // protoc-gen-connect-go generates from a schema.
 //
+// A server for clients of all three protocols, without TLS:
+//
 //	mux := http.NewServeMux()
-//	mux.Handle(greetv1connect.NewGreetServiceHandler(&server{}))
-//	http.ListenAndServe("localhost:8080", mux)
+//	mux.Handle(greetv1connect.NewGreetServiceHandler(&greeter{}))
+//	server := &http.Server{Addr: "localhost:8080", Handler: mux, Protocols: new(http.Protocols)}
+//	server.Protocols.SetHTTP1(true)
+//	server.Protocols.SetUnencryptedHTTP2(true) // gRPC clients need HTTP/2
+//	log.Fatal(server.ListenAndServe())
+//
+// A client of that server:
 //
 //	client := greetv1connect.NewGreetServiceClient(http.DefaultClient, "http://localhost:8080")
 //	res, err := client.Greet(ctx, connect.NewRequest(&greetv1.GreetRequest{Name: "Ada"}))
 //
-// Unless an option says otherwise, handlers and clients refuse messages larger
-// than 16 MiB, handlers speak Protobuf and JSON, accept gzip and compress
-// answers of 1 KiB and more for clients that accept it, and clients speak the
-// Connect protocol with Protobuf, uncompressed.
+// Package [github.com/seed-b7c59c10/connect/examples] has examples of handlers,
+// clients, streams, errors, interceptors and most options.
+//
+// # Defaults
+//
+// Handlers and clients refuse messages of more than 16 MiB. Handlers take
+// Protobuf and JSON, take requests compressed with gzip, and compress responses
+// of 1 KiB and more with gzip for clients that accept it. Clients use the
+// Connect protocol with Protobuf, accept gzip, and do not compress requests. An
+// [Option] changes each of these.
+//
+// # Headers and trailers
+//
+// The protocols reserve the keys that begin with "Connect-" and "Grpc-":
+// programs may read them, and should not set them. If a program sets a header
+// that the library writes itself, such as Content-Type or Grpc-Status, the
+// library replaces it or leaves it out. Values of keys that end in "-Bin" are
+// base64: see [EncodeBinaryHeader].
+//
+// # Specifications
 //
 // The protocols are specified at https://connectrpc.com/docs/protocol (Connect),
 // in grpc/doc/PROTOCOL-HTTP2.md (gRPC) and grpc/doc/PROTOCOL-WEB.md (gRPC-Web).
@@ -35,8 +58,9 @@ import (
 // source-compatible with.
 const Version = "1.21.1"
 
-// Generated code refers to one of these constants, so that it does not compile
-// with a runtime that lacks what it calls.
+// Each constant stands for a version of the connectrpc.com/connect API. A
+// generated file refers to the one whose API it calls: with an older runtime
+// it does not compile.
 const (
 	IsAtLeastVersion0_0_1  = true
 	IsAtLeastVersion0_1_0  = true
@@ -44,14 +68,15 @@ const (
 	IsAtLeastVersion1_13_0 = true
 )
 
-// The protocols, as [Peer] names them.
+// The values of [Peer].Protocol.
 const (
 	ProtocolConnect = "connect"
 	ProtocolGRPC    = "grpc"
 	ProtocolGRPCWeb = "grpcweb"
 )
 
-// StreamType says which sides of a procedure send more than one message.
+// StreamType is the kind of a procedure: which sides send a stream of messages,
+// and not just one. The zero value is [StreamTypeUnary].
 type StreamType uint8
 
 // The four kinds of procedures. Client and server streaming are bits:
@@ -63,7 +88,8 @@ const (
 	StreamTypeBidi              = StreamTypeClient | StreamTypeServer
 )
 
-// String returns "unary", "client", "server" or "bidi".
+// String returns "unary", "client", "server" or "bidi", and "stream_N" for a
+// number N that is none of the four kinds.
 func (s StreamType) String() string {
 	switch s {
 	case StreamTypeUnary:
@@ -88,11 +114,12 @@ type Spec struct {
 	// Schema is the value of [WithSchema]: generated code gives the
 	// protoreflect.MethodDescriptor. It is nil without a schema.
 	Schema any
-	// Procedure is the path of the procedure: "/acme.foo.v1.FooService/Bar".
+	// Procedure is the path of the procedure, such as
+	// "/acme.foo.v1.FooService/Bar".
 	Procedure string
-	// IsClient is true for a client's call, false for a handler's.
+	// IsClient is true on the client's side of a call, false on the handler's.
 	IsClient bool
-	// IdempotencyLevel is what the schema promises about repeated calls.
+	// IdempotencyLevel is the schema's promise about repeated calls.
 	IdempotencyLevel IdempotencyLevel
 }
 
@@ -102,39 +129,41 @@ type Peer struct {
 	// [http.Request.RemoteAddr]; for a client, the host of the server's URL,
 	// with its port if the URL has one.
 	Addr string
-	// Protocol is [ProtocolConnect], [ProtocolGRPC] or [ProtocolGRPCWeb]. More
-	// may come.
+	// Protocol is [ProtocolConnect], [ProtocolGRPC] or [ProtocolGRPCWeb]. Later
+	// versions may add others.
 	Protocol string
 	// Query holds, for a handler, the URL's query parameters. Clients leave it
 	// nil.
 	Query url.Values
 }
 
-// HTTPClient is what a [Client] sends its requests with. [*http.Client] is one.
+// HTTPClient sends the requests of a [Client]. [*http.Client] is one. It must be
+// safe for concurrent use.
 //
-// Do must return soon after the request's context ends, as [*http.Client]
-// does, and a body's Read must too: a call waits for them.
+// After the request's context ends, Do and the Read method of the response's
+// body must return soon, as those of [*http.Client] do. A call returns when its
+// context ends even if Do does not, but the goroutine that runs Do lives until
+// Do returns. A call waits for Read.
 type HTTPClient interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
-// StreamingHandlerConn is a call as its handler sees it: messages in, messages
-// out. Streaming interceptors may wrap it.
+// StreamingHandlerConn is the handler's side of a call, without types: it
+// receives requests and sends responses. Streaming interceptors may wrap it.
 //
 // The first Send writes the response headers; later changes to them have no
-// effect. Send returns nil once a message is on its way or waits for the ones before
-// it: that a client has it only its answer shows. An error in writing is returned by
-// that Send or by a later one; behind middleware, which may have a ResponseWriter of
-// its own, always by that Send. Trailers may change until the handler returns. After the client's
-// last message Receive returns an error that wraps [io.EOF].
+// effect. Send(nil) writes the headers alone. Send returns nil when the message
+// is written, or waits for earlier ones to be written; the client may not have
+// it yet. If a write fails, that Send or a later one returns the error; behind
+// middleware with a ResponseWriter of its own, always that Send. Trailers may
+// change until the handler returns. After the client's last message Receive
+// returns an error that wraps [io.EOF].
 //
-// Receive and RequestHeader belong to one goroutine at a time, and so do Send,
-// ResponseHeader and ResponseTrailer; the two groups may run concurrently. Spec
-// and Peer are always safe.
+// One goroutine at a time may call Receive and RequestHeader, and one goroutine
+// at a time Send, ResponseHeader and ResponseTrailer: these may be two
+// goroutines. Spec and Peer are safe for concurrent use.
 //
-// Every error of this module's implementation is or wraps an [*Error]. Keys
-// that begin with "Connect-" and "Grpc-" are the protocols': read, but do not
-// write them.
+// Every error of this package's implementation is or wraps an [*Error].
 type StreamingHandlerConn interface {
 	Spec() Spec
 	Peer() Peer
@@ -147,8 +176,8 @@ type StreamingHandlerConn interface {
 	ResponseTrailer() http.Header
 }
 
-// StreamingClientConn is a call as its client sees it: messages out, messages
-// in. Streaming interceptors may wrap it.
+// StreamingClientConn is the client's side of a call, without types: it sends
+// requests and receives responses. Streaming interceptors may wrap it.
 //
 // The first Send, or CloseRequest if none came before, writes the request
 // headers; later changes to them have no effect. Send(nil) writes the headers
@@ -156,13 +185,12 @@ type StreamingHandlerConn interface {
 // [io.EOF]. Once the server has ended the call, Send returns an error that
 // wraps [io.EOF]: Receive then returns the reason.
 //
-// Send, RequestHeader and CloseRequest belong to one goroutine at a time, and
-// so do Receive, ResponseHeader, ResponseTrailer and CloseResponse; the two
-// groups may run concurrently. Spec and Peer are always safe.
+// One goroutine at a time may call Send, RequestHeader and CloseRequest, and
+// one goroutine at a time Receive, ResponseHeader, ResponseTrailer and
+// CloseResponse: these may be two goroutines. Spec and Peer are safe for
+// concurrent use.
 //
-// Every error of this module's implementation is or wraps an [*Error]. Keys
-// that begin with "Connect-" and "Grpc-" are the protocols': read, but do not
-// write them.
+// Every error of this package's implementation is or wraps an [*Error].
 type StreamingClientConn interface {
 	Spec() Spec
 	Peer() Peer
@@ -177,7 +205,7 @@ type StreamingClientConn interface {
 	CloseResponse() error
 }
 
-// callState is what a request knows of its call besides the message.
+// callState is the state of a request's call: all but the message.
 type callState struct {
 	spec   *Spec // shared, never written; nil until the call
 	peer   Peer
@@ -192,8 +220,9 @@ func (s *callState) Spec() Spec {
 	return *s.spec
 }
 
-// receive gives a handler's request its header: one that is there is the request's
-// own, so that a Request which the program keeps does not keep the conn.
+// receive sets the header of a handler's request. If no interceptor has wrapped
+// the conn, the request refers to the fields as they were received, and not to
+// the conn: a program that keeps the Request does not keep the conn.
 func (s *callState) receive(conn StreamingHandlerConn) {
 	if c, ok := conn.(*handlerConn); ok && c.request.header == nil {
 		s.header.lazy = &c.request.lazy
@@ -202,11 +231,11 @@ func (s *callState) receive(conn StreamingHandlerConn) {
 	}
 }
 
-// Request is a request message with its metadata.
+// Request is a request message with its headers.
 //
-// A Request is not safe for concurrent use while a call uses it.
+// While a call uses a Request, no other goroutine may use it.
 type Request[T any] struct {
-	// Msg is the message. A nil Msg is sent as an empty message.
+	// Msg is the message. For a nil Msg an empty message is sent.
 	Msg *T
 
 	call callState
@@ -217,32 +246,33 @@ func NewRequest[T any](message *T) *Request[T] {
 	return &Request[T]{Msg: message}
 }
 
-// Any returns Msg. It is never a nil interface value.
+// Any returns Msg as an interface value, which is never nil: if Msg is nil, it
+// holds a nil *T.
 func (r *Request[_]) Any() any { return r.Msg }
 
-// Spec describes the procedure. It is empty until a client calls with the
-// request.
+// Spec returns the description of the procedure. On the client's side it is
+// empty before the call.
 func (r *Request[_]) Spec() Spec { return r.call.Spec() }
 
-// Peer describes the other side. It is empty until a client calls with the
-// request.
+// Peer returns the description of the other side. On the client's side it is
+// empty before the call.
 func (r *Request[_]) Peer() Peer { return r.call.peer }
 
-// Header returns the request's headers, never nil. A client's headers may be
-// changed until the call; the headers that the library sets are visible to
-// interceptors, and what a program makes of these counts for nothing. Keys that
-// begin with "Connect-" and "Grpc-" are the protocols': read, but do not write them.
+// Header returns the request's headers, never nil. A client may change them
+// before the call, and interceptors until they call the next function.
+// Interceptors of a client also see the headers that the library sets: of
+// these, only changes to User-Agent and X-User-Agent have an effect.
 func (r *Request[_]) Header() http.Header { return r.call.header.header() }
 
-// HTTPMethod returns "POST", or "GET" for a side-effect-free call that is sent
-// as such. For a client it is "" until the request is sent, so interceptors see
-// it after they called the next function.
+// HTTPMethod returns "POST", or "GET" for a call that is sent as HTTP GET: see
+// [WithHTTPGet]. On the client's side it is "" until the request is sent;
+// interceptors see it after they have called the next function.
 func (r *Request[_]) HTTPMethod() string { return r.call.method }
 
 func (r *Request[_]) state() *callState { return &r.call }
 
-// AnyRequest is what all [Request] types have in common, for interceptors.
-// Only this package implements it.
+// AnyRequest is a [*Request] of any message type, for interceptors. Only this
+// package implements it; other types can embed one.
 type AnyRequest interface {
 	Any() any
 	Spec() Spec
@@ -253,11 +283,11 @@ type AnyRequest interface {
 	state() *callState
 }
 
-// Response is a response message with its metadata.
+// Response is a response message with its headers and trailers.
 //
-// A Response is not safe for concurrent use while a call uses it.
+// While a call uses a Response, no other goroutine may use it.
 type Response[T any] struct {
-	// Msg is the message. A nil Msg is sent as an empty message.
+	// Msg is the message. For a nil Msg an empty message is sent.
 	Msg *T
 
 	header  metadata
@@ -269,30 +299,28 @@ func NewResponse[T any](message *T) *Response[T] {
 	return &Response[T]{Msg: message}
 }
 
-// Any returns Msg. It is never a nil interface value.
+// Any returns Msg as an interface value, which is never nil: if Msg is nil, it
+// holds a nil *T.
 func (r *Response[_]) Any() any { return r.Msg }
 
-// Header returns the response's headers, never nil. Keys that begin with
-// "Connect-" and "Grpc-" are the protocols': read, but do not write them.
+// Header returns the response's headers, never nil.
 func (r *Response[_]) Header() http.Header { return r.header.header() }
 
-// Trailer returns the response's trailers, never nil. They travel after the
-// message: as HTTP trailers in gRPC, at the end of the body in gRPC-Web and in
-// Connect streams, and as headers with the prefix "Trailer-" in unary Connect.
-// Keys that begin with "Connect-" and "Grpc-" are the protocols': read, but do
-// not write them.
+// Trailer returns the response's trailers, never nil. gRPC sends them as HTTP
+// trailers, gRPC-Web and streaming Connect at the end of the body, and unary
+// Connect as headers with the prefix "Trailer-", before the message.
 func (r *Response[_]) Trailer() http.Header { return r.trailer.header() }
 
 func (r *Response[_]) internalOnly() {}
 
-// metadata returns the headers and trailers that there are, nil for those that nobody
-// asked for.
+// metadata returns the headers and trailers, each nil if the program has not
+// asked for it.
 func (r *Response[_]) metadata() (header, trailer http.Header) {
 	return r.header.made(), r.trailer.made()
 }
 
-// AnyResponse is what all [Response] types have in common, for interceptors.
-// Only this package implements it.
+// AnyResponse is a [*Response] of any message type, for interceptors. Only this
+// package implements it; other types can embed one.
 type AnyResponse interface {
 	Any() any
 	Header() http.Header

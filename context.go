@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Call information that travels in contexts.
+// Information on calls in their contexts.
 
 package connect
 
@@ -9,26 +9,26 @@ import (
 	"net/http"
 )
 
-// CallInfo is what a call's context knows of it: see [NewClientContext] and
-// [CallInfoForHandlerContext]. Only this package implements it.
-//
-// Keys that begin with "Connect-" and "Grpc-" are the protocols': read, but do
-// not write them.
+// CallInfo gives access to the procedure, the peer, the headers and the trailers
+// of a call through its context: see [NewClientContext] for clients and
+// [CallInfoForHandlerContext] for handlers. Only this package implements it.
 type CallInfo interface {
-	// Spec describes the procedure.
+	// Spec returns the description of the procedure. On the client's side it is
+	// empty before the call.
 	Spec() Spec
-	// Peer describes the other side.
+	// Peer returns the description of the other side. On the client's side it is
+	// empty before the call.
 	Peer() Peer
 	// RequestHeader returns the request's headers, never nil.
 	RequestHeader() http.Header
-	// ResponseHeader returns the response's headers. For a client it is nil
-	// before the call; during a stream it waits for them.
+	// ResponseHeader returns the response's headers. On the client's side it
+	// returns nil before the call, and waits for the headers during a stream.
 	ResponseHeader() http.Header
-	// ResponseTrailer returns the response's trailers. For a client it is nil
-	// before the call, and incomplete before the call's end.
+	// ResponseTrailer returns the response's trailers. On the client's side it
+	// returns nil before the call; the trailers are complete after it.
 	ResponseTrailer() http.Header
-	// HTTPMethod returns "POST", or "GET" for a side-effect-free call that is
-	// sent as such. For a client it is "" until the request is sent.
+	// HTTPMethod returns "POST", or "GET" for a call that is sent as HTTP GET:
+	// see [WithHTTPGet]. On the client's side it is "" until the request is sent.
 	HTTPMethod() string
 
 	internalOnly()
@@ -40,25 +40,28 @@ type (
 	handlerInfoKey struct{} // the CallInfo of the handler's call
 )
 
-// NewClientContext returns a context for calls of a client, and the information
-// about the call that is made with it: set request headers there before the
-// call, find response headers and trailers there after it.
+// NewClientContext returns a context for a client's call, and the call's
+// information: the caller sets request headers in it before the call, and reads
+// response headers and trailers from it after the call.
 //
-// One call after another may use the context; concurrent calls may share only
-// its request headers.
+// Several calls may use the context one after the other. Calls that use it at
+// the same time all send its request headers, and must not use the rest of the
+// information.
 func NewClientContext(ctx context.Context) (context.Context, CallInfo) {
 	info := &clientInfo{}
 	return context.WithValue(ctx, clientInfoKey{}, info), info
 }
 
-// CallInfoForHandlerContext returns the information about the call that a
-// handler serves with ctx, false if ctx is of no handler.
+// CallInfoForHandlerContext returns the information on the call that a handler
+// serves. The context is the handler's, or one derived from it; for any other
+// context the result is false.
 func CallInfoForHandlerContext(ctx context.Context) (CallInfo, bool) {
 	info, ok := ctx.Value(handlerInfoKey{}).(CallInfo)
 	return info, ok
 }
 
-// responseMetadata is where a client's call information finds the response's.
+// responseMetadata is the source of the response's headers and trailers in a
+// client's call information.
 type responseMetadata interface {
 	ResponseHeader() http.Header
 	ResponseTrailer() http.Header
@@ -92,7 +95,7 @@ func (i *clientInfo) ResponseTrailer() http.Header {
 }
 
 // beginCall returns the call information of ctx, nil if there is none, and a
-// context that remembers it, for checkCall.
+// context that also has it under a second key, for checkCall.
 func beginCall(ctx context.Context) (context.Context, *clientInfo) {
 	info, _ := ctx.Value(clientInfoKey{}).(*clientInfo)
 	if remembered, _ := ctx.Value(callInfoKey{}).(*clientInfo); remembered != info {
@@ -101,9 +104,9 @@ func beginCall(ctx context.Context) (context.Context, *clientInfo) {
 	return ctx, info
 }
 
-// checkCall refuses a context whose call information was replaced since
-// beginCall: an interceptor's call of NewClientContext would cut the caller off
-// from what the caller asked for.
+// checkCall returns an error if the call information of ctx was replaced since
+// beginCall: after an interceptor's call of NewClientContext, the caller would
+// not find the response's headers in the information that it made.
 func checkCall(ctx context.Context) error {
 	info, _ := ctx.Value(clientInfoKey{}).(*clientInfo)
 	if remembered, _ := ctx.Value(callInfoKey{}).(*clientInfo); remembered != info {

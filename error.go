@@ -25,14 +25,15 @@ var errNotModified = errors.New("not modified")
 // An Error is an error with a [Code], and with metadata and details that travel
 // to the client with it.
 //
-// A handler's client receives the code, the text of the underlying error, the
-// details and the metadata: keep secrets out of them. An error that is not and
-// does not wrap an *Error is sent with its text and CodeUnknown, or with
-// CodeCanceled or CodeDeadlineExceeded if it is a context's error;
-// [WithSafeErrors] withholds the text.
+// When a handler returns an Error, the client receives its code, the text of the
+// underlying error, its details and its metadata: keep secrets out of them. For
+// any other error the client receives the text, with CodeCanceled or
+// CodeDeadlineExceeded if the error wraps a context's, and CodeUnknown
+// otherwise; with [WithSafeErrors] it receives the code alone.
 //
-// Building an Error is not safe for concurrent use; reading one is, after its
-// first call of Meta.
+// While one goroutine adds details or metadata to an Error, no other may use it.
+// The methods that only read are safe for concurrent use, and so is Meta after
+// its first call.
 type Error struct {
 	code    Code
 	cause   error
@@ -41,41 +42,45 @@ type Error struct {
 	wire    bool
 }
 
-// NewError gives underlying a code. The text of underlying becomes the message;
-// a nil underlying error leaves it empty.
+// NewError returns an error with a code that wraps underlying. The text of
+// underlying is the message; if underlying is nil, the message is empty.
 func NewError(c Code, underlying error) *Error {
 	return &Error{code: c, cause: underlying}
 }
 
-// NewWireError is NewError for an error that a server sent, in whatever way:
-// [IsWireError] is true for it.
+// NewWireError is [NewError] for an error that a server sent: [IsWireError]
+// reports true for it. It serves programs that receive errors by other ways than
+// a [Client].
 func NewWireError(c Code, underlying error) *Error {
 	return &Error{code: c, cause: underlying, wire: true}
 }
 
-// NewNotModifiedError tells the client of a conditional HTTP GET that what it
-// has is up to date: a 304 response, with these headers, which should hold what
-// RFC 9110, section 15.4.5, asks for: ETag, Cache-Control and so on. To any
-// other call it is an ordinary error with CodeUnknown.
+// NewNotModifiedError returns the error with which a handler answers a
+// conditional HTTP GET if the client's copy is up to date. The response has
+// status 304 and these headers; RFC 9110, section 15.4.5, lists those that it
+// must have, such as ETag and Cache-Control. In an answer to any other call it
+// is an ordinary error with CodeUnknown.
 func NewNotModifiedError(headers http.Header) *Error {
 	return &Error{code: CodeUnknown, cause: errNotModified, meta: headers}
 }
 
-// IsNotModifiedError reports whether err says that the server answered a
-// conditional HTTP GET with 304. The error's Meta holds the response's headers.
+// IsNotModifiedError reports whether err is the error of a conditional HTTP GET
+// that the server answered with status 304. The error's Meta holds the
+// response's headers.
 func IsNotModifiedError(err error) bool {
 	return errors.Is(err, errNotModified)
 }
 
-// IsWireError reports whether the server sent err, as opposed to the client
-// having found it, as with a broken connection. When a handler returns such an
-// error its metadata is not passed on.
+// IsWireError reports whether a server sent err. It is false for errors that the
+// client found itself, such as a broken connection. A handler that returns an
+// error from another server sends its code, message and details to its own
+// client, and not its metadata.
 func IsWireError(err error) bool {
 	e, ok := asError(err)
 	return ok && e.wire
 }
 
-// Error returns the code and the message.
+// Error returns the code and the message, as "not_found: no such file".
 func (e *Error) Error() string {
 	if message := e.Message(); message != "" {
 		return e.Code().String() + ": " + message
@@ -91,8 +96,8 @@ func (e *Error) Message() string {
 	return e.cause.Error()
 }
 
-// text returns the message as it travels: each byte that is not UTF-8 is U+FFFD, as
-// neither JSON nor Protobuf has anything else.
+// text returns the message as it is sent: with U+FFFD for each byte that is not
+// UTF-8, because strings in JSON and Protobuf are UTF-8.
 func (e *Error) text() string {
 	message := e.Message()
 	if utf8.ValidString(message) {
@@ -117,7 +122,8 @@ func (e *Error) Code() Code {
 	return e.code
 }
 
-// Details returns the error's details. The slice is the error's own.
+// Details returns the error's details, nil if there are none. The slice is the
+// error's own: the caller must not change it.
 func (e *Error) Details() []*ErrorDetail {
 	return e.details
 }
@@ -127,10 +133,11 @@ func (e *Error) AddDetail(d *ErrorDetail) {
 	e.details = append(e.details, d)
 }
 
-// Meta returns the error's metadata, never nil. What a handler puts there
-// reaches the client as headers or trailers, whichever the protocol has left,
-// except for keys that the protocols own. A client finds there the headers and
-// the trailers of the response, together.
+// Meta returns the error's metadata, never nil. A handler's metadata is sent with
+// the error: as headers if these are not yet sent and the protocol allows it, as
+// trailers otherwise. The headers that the library writes itself are left out. On
+// the client's side it holds the headers and the trailers of the response,
+// together.
 func (e *Error) Meta() http.Header {
 	if e.meta == nil {
 		e.meta = make(http.Header)
@@ -138,16 +145,18 @@ func (e *Error) Meta() http.Header {
 	return e.meta
 }
 
-// An ErrorDetail is a Protobuf message that travels with an [Error], so that
-// programs need not parse texts. The package errdetails of
-// google.golang.org/genproto holds messages that are often used.
+// An ErrorDetail is a Protobuf message that is sent with an [Error], so that
+// programs need not parse its text. Package
+// google.golang.org/genproto/googleapis/rpc/errdetails has messages for common
+// cases. An ErrorDetail is safe for concurrent use.
 type ErrorDetail struct {
 	typeURL string
-	value   string // bytes that cannot change
+	value   string // a string, so that no caller changes its bytes
 }
 
-// NewErrorDetail encodes msg as a detail. An [*anypb.Any] is taken as the detail
-// itself. It fails if msg cannot be marshalled.
+// NewErrorDetail encodes msg as a detail. If msg is an [*anypb.Any], the detail
+// is the message in it. It returns an error if msg is nil or cannot be
+// marshalled.
 func NewErrorDetail(msg proto.Message) (*ErrorDetail, error) {
 	if a, ok := msg.(*anypb.Any); ok {
 		return &ErrorDetail{a.GetTypeUrl(), string(a.GetValue())}, nil
@@ -162,7 +171,8 @@ func NewErrorDetail(msg proto.Message) (*ErrorDetail, error) {
 	return &ErrorDetail{typeURLPrefix + string(msg.ProtoReflect().Descriptor().FullName()), string(value)}, nil
 }
 
-// Type returns the full name of the detail's message, "acme.foo.v1.Reason".
+// Type returns the full name of the detail's message, such as
+// "acme.foo.v1.Reason".
 func (d *ErrorDetail) Type() string {
 	return d.typeURL[strings.LastIndexByte(d.typeURL, '/')+1:]
 }
@@ -172,8 +182,9 @@ func (d *ErrorDetail) Bytes() []byte {
 	return []byte(d.value)
 }
 
-// Value decodes the detail into the Go type that the program registered for its
-// message. It fails if there is none or the bytes are not such a message.
+// Value decodes the detail into the Go type that the program has registered for
+// its message. It returns an error if there is no such type, or if the bytes are
+// not a message of that type.
 func (d *ErrorDetail) Value() (proto.Message, error) {
 	mt, err := protoregistry.GlobalTypes.FindMessageByURL(d.typeURL)
 	if err != nil {
@@ -186,7 +197,8 @@ func (d *ErrorDetail) Value() (proto.Message, error) {
 	return msg, nil
 }
 
-// errorf makes an error with a code, where its cause is known.
+// errorf returns an error with a code. The code that finds an error uses it;
+// errors of other packages get their codes in fault.
 func errorf(c Code, format string, args ...any) error {
 	return NewError(c, fmt.Errorf(format, args...))
 }

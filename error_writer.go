@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Errors for RPC clients from outside of handlers.
+// Errors for RPC clients that middleware and muxes write, not handlers.
 
 package connect
 
@@ -8,16 +8,16 @@ import (
 	"net/http"
 )
 
-// An ErrorWriter writes errors as the handlers of this package do, for middleware
-// that refuses requests before they reach a handler. It is safe for concurrent
-// use.
+// An ErrorWriter writes errors in the protocol of a request, as handlers do. With
+// it middleware can refuse a request before a handler gets it. It is safe for
+// concurrent use.
 type ErrorWriter struct {
 	config *config
 }
 
-// NewErrorWriter returns an ErrorWriter. Give it the options of the handlers: it
-// heeds [WithRequireConnectProtocolHeader], [WithSafeErrors] and
-// [WithSendMaxBytes], and ignores what concerns one procedure.
+// NewErrorWriter returns an ErrorWriter. Call it with the options of the handlers:
+// it uses [WithRequireConnectProtocolHeader], [WithSafeErrors] and
+// [WithSendMaxBytes], and ignores the others.
 func NewErrorWriter(opts ...HandlerOption) *ErrorWriter {
 	c := newConfig("")
 	c.spec.Procedure = ""
@@ -27,13 +27,16 @@ func NewErrorWriter(opts ...HandlerOption) *ErrorWriter {
 	return &ErrorWriter{c}
 }
 
-// IsSupported reports whether a request is of one of the protocols.
+// IsSupported reports whether a request is a call in one of the protocols, by its
+// method and content type. Any GET may be a unary Connect call, unless
+// [WithRequireConnectProtocolHeader] makes the query's parameter "connect" a
+// condition.
 func (w *ErrorWriter) IsSupported(request *http.Request) bool {
 	return w.dialect(request) != nil
 }
 
-// dialect returns the dialect of a request, nil if it is of none, or of a version
-// that handlers refuse.
+// dialect returns the dialect of a request, nil if it has none, or a version that
+// handlers refuse.
 func (w *ErrorWriter) dialect(r *http.Request) *dialect {
 	d := classify(r)
 	if d == nil {
@@ -46,9 +49,10 @@ func (w *ErrorWriter) dialect(r *http.Request) *dialect {
 	return d
 }
 
-// Write writes an error in the protocol of the request. To requests of none it
-// writes unary Connect's JSON, which people can read. It neither reads nor
-// closes the request's body.
+// Write writes an error as the whole response, in the protocol of the request. If
+// the request is in none of the protocols, Write writes unary Connect's JSON,
+// which people can read. It neither reads nor closes the request's body. It
+// returns the error of the ResponseWriter's Write.
 func (w *ErrorWriter) Write(response http.ResponseWriter, request *http.Request, err error) error {
 	return w.write(response, request, w.dialect(request), err)
 }
@@ -70,7 +74,7 @@ func (w *ErrorWriter) write(response http.ResponseWriter, request *http.Request,
 	return sink.err
 }
 
-// errorSink remembers what went wrong in writing.
+// errorSink is a ResponseWriter that keeps the last error of Write.
 type errorSink struct {
 	http.ResponseWriter
 	err error
@@ -86,11 +90,11 @@ func (s *errorSink) Write(b []byte) (int, error) {
 
 func (s *errorSink) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// NewUnknownProcedureHandler returns a handler for the paths of a service at
-// which it has no procedure. It tells RPC clients CodeUnimplemented in their
-// protocol, unary and streaming Connect ones with HTTP status 404, and answers
-// anything else as [http.NotFound] does. Generated code mounts it; give it the
-// service's options.
+// NewUnknownProcedureHandler returns a handler for the paths below a service's
+// path that are not procedures. It answers RPC clients with CodeUnimplemented in
+// their protocol; in the Connect protocol the HTTP status is 404. It answers any
+// other request as [http.NotFound] does. Generated code uses it; call it with the
+// options of the service's handlers.
 func NewUnknownProcedureHandler(options ...HandlerOption) http.Handler {
 	writer := NewErrorWriter(options...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

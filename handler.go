@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Handlers: which request is served by which dialect and codec.
+// Handlers: the constructors, and the way from a request to its dialect and codec.
 
 package connect
 
@@ -12,9 +12,10 @@ import (
 // A Handler serves one procedure in all protocols, as an [http.Handler]. It is
 // safe for concurrent use.
 //
-// It answers what is not a call of its procedure with HTTP's own means: 405 for
-// another method than POST (and GET, for unary procedures without side effects),
-// 415 for an unknown content type, 505 for a bidirectional stream over HTTP/1.1.
+// It answers a request that is not a call of its procedure with an HTTP status
+// and no body: 405 for a method that is not POST (or GET, for unary procedures
+// without side effects), 415 for a content type that it does not take, 505 for a
+// bidirectional stream over HTTP/1.1.
 type Handler struct {
 	config    *config
 	serve     StreamingHandlerFunc
@@ -37,16 +38,16 @@ func newHandler(c *config, serve StreamingHandlerFunc) *Handler {
 	return h
 }
 
-// newStreamHandler is newHandler for the kinds whose messages pass through the
-// conn, and interceptors with them.
+// newStreamHandler is newHandler for the streaming kinds, whose interceptors
+// wrap the conn.
 func newStreamHandler(c *config, serve StreamingHandlerFunc) *Handler {
 	return newHandler(c, c.wrapStream(serve))
 }
 
-// NewUnaryHandler returns a handler that calls unary for each request.
-//
-// An unary that returns neither a response nor an error answers with
-// CodeInternal.
+// NewUnaryHandler returns a handler that calls unary for each request, from many
+// goroutines at once. If unary returns neither a response nor an error, the call
+// fails with CodeInternal. The procedure is a path such as
+// "/acme.foo.v1.FooService/Bar".
 func NewUnaryHandler[Req, Res any](
 	procedure string,
 	unary func(context.Context, *Request[Req]) (*Response[Res], error),
@@ -81,14 +82,14 @@ func NewUnaryHandler[Req, Res any](
 	})
 }
 
-// content is what a unary response brings. Header and trailer may be nil.
+// content holds the parts of a unary response. Header and trailer may be nil.
 type content struct {
 	msg             any
 	header, trailer http.Header
 }
 
-// contentOf looks into a response. It may be of a type of the program that embeds an
-// AnyResponse, as interceptors make them.
+// contentOf returns the parts of a response. Interceptors may return a type of
+// their own that embeds an AnyResponse.
 func contentOf[Res any](response AnyResponse) (content, error) {
 	typed, ok := response.(*Response[Res])
 	switch {
@@ -105,8 +106,9 @@ func contentOf[Res any](response AnyResponse) (content, error) {
 	return content{msg, response.Header(), response.Trailer()}, nil
 }
 
-// NewUnaryHandlerSimple is [NewUnaryHandler] for a function of messages alone.
-// Headers and trailers are in the [CallInfo] of its context.
+// NewUnaryHandlerSimple is [NewUnaryHandler] for a function that takes and
+// returns messages alone. Headers and trailers are in the [CallInfo] of its
+// context: see [CallInfoForHandlerContext].
 func NewUnaryHandlerSimple[Req, Res any](
 	procedure string,
 	unary func(context.Context, *Req) (*Res, error),
@@ -118,7 +120,8 @@ func NewUnaryHandlerSimple[Req, Res any](
 }
 
 // NewClientStreamHandler returns a handler that calls implementation for each
-// stream of requests. A nil response without error answers with CodeInternal.
+// stream of requests, from many goroutines at once. If implementation returns
+// neither a response nor an error, the call fails with CodeInternal.
 func NewClientStreamHandler[Req, Res any](
 	procedure string,
 	implementation func(context.Context, *ClientStream[Req]) (*Response[Res], error),
@@ -141,7 +144,7 @@ func NewClientStreamHandler[Req, Res any](
 
 // NewClientStreamHandlerSimple is [NewClientStreamHandler] for a function that
 // returns a message alone. Headers and trailers are in the [CallInfo] of its
-// context.
+// context: see [CallInfoForHandlerContext].
 func NewClientStreamHandlerSimple[Req, Res any](
 	procedure string,
 	implementation func(context.Context, *ClientStream[Req]) (*Res, error),
@@ -153,7 +156,8 @@ func NewClientStreamHandlerSimple[Req, Res any](
 }
 
 // NewServerStreamHandler returns a handler that calls implementation for each
-// request, which it answers with a stream.
+// request, from many goroutines at once. The implementation sends its responses
+// to the stream. The stream ends when implementation returns.
 func NewServerStreamHandler[Req, Res any](
 	procedure string,
 	implementation func(context.Context, *Request[Req], *ServerStream[Res]) error,
@@ -176,7 +180,7 @@ func NewServerStreamHandler[Req, Res any](
 
 // NewServerStreamHandlerSimple is [NewServerStreamHandler] for a function that
 // takes a message alone. Headers and trailers are in the [CallInfo] of its
-// context.
+// context: see [CallInfoForHandlerContext].
 func NewServerStreamHandlerSimple[Req, Res any](
 	procedure string,
 	implementation func(context.Context, *Req, *ServerStream[Res]) error,
@@ -188,7 +192,8 @@ func NewServerStreamHandlerSimple[Req, Res any](
 }
 
 // NewBidiStreamHandler returns a handler that calls implementation for each
-// stream in both directions. It needs HTTP/2 or later.
+// stream in both directions, from many goroutines at once. The stream ends when
+// implementation returns. It needs HTTP/2 or HTTP/3.
 func NewBidiStreamHandler[Req, Res any](
 	procedure string,
 	implementation func(context.Context, *BidiStream[Req, Res]) error,
@@ -200,7 +205,7 @@ func NewBidiStreamHandler[Req, Res any](
 	})
 }
 
-// respond wraps a message in a response. A nil message without error is none.
+// respond puts a message into a response. Without a message there is no response.
 func respond[Res any](msg *Res, err error) (*Response[Res], error) {
 	if err != nil || msg == nil {
 		return nil, err
@@ -212,7 +217,7 @@ func errNoResponse(procedure string) error {
 	return errorf(CodeInternal, "%s returned neither a response nor an error", procedure)
 }
 
-// ServeHTTP serves one call.
+// ServeHTTP serves one call. It returns when the call has ended.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rt := h.route(w, r)
 	if rt == nil {
@@ -231,7 +236,7 @@ func (h *Handler) serveDirect(call directCall) {
 	h.serveConn(c)
 }
 
-// serveConn serves a call whose request is known.
+// serveConn serves a call whose conn has its request and its route.
 func (h *Handler) serveConn(c *handlerConn) {
 	defer c.abandon()
 	ctx, err := c.open()
@@ -244,7 +249,8 @@ func (h *Handler) serveConn(c *handlerConn) {
 	c.close(err)
 }
 
-// askGates asks the gates.
+// askGates calls the gates in their order, up to the first that returns an
+// error. It returns the context of the call.
 func (c *handlerConn) askGates(ctx context.Context) (context.Context, error) {
 	for _, gate := range c.config.gates {
 		changed, err := gate(ctx, c.config.spec, c.Peer(), c.RequestHeader())
@@ -258,12 +264,12 @@ func (c *handlerConn) askGates(ctx context.Context) (context.Context, error) {
 	return ctx, nil
 }
 
-// route finds what serves a request. Where nothing does, it answers and returns
-// nil.
+// route finds the dialect and codec of a request. If there are none, it answers
+// the request and returns nil.
 func (h *Handler) route(w http.ResponseWriter, r *http.Request) *route {
 	header := w.Header()
 	if h.config.spec.StreamType == StreamTypeBidi && r.ProtoMajor < 2 {
-		header[headerConnection] = []string{"close"} // so that a client which waits for an answer to its first message gets one
+		header[headerConnection] = []string{"close"} // otherwise net/http reads the rest of the request before it sends the answer
 		w.WriteHeader(http.StatusHTTPVersionNotSupported)
 		return nil
 	}
@@ -286,7 +292,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) *route {
 	return rt
 }
 
-// refuseType answers a request whose content type is none that the handler takes.
+// refuseType answers a request whose content type the handler does not take.
 func (h *Handler) refuseType(w http.ResponseWriter) {
 	w.Header()["Accept-Post"] = h.types
 	w.WriteHeader(http.StatusUnsupportedMediaType)

@@ -24,27 +24,27 @@ func (r *receiver[T]) receive() bool {
 	return r.err == nil
 }
 
-// ClientStream is a stream of requests, as its handler sees it. One goroutine at
-// a time may use it.
+// ClientStream is the handler's side of a stream of requests. One goroutine at a
+// time may use it. It is not valid after the handler has returned.
 type ClientStream[Req any] struct {
 	in receiver[Req]
 }
 
-// Spec describes the procedure.
+// Spec returns the description of the procedure.
 func (c *ClientStream[_]) Spec() Spec { return c.in.conn.Spec() }
 
-// Peer describes the client.
+// Peer returns the description of the client.
 func (c *ClientStream[_]) Peer() Peer { return c.in.conn.Peer() }
 
-// RequestHeader returns the request's headers.
+// RequestHeader returns the request's headers, never nil.
 func (c *ClientStream[Req]) RequestHeader() http.Header { return c.in.conn.RequestHeader() }
 
 // Receive waits for the next message, which Msg then returns. It returns false
-// at the end of the stream and on errors, which Err returns.
+// at the end of the stream and after an error: Err returns that error.
 func (c *ClientStream[Req]) Receive() bool { return c.in.receive() }
 
-// Msg returns the message that Receive received last, an empty one before the
-// first.
+// Msg returns the message that the last Receive has received: an empty one
+// before the first Receive, and after one that returned false.
 func (c *ClientStream[Req]) Msg() *Req {
 	if c.in.msg == nil {
 		c.in.msg = new(Req)
@@ -52,49 +52,51 @@ func (c *ClientStream[Req]) Msg() *Req {
 	return c.in.msg
 }
 
-// Err returns the error that ended the stream, nil if it ended well.
+// Err returns the error that ended the stream: nil while it goes on, and if the
+// client ended it.
 func (c *ClientStream[Req]) Err() error { return unlessEOF(c.in.err) }
 
-// Conn returns the untyped stream.
+// Conn returns the stream without types.
 func (c *ClientStream[Req]) Conn() StreamingHandlerConn { return c.in.conn }
 
-// ServerStream is a stream of responses, as its handler sees it. One goroutine
-// at a time may use it.
+// ServerStream is the handler's side of a stream of responses. One goroutine at a
+// time may use it. It is not valid after the handler has returned.
 type ServerStream[Res any] struct {
 	conn StreamingHandlerConn
 }
 
-// ResponseHeader returns the response's headers, which the first Send writes.
-// Keys that begin with "Connect-" and "Grpc-" are the protocols': read, but do
-// not write them.
+// ResponseHeader returns the response's headers, never nil. The first Send writes
+// them; later changes have no effect.
 func (s *ServerStream[Res]) ResponseHeader() http.Header { return s.conn.ResponseHeader() }
 
-// ResponseTrailer returns the response's trailers, which are written when the
-// handler returns. Keys that begin with "Connect-" and "Grpc-" are the
-// protocols': read, but do not write them.
+// ResponseTrailer returns the response's trailers, never nil. They are written
+// when the handler returns.
 func (s *ServerStream[Res]) ResponseTrailer() http.Header { return s.conn.ResponseTrailer() }
 
-// Send sends a message, nil only the headers. It waits while the client does
-// not keep up, and returns CodeCanceled when the client is gone.
+// Send sends a message, or the headers alone if msg is nil. It waits while the
+// client does not read, and fails with CodeCanceled when the client is gone. See
+// [StreamingHandlerConn] for what a nil error means.
 func (s *ServerStream[Res]) Send(msg *Res) error { return send(s.conn, msg) }
 
-// Conn returns the untyped stream.
+// Conn returns the stream without types.
 func (s *ServerStream[Res]) Conn() StreamingHandlerConn { return s.conn }
 
-// BidiStream is a stream in both directions, as its handler sees it. One
-// goroutine at a time may receive, and another one send.
+// BidiStream is the handler's side of a stream in both directions. One goroutine
+// at a time may call Receive and RequestHeader, and another one Send,
+// ResponseHeader and ResponseTrailer. It is not valid after the handler has
+// returned.
 type BidiStream[Req, Res any] struct {
 	conn       StreamingHandlerConn
 	initialize func(Spec, any) error
 }
 
-// Spec describes the procedure.
+// Spec returns the description of the procedure.
 func (b *BidiStream[_, _]) Spec() Spec { return b.conn.Spec() }
 
-// Peer describes the client.
+// Peer returns the description of the client.
 func (b *BidiStream[_, _]) Peer() Peer { return b.conn.Peer() }
 
-// RequestHeader returns the request's headers.
+// RequestHeader returns the request's headers, never nil.
 func (b *BidiStream[Req, Res]) RequestHeader() http.Header { return b.conn.RequestHeader() }
 
 // Receive waits for the next message. After the last one it returns an error
@@ -103,24 +105,24 @@ func (b *BidiStream[Req, Res]) Receive() (*Req, error) {
 	return receiveMessage[Req](b.conn, b.initialize)
 }
 
-// ResponseHeader returns the response's headers, which the first Send writes.
-// Keys that begin with "Connect-" and "Grpc-" are the protocols': read, but do
-// not write them.
+// ResponseHeader returns the response's headers, never nil. The first Send writes
+// them; later changes have no effect.
 func (b *BidiStream[Req, Res]) ResponseHeader() http.Header { return b.conn.ResponseHeader() }
 
-// ResponseTrailer returns the response's trailers, which are written when the
-// handler returns. Keys that begin with "Connect-" and "Grpc-" are the
-// protocols': read, but do not write them.
+// ResponseTrailer returns the response's trailers, never nil. They are written
+// when the handler returns.
 func (b *BidiStream[Req, Res]) ResponseTrailer() http.Header { return b.conn.ResponseTrailer() }
 
-// Send sends a message, nil only the headers. It waits while the client does
-// not keep up, and returns CodeCanceled when the client is gone.
+// Send sends a message, or the headers alone if msg is nil. It waits while the
+// client does not read, and fails with CodeCanceled when the client is gone. See
+// [StreamingHandlerConn] for what a nil error means.
 func (b *BidiStream[Req, Res]) Send(msg *Res) error { return send(b.conn, msg) }
 
-// Conn returns the untyped stream.
+// Conn returns the stream without types.
 func (b *BidiStream[Req, Res]) Conn() StreamingHandlerConn { return b.conn }
 
-// send keeps a nil message from becoming an interface that is not nil.
+// send sends msg. It passes a nil msg on as a nil interface, not as one that
+// holds a nil pointer.
 func send[T any](conn interface{ Send(any) error }, msg *T) error {
 	if msg == nil {
 		return conn.Send(nil)

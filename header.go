@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// HTTP headers: names, binary values, and which of them belong to a protocol.
+// HTTP headers: their names, binary values, and the headers that the protocols own.
 
 package connect
 
@@ -38,8 +38,8 @@ const (
 	headerGRPCTimeout  = "Grpc-Timeout"
 )
 
-// Header values that never change are shared by all calls: one element each,
-// full, never written.
+// Header values that all calls share. Nothing writes to them; their capacity is
+// 1, so that append copies them.
 var (
 	valueIdentity = []string{"identity"}
 	valueOne      = []string{"1"}
@@ -48,14 +48,16 @@ var (
 	valueStatus   = []string{headerGRPCStatus}
 )
 
-// EncodeBinaryHeader returns data in unpadded standard base64, the form in
-// which metadata whose key ends in "-Bin" travels.
+// EncodeBinaryHeader returns data in standard base64 without padding: the form of
+// header and trailer values whose key ends in "-Bin". The library does not encode
+// these values itself. [grpc/doc/PROTOCOL-HTTP2.md, "Custom-Metadata"]
 func EncodeBinaryHeader(data []byte) string {
 	return base64.RawStdEncoding.EncodeToString(data)
 }
 
-// DecodeBinaryHeader returns the bytes of one base64 value, padded or not. A
-// header may join several values with commas: split them before.
+// DecodeBinaryHeader returns the bytes of one value in standard base64, with or
+// without padding. A header may have several values in one, separated by commas:
+// split it before.
 func DecodeBinaryHeader(data string) ([]byte, error) {
 	if strings.HasSuffix(data, "=") {
 		return base64.StdEncoding.DecodeString(data)
@@ -71,10 +73,11 @@ func first(h http.Header, key string) string {
 	return ""
 }
 
-// protocolOwns reports whether the header with this canonical key is not the
-// application's in responses, trailers and errors: what frames an HTTP message, what
-// HTTP/2 forbids [RFC 9113, section 8.2.2], and what the protocols write themselves.
-// Any other key is the application's, also where it begins with "Connect-" or "Grpc-".
+// protocolOwns reports whether applications cannot set the header with this
+// canonical key in responses, trailers and errors: because it frames the HTTP
+// message, because HTTP/2 forbids it [RFC 9113, section 8.2.2], or because the
+// protocols write it. Applications can set all others, also if they begin with
+// "Connect-" or "Grpc-".
 func protocolOwns(key string) bool {
 	switch key {
 	case headerDate, "Transfer-Encoding", "Keep-Alive", "Upgrade":
@@ -83,8 +86,8 @@ func protocolOwns(key string) bool {
 	return ownsOfRequest(key)
 }
 
-// ownsOfRequest is protocolOwns for requests, in which Date is metadata, and whose
-// transport knows what to do with fields of its connection.
+// ownsOfRequest is protocolOwns for requests. Applications can set Date there, and
+// fields of the connection: the transport handles those.
 func ownsOfRequest(key string) bool {
 	switch key {
 	case headerContentType, headerAcceptEncoding, headerHost, headerUserAgent, headerTrailer:
@@ -93,8 +96,8 @@ func ownsOfRequest(key string) bool {
 	return describesMessages(key)
 }
 
-// describesMessages reports whether a header describes the call or its messages,
-// which applications cannot know.
+// describesMessages reports whether a header describes the encoding, the length
+// or the status of messages, which only the library can set.
 func describesMessages(key string) bool {
 	switch key {
 	case headerContentLength, headerContentEncoding,
@@ -105,13 +108,13 @@ func describesMessages(key string) bool {
 	return isStatus(key)
 }
 
-// isStatus reports whether a trailer is a part of gRPC's status.
+// isStatus reports whether a trailer belongs to gRPC's status.
 func isStatus(key string) bool {
 	return key == headerGRPCStatus || key == headerGRPCMessage || key == headerGRPCDetails
 }
 
-// forbiddenInTrailers reports whether HTTP does not let a header be a trailer, so that
-// servers leave it out. [RFC 9110, section 6.5.1]
+// forbiddenInTrailers reports whether HTTP forbids a header as a trailer: servers
+// leave it out there. [RFC 9110, section 6.5.1]
 func forbiddenInTrailers(key string) bool {
 	switch key {
 	case "Authorization", "Cache-Control", headerConnection, "Content-Range", "Expect", "Max-Forwards", "Pragma", "Proxy-Authenticate",
@@ -121,17 +124,17 @@ func forbiddenInTrailers(key string) bool {
 	return strings.HasPrefix(key, "If-")
 }
 
-// trailerKey returns the key under which net/http takes a trailer that it has
-// not heard of before the body.
+// trailerKey returns the key for a trailer that was not announced before the body,
+// with the prefix that net/http needs.
 func trailerKey(key string) string {
 	if key == headerGRPCStatus {
-		return http.TrailerPrefix + headerGRPCStatus // of every call
+		return http.TrailerPrefix + headerGRPCStatus // a constant: every gRPC call has this trailer
 	}
 	return http.TrailerPrefix + key
 }
 
-// addMetadata appends the application's metadata in from to into. What the
-// protocols own, and keys without values, stay behind.
+// addMetadata appends the application's metadata in from to into. It leaves out
+// the headers that the protocols own, and keys without values.
 func addMetadata(into, from http.Header) {
 	for key, values := range from {
 		if len(values) > 0 && !protocolOwns(http.CanonicalHeaderKey(key)) {
@@ -149,7 +152,7 @@ func addHeader(into, from http.Header) {
 	}
 }
 
-// isToken reports whether s may be the name of a header. [RFC 9110, section
+// isToken reports whether s is a valid name of a header. [RFC 9110, section
 // 5.6.2]
 func isToken(s string) bool {
 	for i := range len(s) {

@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a schema promises about repeating a call.
+// The promises of a schema about repeated calls.
 
 package connect
 
 import "fmt"
 
-// An IdempotencyLevel says what happens when a call is made more than once. It
-// is the idempotency_level option of a method in a Protobuf schema.
+// An IdempotencyLevel is a schema's promise about calls that are repeated: the
+// option idempotency_level of a method in a Protobuf schema.
 type IdempotencyLevel int
 
 const (
 	// IdempotencyUnknown promises nothing. It is the default.
 	IdempotencyUnknown IdempotencyLevel = 0
 	// IdempotencyNoSideEffects promises that a call changes nothing: it is
-	// "safe" as in RFC 9110, section 9.2.1. Such calls may be sent as HTTP GET,
-	// be cached and be repeated.
+	// "safe" as in RFC 9110, section 9.2.1. Clients may send such calls as HTTP
+	// GET and repeat them, and caches may answer them.
 	IdempotencyNoSideEffects IdempotencyLevel = 1
-	// IdempotencyIdempotent promises that repeating a call has the effect of
-	// making it once: RFC 9110, section 9.2.2.
+	// IdempotencyIdempotent promises that several equal calls have the effect of
+	// one: RFC 9110, section 9.2.2.
 	IdempotencyIdempotent IdempotencyLevel = 2
 )
 
-// String returns the name that Protobuf schemas use, in lower case.
+// String returns the name of the level in Protobuf schemas, in lower case, and
+// "idempotency_N" for a number N that is none of the three levels.
 func (i IdempotencyLevel) String() string {
 	switch i {
 	case IdempotencyUnknown:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Interceptors: functions around calls.
+// Interceptors: functions that wrap calls.
 
 package connect
 
@@ -10,31 +10,31 @@ import (
 	"slices"
 )
 
-// UnaryFunc is a unary call. Its request and response are *Request[T] and
-// *Response[T] of the procedure's types. It returns either a response or an
-// error.
+// UnaryFunc makes or serves a unary call. The request is a *Request[T] and the
+// response a *Response[T] of the procedure's types, or types of a program that
+// embed these. It returns a response or an error.
 type UnaryFunc func(context.Context, AnyRequest) (AnyResponse, error)
 
-// StreamingClientFunc begins a streaming call. It sends nothing itself.
+// StreamingClientFunc begins a client's streaming call. It sends nothing.
 type StreamingClientFunc func(context.Context, Spec) StreamingClientConn
 
-// StreamingHandlerFunc serves a streaming call.
+// StreamingHandlerFunc serves a streaming call. The call ends when it returns.
 type StreamingHandlerFunc func(context.Context, StreamingHandlerConn) error
 
-// An Interceptor wraps calls, on either side: to log, measure, authorise, retry,
-// change messages or errors. WrapUnary and WrapStreamingHandler are called once for
-// each client or handler, WrapStreamingClient for each call; the functions that
-// they return must be safe for concurrent use.
+// An Interceptor wraps calls on either side: to log, measure, authorise or retry
+// them, or to change messages and errors. The library calls WrapUnary and
+// WrapStreamingHandler once for each client or handler, and WrapStreamingClient
+// for each call. Their results must be safe for concurrent use.
 //
-// A client's context may not be replaced by one of [NewClientContext]: such a
-// call fails.
+// An interceptor of a client must not pass on a context of [NewClientContext]:
+// such a call fails with CodeUnknown.
 type Interceptor interface {
 	WrapUnary(UnaryFunc) UnaryFunc
 	WrapStreamingClient(StreamingClientFunc) StreamingClientFunc
 	WrapStreamingHandler(StreamingHandlerFunc) StreamingHandlerFunc
 }
 
-// UnaryInterceptorFunc is an [Interceptor] that leaves streaming calls alone.
+// UnaryInterceptorFunc is an [Interceptor] that wraps unary calls only.
 type UnaryInterceptorFunc func(UnaryFunc) UnaryFunc
 
 // WrapUnary calls f.
@@ -50,7 +50,8 @@ func (f UnaryInterceptorFunc) WrapStreamingHandler(next StreamingHandlerFunc) St
 	return next
 }
 
-// wrapUnary wraps a handler's function in its interceptors, the first one outermost.
+// wrapUnary wraps a handler's function in its interceptors. The first one is
+// outermost.
 func (c *config) wrapUnary(next UnaryFunc) UnaryFunc {
 	for _, i := range slices.Backward(c.interceptors) {
 		next = i.WrapUnary(next)
@@ -95,7 +96,8 @@ func (r *recoverer) WrapStreamingHandler(next StreamingHandlerFunc) StreamingHan
 	}
 }
 
-// caught turns the value of a panic into an error.
+// caught returns the error for the value of a panic. It panics again with
+// http.ErrAbortHandler, which net/http handles.
 func (r *recoverer) caught(ctx context.Context, spec Spec, header http.Header, value any) error {
 	if value == http.ErrAbortHandler {
 		panic(value)

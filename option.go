@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Options: each is a closure over one setting.
+// Options: each is a function that changes one setting.
 
 package connect
 
@@ -53,12 +53,12 @@ func (g optionGroup) applyToClient(c *config) {
 	}
 }
 
-// WithOptions makes several options one.
+// WithOptions returns one option that applies several, in their order.
 func WithOptions(options ...Option) Option {
 	return optionGroup(options)
 }
 
-// WithHandlerOptions makes several handler options one.
+// WithHandlerOptions returns one option that applies several, in their order.
 func WithHandlerOptions(options ...HandlerOption) HandlerOption {
 	return handlerOption(func(c *config) {
 		for _, o := range options {
@@ -67,7 +67,7 @@ func WithHandlerOptions(options ...HandlerOption) HandlerOption {
 	})
 }
 
-// WithClientOptions makes several client options one.
+// WithClientOptions returns one option that applies several, in their order.
 func WithClientOptions(options ...ClientOption) ClientOption {
 	return clientOption(func(c *config) {
 		for _, o := range options {
@@ -77,8 +77,9 @@ func WithClientOptions(options ...ClientOption) ClientOption {
 }
 
 // WithConditionalHandlerOptions applies the options that conditional returns for
-// a procedure's [Spec], so that one procedure of a service can have, say, a
-// larger limit than the others. It may return nil.
+// a procedure's [Spec]: with it one procedure of a service can have a larger
+// limit than the others. The function may return nil. It is called once for each
+// handler, and not for an [ErrorWriter].
 func WithConditionalHandlerOptions(conditional func(spec Spec) []HandlerOption) HandlerOption {
 	return handlerOption(func(c *config) {
 		if c.spec.Procedure == "" {
@@ -90,9 +91,10 @@ func WithConditionalHandlerOptions(conditional func(spec Spec) []HandlerOption) 
 	})
 }
 
-// WithInterceptors adds interceptors. The first one is outermost: it is the
-// first to see what is sent and the last to see what is received. Interceptors
-// of several options run in the order of the options.
+// WithInterceptors adds interceptors. The first one is outermost: on both sides
+// its function runs first, and the function that it calls runs the others. The
+// interceptors of an earlier option are outside of those of a later one. Nil
+// interceptors are ignored.
 func WithInterceptors(interceptors ...Interceptor) Option {
 	return option(func(c *config) {
 		for _, i := range interceptors {
@@ -103,29 +105,32 @@ func WithInterceptors(interceptors ...Interceptor) Option {
 	})
 }
 
-// WithRecover turns a panic of a handler into an error. The function gets the
-// call's context, spec and request headers and the value of the panic, and
-// returns the error for the client; it must be safe for concurrent use. The
-// recovery is an interceptor: it covers the handler and the interceptors that
-// options add after it.
+// WithRecover recovers from panics of a handler. It calls handle with the call's
+// context, spec and request headers and the value of the panic; the client
+// receives the error that handle returns. The function must be safe for
+// concurrent use. The recovery is an interceptor: it covers the handler and the
+// interceptors that later options add.
 //
-// A panic with [http.ErrAbortHandler] passes, as net/http wants it. Without this
-// option net/http recovers from a panic by cutting the connection or stream.
+// It does not recover from a panic with [http.ErrAbortHandler], with which a
+// handler ends a response early. Without this option, net/http recovers from
+// panics: it closes the HTTP/1.1 connection or resets the HTTP/2 stream.
 func WithRecover(handle func(context.Context, Spec, http.Header, any) error) HandlerOption {
 	return WithInterceptors(&recoverer{handle})
 }
 
-// A RequestGateFunc decides on a call before it is served: see
-// [WithRequestGate].
+// A RequestGateFunc accepts or refuses a call before any of its messages is
+// read: see [WithRequestGate].
 type RequestGateFunc func(ctx context.Context, spec Spec, peer Peer, header http.Header) (context.Context, error)
 
-// WithRequestGate adds a function that sees each call once its headers are read
-// and before any message is: the place for authentication. An error ends the
-// call; neither interceptors nor the handler see it. A context other than nil,
-// which must descend from the one given, replaces the call's context.
+// WithRequestGate adds a function that runs for each call after its headers are
+// read and before any message is: the place for authentication. If it returns an
+// error, the client receives that error, and neither interceptors nor the
+// handler run. If it returns a context that is not nil, that is the call's
+// context from then on; it must be derived from the gate's own.
 //
-// Gates run in the order of their options and must be safe for concurrent use.
-// [WithRecover] does not cover them. A nil gate panics.
+// Gates run in the order of their options, and must be safe for concurrent use.
+// [WithRecover] does not recover from their panics. WithRequestGate panics if
+// gate is nil.
 func WithRequestGate(gate RequestGateFunc) HandlerOption {
 	if gate == nil {
 		panic("connect: WithRequestGate needs a function")
@@ -133,147 +138,163 @@ func WithRequestGate(gate RequestGateFunc) HandlerOption {
 	return handlerOption(func(c *config) { c.gates = append(c.gates, gate) })
 }
 
-// WithSafeErrors keeps the text of errors that are not meant for clients: an
-// error that is not and does not wrap an [*Error] reaches the client as its
-// code, usually CodeUnknown, without message. Interceptors see the whole error.
-// By default its text is sent.
+// WithSafeErrors keeps the texts of internal errors from clients: if a handler
+// returns an error that is not and does not wrap an [*Error], the client receives
+// its code, usually CodeUnknown, and an empty message. Interceptors see the whole
+// error. By default the text is sent.
 func WithSafeErrors() HandlerOption {
 	return handlerOption(func(c *config) { c.safeErrors = true })
 }
 
-// WithRequireConnectProtocolHeader refuses unary Connect requests that do not
-// tell their protocol version: in the header Connect-Protocol-Version, or the
-// parameter connect of a GET. Proxies and middleware can then tell them from
-// other requests of the same content type. By default curl and its like need not
-// send it. gRPC, gRPC-Web and streaming requests are told by their content type.
+// WithRequireConnectProtocolHeader makes a handler refuse, with
+// CodeInvalidArgument, unary Connect requests without a protocol version: the
+// header Connect-Protocol-Version, or the query's parameter "connect" of a GET.
+// Proxies and middleware can then distinguish them from other requests with the
+// same content type. By default requests need no version, so that one can call
+// procedures with curl. Other requests are not affected: their content types
+// belong to their protocols alone.
 func WithRequireConnectProtocolHeader() HandlerOption {
 	return handlerOption(func(c *config) { c.requireVersion = true })
 }
 
-// WithCodec adds a codec to a handler, in place of one with the same name, and
-// makes it the codec of a client. Handlers have "proto" and "json" by default,
-// clients "proto". A codec with an empty name is ignored.
+// WithCodec adds a codec to a handler, or replaces the one with its name. For a
+// client it sets the codec. By default handlers have the codecs "proto" and
+// "json", and clients use "proto". A nil codec, or one with an empty name, is
+// ignored.
 func WithCodec(codec Codec) Option {
 	return option(func(c *config) { c.addCodec(codec) })
 }
 
-// WithProtoJSON makes a client send and receive Protobuf's JSON mapping, as
-// google.golang.org/protobuf/encoding/protojson has it. Unknown fields of
-// responses are ignored.
+// WithProtoJSON makes a client send and receive JSON, in the mapping that package
+// google.golang.org/protobuf/encoding/protojson implements. The client ignores
+// unknown fields of responses.
 func WithProtoJSON() ClientOption {
 	return WithCodec(jsonCodec{})
 }
 
-// WithCompression adds a compression to a handler, for requests and responses,
-// or replaces the one with its name; nil for both constructors removes it.
-// Handlers have gzip, of the standard library at [gzip.BestSpeed]. Compressors and
-// decompressors are pooled. An empty name is ignored. Without a decompressor
-// requests in the compression are refused, without a compressor answers are not
-// compressed in it.
+// WithCompression adds a compression to a handler, for requests and responses, or
+// replaces the one with its name. If both constructors are nil, it removes the
+// compression. If only newDecompressor is nil, the handler refuses requests in
+// this compression with CodeUnimplemented; if only newCompressor is nil, it does
+// not use this compression for responses. An empty name is ignored.
+//
+// By default handlers have gzip: the standard library's, at [gzip.BestSpeed].
+// Compressors and decompressors are pooled. The constructors must be safe for
+// concurrent use.
 func WithCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) HandlerOption {
 	return handlerOption(func(c *config) { c.compressions.register(name, newDecompressor, newCompressor) })
 }
 
 // WithAcceptCompression adds a compression to a client, or replaces the one with
-// its name; nil for both constructors removes it. The client asks for responses
-// in all compressions that it has, the one added last preferred; to compress
-// requests, too, add [WithSendCompression]. Clients have gzip, of the standard
-// library at [gzip.BestSpeed]. An empty name is ignored. Without a decompressor the
-// client does not ask for the compression, without a compressor it cannot send it.
+// its name. If both constructors are nil, it removes the compression. If only
+// newDecompressor is nil, the client does not accept responses in this
+// compression; if only newCompressor is nil, it cannot send requests in it. An
+// empty name is ignored.
+//
+// The client lists all compressions that it accepts in its requests, the one
+// added last first. To compress requests, add [WithSendCompression]. By default
+// clients have gzip: the standard library's, at [gzip.BestSpeed]. Compressors and
+// decompressors are pooled. The constructors must be safe for concurrent use.
 func WithAcceptCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) ClientOption {
 	return clientOption(func(c *config) { c.compressions.register(name, newDecompressor, newCompressor) })
 }
 
-// WithSendCompression compresses a client's requests. Not every server supports
-// it, so by default requests are not compressed. Calls fail if the client does
-// not have the compression.
+// WithSendCompression makes a client compress its requests. By default it does
+// not, because a server may not support the compression. If the client does not
+// have the compression, every call fails with CodeUnknown.
 func WithSendCompression(name string) ClientOption {
 	return clientOption(func(c *config) { c.sendName = name })
 }
 
-// WithSendGzip compresses a client's requests with gzip.
+// WithSendGzip makes a client compress its requests with gzip.
 func WithSendGzip() ClientOption {
 	return WithSendCompression(compressionGzip)
 }
 
-// WithCompressMinBytes sends messages of less than minBytes bytes uncompressed.
-// The default is 1024 for handlers, as smaller answers cost more to compress than
-// to send, and 0 for clients, whose requests are compressed on demand only.
+// WithCompressMinBytes sets the size in bytes from which messages are compressed.
+// The default is 1024 for handlers: to compress smaller responses costs more than
+// to send them. For clients it is 0, because they compress only with
+// [WithSendCompression].
 func WithCompressMinBytes(minBytes int) Option {
 	return option(func(c *config) { c.compressMin = minBytes })
 }
 
-// WithReadMaxBytes limits each received message to maxBytes bytes, both as it
-// travels and decompressed; 0 and less is no limit. Larger ones are refused with
-// CodeResourceExhausted, after the work that maxBytes bytes take. The default is
-// 16 MiB.
+// WithReadMaxBytes limits the size of each received message, compressed and
+// decompressed, to maxBytes bytes. The default is 16 MiB; 0 and less mean no
+// limit. A larger message ends the call with CodeResourceExhausted; it costs no
+// more work than one of maxBytes bytes.
 //
-// To limit whole requests rather than messages use [http.MaxBytesHandler]: its
-// error gets CodeResourceExhausted, too.
+// To limit whole requests, and not single messages, use [http.MaxBytesHandler]:
+// its error gets CodeResourceExhausted, too.
 func WithReadMaxBytes(maxBytes int) Option {
 	return option(func(c *config) { c.readMax = max(maxBytes, 0) })
 }
 
-// WithSendMaxBytes limits each sent message to maxBytes bytes as it travels; 0,
-// the default, and less is no limit. Larger ones are not sent: Send fails with
-// CodeResourceExhausted. A handler's error that is larger is sent with its code
-// and message only.
+// WithSendMaxBytes limits the size of each sent message, after compression, to
+// maxBytes bytes. The default is 0; 0 and less mean no limit. A larger message is
+// not sent: Send, or the call, fails with CodeResourceExhausted. If a handler's
+// error is larger, it is sent without details and metadata.
 func WithSendMaxBytes(maxBytes int) Option {
 	return option(func(c *config) { c.sendMax = max(maxBytes, 0) })
 }
 
-// WithIdempotency tells what the schema promises about repeated calls. Generated
-// code adds it. A handler with [IdempotencyNoSideEffects] answers HTTP GET, too.
+// WithIdempotency sets the schema's promise about repeated calls. Generated code
+// uses it. A unary handler with [IdempotencyNoSideEffects] serves HTTP GET, too.
 func WithIdempotency(idempotencyLevel IdempotencyLevel) Option {
 	return option(func(c *config) { c.spec.IdempotencyLevel = idempotencyLevel })
 }
 
-// WithSchema sets [Spec.Schema]. Generated code adds it.
+// WithSchema sets [Spec].Schema. Generated code uses it.
 func WithSchema(schema any) Option {
 	return option(func(c *config) { c.spec.Schema = schema })
 }
 
-// WithRequestInitializer lets a handler prepare each message before a request is
-// decoded into it. The function gets a pointer of the handler's type, which it
-// may fill, for example with a dynamic message for [Spec.Schema]. Its error ends
-// the call.
+// WithRequestInitializer adds a function to a handler that prepares each message
+// before a request is decoded into it. The message is a pointer to the handler's
+// request type: the function may fill it, for example with a dynamic message for
+// [Spec].Schema. If it returns an error, the call fails. It must be safe for
+// concurrent use.
 func WithRequestInitializer(initializer func(spec Spec, message any) error) HandlerOption {
 	return handlerOption(func(c *config) { c.initialize = initializer })
 }
 
-// WithResponseInitializer lets a client prepare each message before a response
-// is decoded into it, as [WithRequestInitializer] does for handlers.
+// WithResponseInitializer is [WithRequestInitializer] for the responses of a
+// client.
 func WithResponseInitializer(initializer func(spec Spec, message any) error) ClientOption {
 	return clientOption(func(c *config) { c.initialize = initializer })
 }
 
-// WithGRPC makes a client speak gRPC. It needs HTTP/2, except for servers that
-// send trailers over HTTP/1.1, as this package's do.
+// WithGRPC makes a client use the gRPC protocol. gRPC needs HTTP/2, with TLS or
+// without: see the example in package
+// [github.com/seed-b7c59c10/connect/examples]. Handlers of this package serve
+// gRPC over HTTP/1.1, too, except for bidirectional streams.
 func WithGRPC() ClientOption {
 	return clientOption(func(c *config) { c.protocol = ProtocolGRPC })
 }
 
-// WithGRPCWeb makes a client speak gRPC-Web, in its binary form.
+// WithGRPCWeb makes a client use the gRPC-Web protocol, in its binary form.
 func WithGRPCWeb() ClientOption {
 	return clientOption(func(c *config) { c.protocol = ProtocolGRPCWeb })
 }
 
-// WithHTTPGet makes a client send unary Connect calls without side effects, by
-// [WithIdempotency], as HTTP GET, which caches understand. It needs a codec with
-// a stable form: "proto" and "json" have one. Other calls stay POST.
+// WithHTTPGet makes a client send unary calls as HTTP GET, so that caches can
+// answer them. It has an effect in the Connect protocol, for procedures with
+// [IdempotencyNoSideEffects] and codecs with the method MarshalStable, such as
+// "proto" and "json": see [Codec]. All other calls are POST requests.
 func WithHTTPGet() ClientOption {
 	return clientOption(func(c *config) { c.get = true })
 }
 
-// WithHTTPGetMaxURLSize limits the URL of HTTP GET requests to bytes bytes; 0,
-// the default, is no limit. A call with a longer URL is sent as POST if fallback
-// is true, and fails with CodeResourceExhausted otherwise. Many proxies and
-// servers take URLs of up to 4 or 8 KiB.
+// WithHTTPGetMaxURLSize limits the URL of an HTTP GET request to bytes bytes. The
+// default is 0, which means no limit. If a URL is longer, and the client
+// compresses requests, it compresses the message. If the URL is still longer, the
+// call is sent as POST if fallback is true, and fails with CodeResourceExhausted
+// otherwise. Many proxies and servers refuse URLs of more than 4 or 8 KiB.
 func WithHTTPGetMaxURLSize(bytes int, fallback bool) ClientOption {
 	return clientOption(func(c *config) { c.getMax, c.getFallback = bytes, fallback })
 }
 
-// The standard library's gzip fits the interfaces as it is.
+// The standard library's gzip implements the interfaces.
 var (
 	_ Compressor   = (*gzip.Writer)(nil)
 	_ Decompressor = (*gzip.Reader)(nil)

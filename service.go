@@ -6,10 +6,10 @@ package connect
 
 import "net/http"
 
-// NewServiceHandler returns a handler that serves each of procedures at its path, as
-// [Spec].Procedure has it, and answers all other paths as
-// [NewUnknownProcedureHandler] does. Generated code mounts it; give it the
-// options of the procedures.
+// NewServiceHandler returns a handler that serves each procedure at its path,
+// which is its [Spec].Procedure, and answers all other paths as
+// [NewUnknownProcedureHandler] does. Generated code uses it; call it with the
+// options of the procedures. It is safe for concurrent use.
 func NewServiceHandler(procedures []*Handler, options ...HandlerOption) http.Handler {
 	s := &serviceHandler{procedures: make(map[string]*Handler, len(procedures)), unknown: NewUnknownProcedureHandler(options...)}
 	for _, h := range procedures {
@@ -32,11 +32,11 @@ func (s *serviceHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.unknown.ServeHTTP(w, r)
 }
 
-// ServeDirect is ServeHTTP for HTTP engines that can serve a POST without making an
-// [http.Request] of it, such as package h2. It reports false, and does nothing, if
-// there is no procedure at path, if call has not the methods that it needs, or if
-// self is not s itself: a type that embeds s may have a ServeHTTP of its own, which
-// must not be left out.
+// ServeDirect is ServeHTTP for HTTP engines that serve a POST without an
+// [http.Request], such as package h2. It does nothing and returns false if there is
+// no procedure at path, or if call lacks a method of directCall. It also returns
+// false if self is not s: then s is embedded in another type, which may have a
+// ServeHTTP of its own, and the engine must call that.
 func (s *serviceHandler) ServeDirect(self http.Handler, path string, call http.ResponseWriter) bool {
 	h, found := s.procedures[path]
 	direct, able := call.(directCall)
