@@ -2,7 +2,7 @@
 
 // Example: errors with a code, details and metadata.
 
-package connect
+package examples_test
 
 import (
 	"context"
@@ -13,15 +13,17 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/seed-b7c59c10/connect"
 )
 
-// A detail is a Protobuf message that tells programs what the text tells people.
-func ExampleNewErrorDetail() {
+// An error has a code and a text. Details are Protobuf messages, for programs.
+func Example_errorDetails() {
 	const procedure = "/queue.v1.QueueService/Take"
-	server := httptest.NewServer(NewUnaryHandler(procedure,
-		func(context.Context, *Request[emptypb.Empty]) (*Response[emptypb.Empty], error) {
-			e := NewError(CodeUnavailable, errors.New("the queue is full"))
-			detail, err := NewErrorDetail(durationpb.New(30 * time.Second)) // when to try again
+	server := httptest.NewServer(connect.NewUnaryHandler(procedure,
+		func(context.Context, *connect.Request[emptypb.Empty]) (*connect.Response[emptypb.Empty], error) {
+			e := connect.NewError(connect.CodeUnavailable, errors.New("the queue is full"))
+			detail, err := connect.NewErrorDetail(durationpb.New(30 * time.Second)) // when to try again
 			if err != nil {
 				return nil, err
 			}
@@ -31,20 +33,20 @@ func ExampleNewErrorDetail() {
 		}))
 	defer server.Close()
 
-	client := NewClient[emptypb.Empty, emptypb.Empty](server.Client(), server.URL+procedure, WithGRPCWeb())
-	_, err := client.CallUnary(context.Background(), NewRequest(&emptypb.Empty{}))
+	client := connect.NewClient[emptypb.Empty, emptypb.Empty](server.Client(), server.URL+procedure, connect.WithGRPCWeb())
+	_, err := client.CallUnary(context.Background(), connect.NewRequest(&emptypb.Empty{}))
 	fmt.Println(err)
-	var e *Error
+	var e *connect.Error
 	if !errors.As(err, &e) {
 		return
 	}
 	fmt.Println("code:", e.Code())
-	fmt.Println("from the server:", IsWireError(err))
+	fmt.Println("from the server:", connect.IsWireError(err))
 	fmt.Println("metadata:", e.Meta().Get("Queue-Length"))
 	for _, detail := range e.Details() {
 		msg, err := detail.Value()
 		if err != nil {
-			continue // a type that this program does not know
+			continue // this program does not have the type
 		}
 		if wait, ok := msg.(*durationpb.Duration); ok {
 			fmt.Println("try again after", wait.AsDuration())

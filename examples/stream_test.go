@@ -2,7 +2,7 @@
 
 // Example: streams, in each direction and in both.
 
-package connect
+package examples_test
 
 import (
 	"context"
@@ -13,13 +13,15 @@ import (
 	"net/http/httptest"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/seed-b7c59c10/connect"
 )
 
 // A client stream: many requests, one response.
-func ExampleNewClientStreamHandler() {
+func Example_clientStream() {
 	const procedure = "/sum.v1.SumService/Sum"
-	server := httptest.NewServer(NewClientStreamHandler(procedure,
-		func(_ context.Context, stream *ClientStream[wrapperspb.Int64Value]) (*Response[wrapperspb.Int64Value], error) {
+	server := httptest.NewServer(connect.NewClientStreamHandler(procedure,
+		func(_ context.Context, stream *connect.ClientStream[wrapperspb.Int64Value]) (*connect.Response[wrapperspb.Int64Value], error) {
 			var sum int64
 			for stream.Receive() {
 				sum += stream.Msg().Value
@@ -27,15 +29,15 @@ func ExampleNewClientStreamHandler() {
 			if err := stream.Err(); err != nil {
 				return nil, err
 			}
-			return NewResponse(wrapperspb.Int64(sum)), nil
+			return connect.NewResponse(wrapperspb.Int64(sum)), nil
 		}))
 	defer server.Close()
 
-	client := NewClient[wrapperspb.Int64Value, wrapperspb.Int64Value](server.Client(), server.URL+procedure)
+	client := connect.NewClient[wrapperspb.Int64Value, wrapperspb.Int64Value](server.Client(), server.URL+procedure)
 	stream := client.CallClientStream(context.Background())
 	for _, n := range []int64{1, 2, 3} {
 		if err := stream.Send(wrapperspb.Int64(n)); err != nil {
-			break // CloseAndReceive tells why
+			break // CloseAndReceive returns the reason
 		}
 	}
 	res, err := stream.CloseAndReceive()
@@ -49,10 +51,10 @@ func ExampleNewClientStreamHandler() {
 }
 
 // A server stream: one request, many responses.
-func ExampleNewServerStreamHandler() {
+func Example_serverStream() {
 	const procedure = "/count.v1.CountService/CountTo"
-	server := httptest.NewServer(NewServerStreamHandler(procedure,
-		func(_ context.Context, req *Request[wrapperspb.Int64Value], stream *ServerStream[wrapperspb.Int64Value]) error {
+	server := httptest.NewServer(connect.NewServerStreamHandler(procedure,
+		func(_ context.Context, req *connect.Request[wrapperspb.Int64Value], stream *connect.ServerStream[wrapperspb.Int64Value]) error {
 			for n := range req.Msg.Value {
 				if err := stream.Send(wrapperspb.Int64(n + 1)); err != nil {
 					return err // the client is gone
@@ -63,8 +65,8 @@ func ExampleNewServerStreamHandler() {
 		}))
 	defer server.Close()
 
-	client := NewClient[wrapperspb.Int64Value, wrapperspb.Int64Value](server.Client(), server.URL+procedure, WithGRPC())
-	stream, err := client.CallServerStream(context.Background(), NewRequest(wrapperspb.Int64(3)))
+	client := connect.NewClient[wrapperspb.Int64Value, wrapperspb.Int64Value](server.Client(), server.URL+procedure, connect.WithGRPC())
+	stream, err := client.CallServerStream(context.Background(), connect.NewRequest(wrapperspb.Int64(3)))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -84,16 +86,16 @@ func ExampleNewServerStreamHandler() {
 	// complete
 }
 
-// A stream in both directions needs HTTP/2: over TLS, as here, or in cleartext
-// with http.Protocols.
-func ExampleNewBidiStreamHandler() {
+// A stream in both directions needs HTTP/2: with TLS, as here, or without, as in
+// the example of gRPC.
+func Example_bidiStream() {
 	const procedure = "/eliza.v1.ElizaService/Converse"
-	server := httptest.NewUnstartedServer(NewBidiStreamHandler(procedure,
-		func(_ context.Context, stream *BidiStream[wrapperspb.StringValue, wrapperspb.StringValue]) error {
+	server := httptest.NewUnstartedServer(connect.NewBidiStreamHandler(procedure,
+		func(_ context.Context, stream *connect.BidiStream[wrapperspb.StringValue, wrapperspb.StringValue]) error {
 			for {
 				msg, err := stream.Receive()
 				if errors.Is(err, io.EOF) {
-					return nil // the client has said all
+					return nil // the client has sent its last message
 				}
 				if err != nil {
 					return err
@@ -107,12 +109,12 @@ func ExampleNewBidiStreamHandler() {
 	server.StartTLS()
 	defer server.Close()
 
-	client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](server.Client(), server.URL+procedure)
+	client := connect.NewClient[wrapperspb.StringValue, wrapperspb.StringValue](server.Client(), server.URL+procedure)
 	stream := client.CallBidiStream(context.Background())
 	defer stream.CloseResponse()
 	for _, text := range []string{"hello", "that"} {
 		if err := stream.Send(wrapperspb.String(text)); err != nil {
-			break // Receive tells why
+			break // Receive returns the reason
 		}
 		msg, err := stream.Receive()
 		if err != nil {
@@ -132,15 +134,15 @@ func ExampleNewBidiStreamHandler() {
 	// the end: true
 }
 
-// gRPC over cleartext HTTP/2, as between services: both sides say so.
-func ExampleWithGRPC() {
+// gRPC without TLS: server and client both need an option of net/http for HTTP/2.
+func Example_grpcWithoutTLS() {
 	const procedure = "/greet.v1.GreetService/Greet"
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	server := httptest.NewUnstartedServer(NewUnaryHandler(procedure,
-		func(_ context.Context, req *Request[wrapperspb.StringValue]) (*Response[wrapperspb.StringValue], error) {
-			return NewResponse(wrapperspb.String("Hello, " + req.Msg.Value + "!")), nil
+	server := httptest.NewUnstartedServer(connect.NewUnaryHandler(procedure,
+		func(_ context.Context, req *connect.Request[wrapperspb.StringValue]) (*connect.Response[wrapperspb.StringValue], error) {
+			return connect.NewResponse(wrapperspb.String("Hello, " + req.Msg.Value + "!")), nil
 		}))
 	server.Config.Protocols = protocols
 	server.Start()
@@ -150,8 +152,8 @@ func ExampleWithGRPC() {
 	onlyHTTP2.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: onlyHTTP2}
 	defer transport.CloseIdleConnections()
-	client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](&http.Client{Transport: transport}, server.URL+procedure, WithGRPC())
-	res, err := client.CallUnary(context.Background(), NewRequest(wrapperspb.String("Ada")))
+	client := connect.NewClient[wrapperspb.StringValue, wrapperspb.StringValue](&http.Client{Transport: transport}, server.URL+procedure, connect.WithGRPC())
+	res, err := client.CallUnary(context.Background(), connect.NewRequest(wrapperspb.String("Ada")))
 	if err != nil {
 		fmt.Println(err)
 		return

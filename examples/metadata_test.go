@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Example: headers and trailers by way of the context.
+// Example: headers and trailers in the context of a call.
 
-package connect
+package examples_test
 
 import (
 	"context"
@@ -10,15 +10,17 @@ import (
 	"net/http/httptest"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/seed-b7c59c10/connect"
 )
 
-// Both sides find the call's metadata in its context, so that functions need
-// only the messages.
-func ExampleNewClientContext() {
+// Both sides find headers and trailers in the context of the call, so that their
+// functions take and return messages alone.
+func Example_metadataInContext() {
 	const procedure = "/greet.v1.GreetService/Greet"
-	server := httptest.NewServer(NewUnaryHandlerSimple(procedure,
+	server := httptest.NewServer(connect.NewUnaryHandlerSimple(procedure,
 		func(ctx context.Context, name *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
-			info, ok := CallInfoForHandlerContext(ctx)
+			info, ok := connect.CallInfoForHandlerContext(ctx)
 			if !ok {
 				return nil, fmt.Errorf("not a handler's context")
 			}
@@ -28,10 +30,10 @@ func ExampleNewClientContext() {
 		}))
 	defer server.Close()
 
-	client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](server.Client(), server.URL+procedure)
-	ctx, info := NewClientContext(context.Background())
+	client := connect.NewClient[wrapperspb.StringValue, wrapperspb.StringValue](server.Client(), server.URL+procedure)
+	ctx, info := connect.NewClientContext(context.Background())
 	info.RequestHeader().Set("Accept-Language", "de")
-	res, err := client.CallUnary(ctx, NewRequest(wrapperspb.String("Ada")))
+	res, err := client.CallUnary(ctx, connect.NewRequest(wrapperspb.String("Ada")))
 	if err != nil {
 		fmt.Println(err)
 		return
