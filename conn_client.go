@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The client's side of a call: what both of its halves share.
+// The client's conn: the state that its sending and receiving halves share.
 
 package connect
 
@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// phase is how far a client's exchange has come.
+// phase is the state of a client's exchange.
 //
 //	        Send, CloseRequest          Do returned
 //	idle ────────────────────────▶ sent ───────────▶ answered
@@ -20,22 +20,23 @@ import (
 //	 ▼                              ▼    Do returned    ▼
 //	released ◀──────────────── abandoned            released
 //
-// Requests of one message are sent by Send itself, which waits for the response
-// headers. Streams are sent by a goroutine of their own, through a pipe, and so
-// is what goes through an HTTPClient that might not heed the context. Either way,
-// what the exchange found is written before it is answered and read after. One that
-// is abandoned closes the response itself as soon as there is one.
+// Send itself sends a request of one message, and waits for the response headers.
+// A goroutine sends a stream, which it reads from a pipe; a goroutine also calls an
+// HTTPClient that may not return when the context ends. The goroutine that sends
+// writes the results of the exchange before phaseAnswered; other goroutines read
+// them after it. If the exchange is abandoned, the goroutine that sends closes the
+// response when it arrives.
 type phase uint8
 
 const (
 	phaseIdle      phase = iota // nothing is sent
-	phaseSent                   // a transport has the request
-	phaseAnswered               // there is a response, or a reason why there is none
-	phaseAbandoned              // released while it is sent
+	phaseSent                   // the transport has the request
+	phaseAnswered               // the response headers or an error arrived
+	phaseAbandoned              // released before that
 	phaseReleased
 )
 
-// phaseEvent is what moves an exchange from one phase to another.
+// phaseEvent is an event that changes the phase of an exchange.
 type phaseEvent uint8
 
 const (
@@ -44,8 +45,7 @@ const (
 	eventRelease
 )
 
-// after returns the phase after an event. Where the event means nothing it is the
-// same.
+// after returns the phase after an event, which is p if the event changes nothing.
 func (p phase) after(e phaseEvent) phase {
 	switch {
 	case p == phaseIdle && e == eventSend:
@@ -60,17 +60,17 @@ func (p phase) after(e phaseEvent) phase {
 	return p
 }
 
-// over reports whether the exchange does nothing any more.
+// over reports whether no goroutine writes the results of the exchange any more.
 func (p phase) over() bool { return p == phaseAnswered || p == phaseReleased }
 
-// clientConn is one HTTP exchange, as a client sees it. It is the
-// StreamingClientConn of its call.
+// clientConn is the client's side of a call: the StreamingClientConn over one HTTP
+// exchange.
 type clientConn struct {
 	*dialect
 	config *config
 	spec   *Spec              // never written
 	parent context.Context    // the caller's
-	ctx    context.Context    // ends with it, or with cancel
+	ctx    context.Context    // ends with parent, or with cancel
 	cancel context.CancelFunc // nil for unary calls
 
 	mu         sync.Mutex
@@ -82,19 +82,19 @@ type clientConn struct {
 	header http.Header // of the request, nil until the program asks for it
 	pipe   *pipe       // nil unless the client streams
 
-	// What the exchange found.
-	exchange clientExchange // before, room for one
-	ready    chan struct{}  // nil where no goroutine waits
-	failed   error          // instead of a response
+	// The results of the exchange.
+	exchange clientExchange // before it is sent, memory for one
+	ready    chan struct{}  // closed when the results are there; nil if the caller's goroutine sends
+	failed   error          // why there is no response
 	reply    wireHead       // of the response
 	body     io.ReadCloser  // of the response, nil without one
-	stop     func() bool    // of what closes the body at the context's end, may be nil
+	stop     func() bool    // stops the function that closes the body when the context ends; may be nil
 	*arrived
 
 	// The receiving half.
 	receiving sync.Mutex
 	in        unpacker
-	received  error // what ended the half
+	received  error // the error that ended the half
 }
 
 // newUnaryConn returns a conn for one unary call.
@@ -141,7 +141,7 @@ func newStreamConn(ctx context.Context, c *config, spec Spec) *clientConn {
 	return conn
 }
 
-// step moves the exchange on. It returns the phases before and after.
+// step changes the phase by an event. It returns the phases before and after.
 func (c *clientConn) step(e phaseEvent) (before, after phase) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,15 +168,16 @@ func (c *clientConn) Spec() Spec { return *c.spec }
 
 func (c *clientConn) Peer() Peer { return c.config.peer }
 
-// CloseResponse ends the call. If the request is complete it first waits for the
-// response headers, no longer than the context: the call was made, and the server
-// shall see it.
+// CloseResponse ends the call. If the stream of requests is complete, it first
+// waits for the response headers, until the context ends at the latest: without
+// that wait the reset could overtake the request, and the server would not see the
+// call.
 func (c *clientConn) CloseResponse() error {
 	if c.pipe != nil && c.pipe.complete() {
 		_ = c.wait()
 	}
 	c.release()
-	if c.receiving.TryLock() { // otherwise the goroutine that receives finds the call ended
+	if c.receiving.TryLock() { // otherwise a goroutine is in Receive, which fails now
 		defer c.receiving.Unlock()
 		if c.received == nil {
 			c.received = errorf(CodeCanceled, "receive: the response is closed")
@@ -186,8 +187,9 @@ func (c *clientConn) CloseResponse() error {
 	return nil
 }
 
-// release lets go of the exchange: its connection may be used again if the
-// response was read to the end, and is closed or its stream reset otherwise.
+// release ends the exchange. If the response was read to its end, the transport
+// uses the connection again. Otherwise it closes the connection, or resets the
+// stream.
 func (c *clientConn) release() {
 	before, after := c.step(eventRelease)
 	if before == after {
@@ -197,22 +199,22 @@ func (c *clientConn) release() {
 		c.closeBody()
 	}
 	if c.pipe != nil {
-		_ = c.pipe.Close() // so that Send finds the call ended
+		_ = c.pipe.Close() // so that Send fails
 	}
 	if c.cancel != nil {
 		c.cancel()
 	}
 }
 
-// closeBody closes the body of the response, unless the context's end does.
+// closeBody closes the body of the response, unless closeAtEnd's function does.
 func (c *clientConn) closeBody() {
 	if c.stop == nil || c.stop() {
 		_ = c.body.Close()
 	}
 }
 
-// free gives the receiving half's buffers back, unless the exchange may still set
-// them up.
+// free frees the receiving half's buffers, unless a goroutine may still prepare
+// them.
 func (c *clientConn) free() {
 	if c.now().over() {
 		c.in.free()

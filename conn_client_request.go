@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The sending half of a client's conn: everything that writes the request.
+// The sending half of a client's conn: it writes the request.
 
 package connect
 
@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// RequestHeader returns the headers of the request, with those that the library sets.
-// What a program makes of these counts for nothing, but for what it says of itself.
+// RequestHeader returns the headers of the request, with those that the library
+// sets. Of these, a program can change the user agents; newRequest drops other
+// changes.
 func (c *clientConn) RequestHeader() http.Header {
 	if c.header == nil {
 		c.header = make(http.Header, len(c.config.streamHead)+4)
@@ -25,8 +26,8 @@ func (c *clientConn) RequestHeader() http.Header {
 	return c.header
 }
 
-// showHeader puts what the library sets into a header that a program sees and may
-// change.
+// showHeader copies the headers that the library sets into the program's, except
+// for a user agent that the program has set.
 func showHeader(into, fixed http.Header) {
 	for key, values := range fixed {
 		if _, given := into[key]; !given || !isUserAgent(key) {
@@ -35,8 +36,8 @@ func showHeader(into, fixed http.Header) {
 	}
 }
 
-// askHeader appends what a caller asks for to a header that has the library's. What the
-// caller says of itself takes the library's place.
+// askHeader appends a caller's headers to those of the library. A caller's user
+// agent replaces the library's.
 func askHeader(into, asked http.Header) {
 	for key := range asked {
 		if isUserAgent(key) {
@@ -68,7 +69,7 @@ func (c *clientConn) Send(msg any) error {
 		c.start() // such a message waits for its reader
 	}
 	err = c.pipe.write(b.data)
-	c.start() // with the first message there already, so that it goes with the headers
+	c.start() // after the first message is in the pipe, so that it goes with the headers
 	if err != nil {
 		if ended := c.parent.Err(); ended != nil {
 			return fault(c.parent, ended, CodeCanceled)
@@ -81,7 +82,7 @@ func (c *clientConn) Send(msg any) error {
 	return nil
 }
 
-// start begins to send a stream.
+// start starts the goroutine that sends a stream, once.
 func (c *clientConn) start() {
 	if before, _ := c.step(eventSend); before != phaseIdle {
 		return
@@ -115,11 +116,11 @@ func (c *clientConn) sendOnly(msg any) error {
 	if err := c.parent.Err(); err != nil {
 		return fault(c.parent, err, CodeCanceled)
 	}
-	return nil // what else went wrong is for Receive to report
+	return nil // Receive returns other errors
 }
 
 // exchangeOnly sends a request of at most one message and waits for the response
-// headers, no longer than the context.
+// headers, until the context ends at the latest.
 func (c *clientConn) exchangeOnly(x clientExchange) {
 	c.step(eventSend)
 	if c.config.heeds || c.ctx.Done() == nil {
@@ -127,11 +128,11 @@ func (c *clientConn) exchangeOnly(x clientExchange) {
 		return
 	}
 	go func() { c.answer(x.send(c)) }()
-	_ = c.wait() // Receive waits again, and reports the outcome
+	_ = c.wait() // Receive waits again, and returns the error
 }
 
-// newExchange returns an exchange for a message, which was packed into b. It frees b,
-// or leaves that to the exchange.
+// newExchange returns an exchange for a message, of which b is the packed form. It
+// takes b over: it frees b, or the exchange does.
 func (c *clientConn) newExchange(msg any, b *buffer) (clientExchange, error) {
 	if c.mayGet() {
 		u, err := c.getURL(msg)
@@ -196,7 +197,7 @@ func (c *clientConn) sentMethod() string {
 	return c.method
 }
 
-// timeLeft returns the timeout for the server, "" for none.
+// timeLeft returns the value of the timeout header, "" without a deadline.
 func (c *clientConn) timeLeft() string {
 	deadline, ok := c.ctx.Deadline()
 	if !ok {
@@ -205,8 +206,8 @@ func (c *clientConn) timeLeft() string {
 	return c.formatTTL(time.Until(deadline))
 }
 
-// isUserAgent reports whether a header is what applications may say of
-// themselves.
+// isUserAgent reports whether a header names the program that sends the request:
+// applications can set these.
 func isUserAgent(key string) bool { return key == headerUserAgent || key == headerXUserAgent }
 
 // CloseRequest ends the request. It sends the headers if nothing was sent.

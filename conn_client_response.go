@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The receiving half of a client's conn: everything that reads the response.
+// The receiving half of a client's conn: it reads the response.
 
 package connect
 
@@ -11,7 +11,8 @@ import (
 	"net/http"
 )
 
-// answer ends the exchange: x has the response, or err is why there is none.
+// answer ends the exchange with the response in x, or with an error. The goroutine
+// that has sent the request calls it.
 func (c *clientConn) answer(x clientExchange, err error) {
 	if err == nil {
 		var length int64
@@ -35,9 +36,10 @@ func (c *clientConn) answer(x clientExchange, err error) {
 	}
 }
 
-// closeAtEnd has the body closed when the context ends, where the request may not be
-// sent to its end yet: net/http's HTTP/2 does not look at the context while the server's
-// window keeps it from sending, so that a Read of the response would wait for ever.
+// closeAtEnd closes the body when the context ends, for requests that may not be
+// sent to their end yet. While net/http's HTTP/2 transport waits for the server's
+// window, it does not look at the context, and a Read of the response would wait
+// for ever.
 func (c *clientConn) closeAtEnd(x clientExchange) {
 	if h, ok := x.(*httpExchange); ok && (c.pipe != nil || h.request.ContentLength >= unsentMin) && c.ctx.Done() != nil {
 		body := c.body
@@ -45,11 +47,12 @@ func (c *clientConn) closeAtEnd(x clientExchange) {
 	}
 }
 
-// unsentMin is the size of a request from which on it may be sent in parts.
+// unsentMin is the size from which a request may be sent in parts, and so may be
+// unfinished when the response arrives.
 const unsentMin = 16 << 10
 
-// readHead reads everything before the messages of a response, whose body is likely
-// to have length bytes.
+// readHead reads the head of a response and prepares the unpacker. The announced
+// length of the body is a hint for its buffer.
 func (c *clientConn) readHead(length int64) error {
 	hd, err := c.openResponse(&c.reply, c.config.codec.Name())
 	if err != nil {
@@ -74,7 +77,8 @@ func (c *clientConn) readHead(length int64) error {
 	return nil
 }
 
-// wait waits for the response headers, or for what comes in their place.
+// wait waits for the response headers. It returns the error that came in their
+// place, or that of the context.
 func (c *clientConn) wait() error {
 	if c.ready == nil {
 		return c.failed
@@ -92,15 +96,14 @@ func (c *clientConn) wait() error {
 	}
 }
 
-// Receive reads one message. Where there is one message only, the second call
-// looks for the end of the response. Every later call
-// returns again what ended the response.
+// Receive reads one message. If the response has one message, the second call
+// reads the end of the response. After the end each call returns the same error.
 func (c *clientConn) Receive(msg any) error {
 	return codedEnd(c.receiveNext(msg, false))
 }
 
-// receiveNext is Receive with a plain io.EOF at the end. Fresh says that msg has
-// nothing in it.
+// receiveNext is Receive, but returns a plain io.EOF at the end. If fresh is true,
+// msg is an empty message.
 func (c *clientConn) receiveNext(msg any, fresh bool) error {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
@@ -119,8 +122,8 @@ func (c *clientConn) receive(msg any, fresh bool) error {
 		return err
 	}
 	p, err := c.in.next()
-	// What arrived after the end of the caller's context counts for nothing, even
-	// where the context's timer is late.
+	// Once the caller's context has ended, its error is the result, whatever has
+	// arrived; the deadline counts even if the context's timer is late.
 	if ended := c.parent.Err(); ended != nil {
 		return fault(c.parent, ended, CodeCanceled)
 	}
@@ -133,8 +136,9 @@ func (c *clientConn) receive(msg any, fresh bool) error {
 	return c.receiveEnd(p, err)
 }
 
-// receiveEnd reads the end of the call from wherever its dialect put it. The
-// piece is the end frame, or the body of an unframed error.
+// receiveEnd reads the end of the call: from the end frame or the body of an
+// unframed error, which is p, and from the headers and trailers. The error is that
+// of the read.
 func (c *clientConn) receiveEnd(p piece, err error) error {
 	w := wireEnd{
 		status:  int(c.reply.status),
@@ -145,7 +149,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	switch {
 	case p.end && len(p.data) == 0:
 		w.header = c.responseHeader()
-	case !p.end: // otherwise all is in the end frame
+	case !p.end: // otherwise the end frame has all
 		trailer := c.exchange.trailer()
 		if err == io.EOF && c.succeeded != nil && c.succeeded(*c.reply.fields, trailer) {
 			return c.ended(trailer)
@@ -158,7 +162,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	if err != nil && err != io.EOF {
 		if first(w.trailer, headerGRPCStatus) != "" {
 			if e := c.decodeEnd(w); e.err != nil {
-				return c.serverError(e) // the server's own word beats what the connection says
+				return c.serverError(e) // the server's status is more exact than the read error
 			}
 		}
 		if err = notEnd(err); errors.Is(err, io.ErrUnexpectedEOF) {
@@ -179,7 +183,8 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	return c.ended(fields{header: e.trailer})
 }
 
-// ended ends a call that has succeeded.
+// ended returns io.EOF for a call that has succeeded, or an error if its one
+// message is missing.
 func (c *clientConn) ended(trailer fields) error {
 	c.arrived.trailer.add(trailer)
 	if c.in.single && c.in.count == 0 {
@@ -188,9 +193,9 @@ func (c *clientConn) ended(trailer fields) error {
 	return io.EOF
 }
 
-// serverError returns the error that ended the call, with all metadata of the
-// response. Once the caller gave up, its own reason is the error: what the server
-// says then may be a consequence of it.
+// serverError returns the server's error, with all headers and trailers of the
+// response in its metadata. If the caller's context has ended, the error has the
+// code of the context: the server's error may be a consequence of that.
 func (c *clientConn) serverError(e end) error {
 	c.arrived.trailer.add(fields{header: e.trailer})
 	meta := e.err.Meta()

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The direct path: calls through an HTTP engine that knows of such libraries as this
-// one, without the types of net/http in between. Neither imports the other: they ask
-// for methods whose signatures have only types of the language and of the standard
-// library. Package h2 of this module is such an engine.
+// The direct path: calls through an HTTP engine without the types of net/http in
+// between. Package h2 of this module is such an engine. Neither package imports the
+// other: each looks for methods of the other's values, whose signatures have types
+// of the language and of the standard library alone.
 
 package connect
 
@@ -19,15 +19,16 @@ import (
 
 // ---- handlers ----
 
-// directCall is what an engine gives a handler instead of a request, as its
-// ResponseWriter.
+// directCall is one call of an engine: the request, and the ResponseWriter of the
+// response.
 type directCall interface {
 	http.ResponseWriter
 
-	// DirectRequest returns what a POST has. The fields' names are in lower case,
-	// and neither Host nor Trailer is among them. A negative length is not known.
+	// DirectRequest returns the parts of a POST. The names of the fields are in
+	// lower case; Host and Trailer are not among them. A negative length means
+	// that the body's length is unknown.
 	DirectRequest() (ctx context.Context, fields [][2]string, body io.Reader, length int64, host, remoteAddr string)
-	// DirectField adds a field to the head of the response, beside what Header has.
+	// DirectField adds a field to the head of the response, besides those in Header.
 	DirectField(name, value string)
 	// DirectTrailer adds a trailer.
 	DirectTrailer(name, value string)
@@ -36,7 +37,7 @@ type directCall interface {
 // directResponse is the handlerExchange of a direct call.
 type directResponse struct {
 	directCall
-	asked bool // Header was called: what it returns may have fields
+	asked bool // Header was called, so that it may have fields
 }
 
 func (x *directResponse) Header() http.Header {
@@ -62,7 +63,7 @@ func (x *directResponse) trailer(key string, values []string) {
 	}
 }
 
-// readDirect fills in what a direct call has, and returns its context.
+// readDirect sets r to the request of a direct call, and returns its context.
 func (r *inbound) readDirect(call directCall) (ctx context.Context) {
 	ctx, r.lazy.from.pairs, r.body, r.length, r.host[0], r.remote = call.DirectRequest()
 	r.lazy.host = &r.host
@@ -70,7 +71,7 @@ func (r *inbound) readDirect(call directCall) (ctx context.Context) {
 	return ctx
 }
 
-// newDirectConn returns the conn of a direct call, which has no route yet.
+// newDirectConn returns the conn of a direct call. The caller sets its route.
 func newDirectConn(config *config, call directCall) *handlerConn {
 	made := new(struct {
 		conn     handlerConn
@@ -85,23 +86,24 @@ func newDirectConn(config *config, call directCall) *handlerConn {
 
 // ---- clients ----
 
-// directTransport is an [http.RoundTripper] that can do without requests and
-// responses.
+// directTransport is an [http.RoundTripper] that can also make calls without
+// [http.Request] and [http.Response].
 type directTransport interface {
 	http.RoundTripper
-	// PrepareDirect prepares POSTs to u. The shared fields are those of all of them;
-	// their names are in lower case. Neither they nor u change afterwards. If self is
-	// not the transport itself, it returns nil and no error.
+	// PrepareDirect returns a target for POSTs to u that all have the shared fields,
+	// whose names are in lower case. The caller changes neither the fields nor u
+	// afterwards. If self is not the transport itself, but a type that embeds it,
+	// PrepareDirect returns nil and no error.
 	PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (directTarget, error)
 }
 
-// directTarget is where direct calls of one kind go. It is an alias, as its type is
-// the same wherever its method is spelled out.
+// directTarget makes direct calls to one URL with the same shared fields. It is an
+// alias, so that an engine can write the same type without importing it.
 type directTarget = interface {
 	// RoundTripDirect posts a body. It returns the body of the response, which is a
-	// directReply. Neither the call's own fields, whose names are in lower case,
-	// nor body are used after it returned. If body is too long for it, it returns nil
-	// and no error.
+	// directReply. The call's own fields have names in lower case. After it has
+	// returned, it uses neither the fields nor body. If body is too long for it, it
+	// returns nil and no error.
 	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
 }
 
@@ -111,11 +113,11 @@ type preparedTarget struct {
 	target    directTarget
 }
 
-// target returns where direct calls with the shared fields go, nil if the transport
-// makes none.
+// target returns the target of direct calls with the shared fields, nil if the
+// transport makes no direct calls.
 func (c *config) target(transport directTransport, shared [][2]string) (directTarget, error) {
 	self := http.RoundTripper(transport)
-	if len(shared) != len(c.pairs) { // the program names itself
+	if len(shared) != len(c.pairs) { // the program has set its own user agent
 		return transport.PrepareDirect(self, c.url, shared)
 	}
 	if last := c.prepared.Load(); last != nil && last.transport == self {
@@ -131,8 +133,8 @@ func (c *config) target(transport directTransport, shared [][2]string) (directTa
 // directReply is the response to a direct call.
 type directReply interface {
 	io.ReadCloser
-	// DirectHead returns the status, the fields and the length of the body,
-	// negative if it is not known.
+	// DirectHead returns the status, the fields and the length of the body, which
+	// is negative if it is unknown.
 	DirectHead() (status int, fields [][2]string, length int64)
 	// DirectTrailer returns the trailers after Read returned io.EOF.
 	DirectTrailer() [][2]string
@@ -153,7 +155,7 @@ func pairsOf(h http.Header) [][2]string {
 type directExchange struct {
 	transport directTransport
 	packed    *buffer
-	own       [1][2]string // room for a field
+	own       [1][2]string // memory for one field
 	response  directReply
 }
 
@@ -168,7 +170,7 @@ func (x *directExchange) send(c *clientConn) (clientExchange, error) {
 	case err != nil:
 		x.packed.free()
 		return nil, clearer(err)
-	case body == nil: // it is not for the transport
+	case body == nil: // the transport makes no direct call with this body
 		return c.newPost(x.packed).send(c)
 	}
 	response, ok := body.(directReply)
@@ -180,7 +182,7 @@ func (x *directExchange) send(c *clientConn) (clientExchange, error) {
 	x.response = response
 	if f, head, _, _ := x.reply(); isRedirect(int(head.status)) {
 		post := c.newPost(x.packed)
-		_ = post.request.Body.Close() // as the transport has read it
+		_ = post.request.Body.Close() // the transport has sent the message already
 		return post.receive(likeDo(&post.request, x.transport, responseOf(response), nil))
 	} else if f.first(headerTrailer) != "" {
 		x.packed.free()
@@ -197,16 +199,16 @@ func (x *directExchange) reply() (f fields, head wireHead, body io.ReadCloser, l
 
 func (x *directExchange) trailer() fields { return fields{pairs: x.response.DirectTrailer()} }
 
-// isPlain reports whether a header means over the direct path what it means in a
-// request. It may have no Host, which a request keeps apart, and nothing that the
-// transport would treat in its own way: a field of HTTP/1.1's connections, or any
-// under a key that is not canonical.
+// isPlain reports whether the direct path can send a header as RoundTrip would. It
+// cannot if the header has Host, which a request keeps in a field of its own; a
+// field of HTTP/1.1's connections, which transports drop or refuse; or a key that
+// is not canonical.
 func isPlain(h http.Header) bool {
 	for key := range h {
 		switch key {
 		case headerConnection, "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade":
 			return false
-		case headerTE: // of gRPC, where interceptors see it
+		case headerTE: // gRPC's own value is here if interceptors see the header
 			if !slices.Equal(h[key], valueTrailers) {
 				return false
 			}
@@ -218,8 +220,8 @@ func isPlain(h http.Header) bool {
 	return first(h, headerHost) == ""
 }
 
-// directFields returns what newRequest puts into a header. Those of the call alone are
-// appended to room.
+// directFields returns the fields that newRequest would set: those that the calls
+// of a client share, and the call's own, which it appends to room.
 func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
 	shared, own = c.config.pairs, room
 	if c.compressed && !c.framed {
@@ -230,7 +232,7 @@ func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
 	}
 	for key, values := range c.header {
 		switch {
-		case slices.Equal(values, c.config.header[key]): // interceptors see what all calls have
+		case slices.Equal(values, c.config.header[key]): // a shared field, which showHeader has copied
 			continue
 		case isUserAgent(key):
 			name := strings.ToLower(key)
@@ -241,7 +243,7 @@ func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
 				}
 			}
 			if shared = others; key == headerUserAgent {
-				values = values[:min(len(values), 1)] // as transports send it
+				values = values[:min(len(values), 1)] // transports send one User-Agent
 			}
 		case ownsOfRequest(key):
 			continue
@@ -255,8 +257,8 @@ func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
 	return shared, own
 }
 
-// responseOf returns a direct response as an [http.Response], with all that a
-// transport does to one.
+// responseOf returns a direct response as an [http.Response], as a transport would
+// return it.
 func responseOf(reply directReply) *http.Response {
 	status, pairs, length := reply.DirectHead()
 	r := &http.Response{
@@ -282,7 +284,8 @@ func responseOf(reply directReply) *http.Response {
 	return r
 }
 
-// directBody is the body of such a response. Its end fills in the trailers.
+// directBody is the body of such a response. At its end it sets the response's
+// trailers.
 type directBody struct {
 	directReply
 	response *http.Response

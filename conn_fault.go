@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Which code an error gets that has none: the one place where errors of
-// net/http and of contexts become this package's.
+// Codes for errors without one: those of net/http, of contexts and of programs get
+// their codes in this file alone.
 
 package connect
 
@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// resetError has the shape of the error with which net/http reports an HTTP/2
-// stream reset. That type's As method fills in any struct of this shape, so
-// that [errors.As] finds it.
+// resetError has the fields of net/http's error for an HTTP/2 stream reset. That
+// error's As method converts it to any struct with these fields, so that
+// [errors.As] finds it.
 type resetError struct {
 	StreamID uint32
 	Code     resetCode
@@ -39,7 +39,7 @@ const (
 	resetHTTP11Required     resetCode = 0xd
 )
 
-// code returns what a reset means for an RPC. [gRPC PROTOCOL-HTTP2, "Errors"]
+// code returns the RPC's code for a reset. [gRPC PROTOCOL-HTTP2, "Errors"]
 func (c resetCode) code() Code {
 	switch {
 	case c == resetRefusedStream:
@@ -56,8 +56,9 @@ func (c resetCode) code() Code {
 	return CodeInternal
 }
 
-// resetOf returns the code of the stream reset that err reports. The error of
-// golang.org/x/net/http2 has the shape, but not net/http's As method.
+// resetOf returns the HTTP/2 error code if err is a stream reset. The error of
+// golang.org/x/net/http2 has the same fields and no As method, so resetOf looks at
+// its fields.
 func resetOf(err error) (code resetCode, ok bool) {
 	var reset resetError
 	if errors.As(err, &reset) {
@@ -76,9 +77,10 @@ func resetOf(err error) (code resetCode, ok bool) {
 	return 0, false
 }
 
-// fault returns err as or in an *Error, nil for nil. An error with a code keeps
-// it; the end of ctx explains any other; what remains unknown gets the code
-// otherwise. The order of the questions is the precedence of the answers.
+// fault returns err as or in an *Error, nil for nil. An error with a code keeps it.
+// If ctx has ended, any other error is a consequence and gets the code of that. An
+// error that no case matches gets the code otherwise. The first case that matches
+// decides.
 func fault(ctx context.Context, err error, otherwise Code) error {
 	if err == nil {
 		return nil
@@ -105,8 +107,8 @@ func fault(ctx context.Context, err error, otherwise Code) error {
 	return NewError(otherwise, err)
 }
 
-// faultOf returns an error of the program as or in an *Error. What net/http might
-// have meant by it does not count: the program may have got it from anywhere.
+// faultOf returns an error that a handler has returned as or in an *Error. It does
+// not look for errors of net/http: the handler may have them from calls of its own.
 func faultOf(err error) *Error {
 	if e, ok := asError(err); ok {
 		return e
@@ -120,9 +122,9 @@ func faultOf(err error) *Error {
 	return NewError(CodeUnknown, err)
 }
 
-// notEnd returns an error of the transport so that it does not pass for the
-// clean end of a stream: net/http reports a connection that closed too early as
-// io.EOF, too.
+// notEnd returns an error that wraps io.ErrUnexpectedEOF for one that wraps io.EOF:
+// net/http's error for a connection that closed too early may be io.EOF, which must
+// not look like the end of a stream.
 func notEnd(err error) error {
 	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("%v: %w", err, io.ErrUnexpectedEOF)
@@ -136,14 +138,14 @@ func readFault(ctx context.Context, err error, proto int) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fault(ctx, err, CodeInternal)
 	case proto >= 2 || disconnected(err):
-		return fault(ctx, err, CodeCanceled) // there, only the client's leaving ends a body early
+		return fault(ctx, err, CodeCanceled) // in HTTP/2 a body ends early only if the client has reset the stream or is gone
 	}
 	return fault(ctx, err, CodeInvalidArgument) // such as a malformed chunk
 }
 
-// expired reports whether ctx ended by its deadline. The deadline itself is
-// looked at, too: a peer that keeps the same deadline may end the call a moment
-// before ctx's timer fires.
+// expired reports whether the deadline of ctx has passed. It compares the deadline
+// with the clock, too: a peer with the same deadline may end the call a moment
+// before the timer of ctx fires.
 func expired(ctx context.Context) bool {
 	if err := ctx.Err(); err != nil {
 		return errors.Is(err, context.DeadlineExceeded)
@@ -152,8 +154,8 @@ func expired(ctx context.Context) bool {
 	return ok && !time.Now().Before(deadline)
 }
 
-// disconnected reports whether err says that the other side closed the
-// connection.
+// disconnected reports whether err is the system's error for a connection that the
+// other side has closed.
 func disconnected(err error) bool {
 	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }

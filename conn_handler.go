@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The server's side of a call: what both of its halves share.
+// The handler's conn: the state that its receiving and sending halves share.
 
 package connect
 
@@ -13,25 +13,25 @@ import (
 )
 
 const (
-	// What net/http reads of a body that its handler left, to keep an HTTP/1.1
-	// connection.
+	// drainedMax is how many bytes of a body that a handler has left net/http reads,
+	// to keep an HTTP/1.1 connection.
 	drainedMax = 256 << 10
-	// How long after the deadline a blocked read and write end. A read ends
-	// later than the context, so that the deadline is seen as what ended it; a
-	// write leaves time to send the error.
+	// readGrace and writeGrace are the times after the deadline at which blocked
+	// reads and writes end. A read ends after the context, so that its error is the
+	// context's. A write ends later, so that the handler can still send the error.
 	readGrace  = 100 * time.Millisecond
 	writeGrace = 2 * time.Second
-	// The size from which on net/http does not find out an answer's length by
-	// itself.
+	// lengthKnown is the size from which net/http does not set the Content-Length of
+	// a response itself.
 	lengthKnown = 2 << 10
 )
 
-// handlerConn is one HTTP exchange, as a handler sees it. It is the
-// StreamingHandlerConn of its call and the CallInfo of its context.
+// handlerConn is the handler's side of a call: the StreamingHandlerConn over one
+// HTTP exchange, and the CallInfo of the call's context.
 //
-// Its halves may run concurrently, each under its own lock. The locks are never
-// contended by correct programs: they keep a goroutine that the handler left
-// behind from the buffers and the ResponseWriter of other calls.
+// Its halves may run concurrently, each under its own lock. In a correct program no
+// goroutine waits for these locks. If a goroutine uses the conn after the handler
+// has returned, they keep it from the buffers and the ResponseWriter of other calls.
 type handlerConn struct {
 	*route
 	config   *config
@@ -42,25 +42,25 @@ type handlerConn struct {
 
 	receiving sync.Mutex
 	in        unpacker
-	received  error // what ended the reading half
+	received  error // the error that ended the receiving half
 
 	sending       sync.Mutex
 	out           packer
 	trailer       http.Header // nil until the handler asks for it
 	headersThen   int32       // how many headers there were when the call began
 	given         http.Header // those of them that describe the body; nil if there are none
-	outbox        *outbox     // nil until messages follow each other closely
-	answers       atomic.Bool // the handler has received since it sent last: it answers
+	outbox        *outbox     // nil until a message does not answer one that was received
+	answers       atomic.Bool // the handler has called Receive since its last Send
 	namesEncoding bool        // the response headers name the messages' compression
-	namesAccept   bool        // and those that the client may use
-	own           bool        // the ResponseWriter is net/http's or the engine's: no middleware is around it
-	asked         bool        // the response has a header: that of a direct call once the program has asked for it
+	namesAccept   bool        // the response headers list the compressions for requests
+	own           bool        // the ResponseWriter is net/http's or the engine's, not middleware's
+	asked         bool        // the exchange's Header may have fields; in a direct call, once the program has asked for it
 	began         bool        // the response headers are written
 	closed        bool        // the handler returned
 }
 
-// handlerContext is the context of a handler's call. It is a part of the conn, so
-// that it costs no allocation.
+// handlerContext is the context of a handler's call. It is a part of the conn, and
+// so needs no allocation.
 type handlerContext struct {
 	context.Context
 	conn *handlerConn
@@ -73,8 +73,8 @@ func (c *handlerContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// open reads the head of the request and decides on that of the response. The
-// context that it returns is the call's, also with an error.
+// open reads the head of the request and chooses the compression of the response.
+// It returns the call's context, also with an error.
 func (c *handlerConn) open() (context.Context, error) {
 	c.in = unpacker{codec: c.codec, framed: c.framed, endFlag: c.endFlag, limit: c.config.readMax,
 		blame: CodeInvalidArgument, single: !c.config.spec.StreamType.clientStreams()}
@@ -96,7 +96,7 @@ func (c *handlerConn) open() (context.Context, error) {
 		encoding = hd.encoding[0]
 	}
 	used, known := c.config.compressions.received(encoding)
-	if used != nil || !known { // the client has a use for it; to others the header is a cost
+	if used != nil || !known { // only a client that compresses needs the list
 		c.namesAccept = true
 	}
 	if !known {
@@ -114,18 +114,19 @@ func (c *handlerConn) open() (context.Context, error) {
 		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does", c.exchange.Unwrap())
 	}
 	if c.config.spec.StreamType.clientStreams() && c.request.proto == 1 {
-		// So that an early answer need not wait for the rest of the request. Where
-		// it is not supported, it waits.
+		// Lets net/http send an early answer before it has read the rest of the
+		// request. A ResponseWriter without full duplex sends it after that.
 		_ = http.NewResponseController(c.exchange).EnableFullDuplex()
 	}
 	return &c.ctx, nil
 }
 
-// limitTime ends the call's context, and whatever waits for the client, after a
-// timeout. The waits for the network cannot see the context: when the time is over
-// net/http gets a deadline that has passed. Until then the deadlines of the server and
-// of its middleware are in force: a client can only shorten them. A ResponseWriter
-// without deadlines is left as it is.
+// limitTime ends the call's context, and reads and writes that wait for the client,
+// after a timeout. Reads and writes do not depend on the context: when the time is
+// over, limitTime sets net/http's deadlines to a time in the past. It does not set
+// them before, so the deadlines of the server and of its middleware stay in force,
+// and a client can only shorten them. A ResponseWriter without deadlines does not
+// change.
 func (c *handlerConn) limitTime(timeout time.Duration) {
 	limit := &timeLimit{rc: http.NewResponseController(c.exchange)}
 	limit.deadline = time.Now().Add(timeout)
@@ -136,19 +137,19 @@ func (c *handlerConn) limitTime(timeout time.Duration) {
 	c.limit = limit
 }
 
-// timeLimit is what is left to do when the time of a call is over.
+// timeLimit ends the reads and writes of a call after its deadline.
 type timeLimit struct {
 	deadline time.Time
 	cancel   context.CancelFunc // of the call's context
 	rc       *http.ResponseController
 
-	mu     sync.Mutex  // held while rc is used, which must not be after the handler returned
+	mu     sync.Mutex  // held while rc is used: not after the handler has returned
 	timer  *time.Timer // first for reads, then for writes
-	reads  bool        // those have ended
+	reads  bool        // pass has ended the reads
 	closed bool        // the handler has returned
 }
 
-// pass ends the reads, or, later, the writes.
+// pass ends the reads at the first call, and the writes at the second.
 func (l *timeLimit) pass() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,7 +164,7 @@ func (l *timeLimit) pass() {
 	}
 }
 
-// end is the inverse of limitTime.
+// end stops the timer and ends the call's context. A nil timeLimit has none.
 func (l *timeLimit) end() {
 	if l == nil {
 		return
@@ -175,7 +176,8 @@ func (l *timeLimit) end() {
 	l.timer.Stop()
 }
 
-// serveUnary calls with the request that was received, and sends the response.
+// serveUnary calls the handler's function with the received request, and sends the
+// response.
 func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call UnaryFunc, look func(AnyResponse) (content, error)) error {
 	if err := ctx.Err(); err != nil {
 		return fault(ctx, err, CodeCanceled)
@@ -209,7 +211,7 @@ func (c *handlerConn) HTTPMethod() string { return c.method }
 
 func (c *handlerConn) internalOnly() {}
 
-// close ends the call with what the handler returned, and gives everything back.
+// close ends the call with the handler's error, and frees the buffers.
 func (c *handlerConn) close(err error) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
@@ -218,14 +220,14 @@ func (c *handlerConn) close(err error) {
 	c.closeOutbox()
 	bare := !c.began && c.untouched()
 	c.closeRequest()
-	if !c.began || c.framed { // otherwise the end went before the message
+	if !c.began || c.framed { // otherwise Send has written the end, before the message
 		c.finish(err, bare)
 	}
 }
 
-// abandon is close without an end, for handlers that panic.
+// abandon closes the conn of a handler that panics: it writes no end of the call.
 func (c *handlerConn) abandon() {
-	if c.closed { // by this goroutine
+	if c.closed { // this goroutine has called close
 		return
 	}
 	c.sending.Lock()

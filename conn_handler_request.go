@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The receiving half of a handler's conn: everything that reads the request.
+// The receiving half of a handler's conn: it reads the request.
 
 package connect
 
@@ -12,16 +12,15 @@ import (
 
 func (c *handlerConn) RequestHeader() http.Header { return c.request.lazy.header() }
 
-// Receive reads one message. Where the procedure takes one message only, the
-// second call looks for the end of the request, and neither reads nor decodes
-// what may be there instead. Every later call returns again what
-// ended the request.
+// Receive reads one message. If the procedure takes one message, the second call
+// reads the end of the request: it refuses a second message without reading it.
+// After the end each call returns the same error.
 func (c *handlerConn) Receive(msg any) error {
 	return codedEnd(c.receiveNext(msg, false))
 }
 
-// receiveNext is Receive with a plain io.EOF at the end. Fresh says that msg has
-// nothing in it.
+// receiveNext is Receive, but returns a plain io.EOF at the end. If fresh is true,
+// msg is an empty message.
 func (c *handlerConn) receiveNext(msg any, fresh bool) error {
 	c.answers.Store(true)
 	c.receiving.Lock()
@@ -49,20 +48,20 @@ func (c *handlerConn) receive(msg any, fresh bool) error {
 	return c.in.unmarshal(p.data, msg, fresh)
 }
 
-// leavesRequest reports whether a part of the request may not have been read.
+// leavesRequest reports whether a part of the request may be unread.
 func (c *handlerConn) leavesRequest() bool {
 	if !c.receiving.TryLock() {
-		return true // it is being read
+		return true // another goroutine is reading it
 	}
 	defer c.receiving.Unlock()
 	return !c.in.ended && c.in.frames.err != io.EOF
 }
 
-// closeRequest lets go of the request. A connection with much left to read is
-// closed rather than read.
+// closeRequest ends the receiving half. If much of an HTTP/1.1 request is unread, it
+// makes net/http close the connection, and not read the rest.
 func (c *handlerConn) closeRequest() {
 	if !c.receiving.TryLock() {
-		return // a goroutine that the handler left behind still reads: the buffers are its own
+		return // a goroutine of the handler still reads into the buffers
 	}
 	defer c.receiving.Unlock()
 	ended := c.in.ended || c.in.frames.err == io.EOF

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The sending half of a handler's conn: everything that writes the response.
+// The sending half of a handler's conn: it writes the response.
 
 package connect
 
@@ -28,8 +28,8 @@ func (c *handlerConn) ResponseHeader() http.Header {
 	return c.exchange.Header()
 }
 
-// remember notes which headers the response has before the call: those that
-// describe the body belong to middleware, which set them.
+// remember keeps the headers that describe the body and are there before the call:
+// middleware has set them.
 func (c *handlerConn) remember(h http.Header) {
 	c.asked, c.headersThen = true, int32(len(h))
 	for key, values := range h {
@@ -42,7 +42,7 @@ func (c *handlerConn) remember(h http.Header) {
 	}
 }
 
-// restore takes back what the handler has done to headers that describe the body.
+// restore undoes the handler's changes of headers that describe the body.
 func (c *handlerConn) restore(h http.Header) {
 	for key := range h {
 		if !describesMessages(key) {
@@ -56,8 +56,7 @@ func (c *handlerConn) restore(h http.Header) {
 	}
 }
 
-// untouched reports whether the response headers are as they were when the call
-// began.
+// untouched reports whether the handler has added no response headers.
 func (c *handlerConn) untouched() bool {
 	return !c.asked || len(c.exchange.Header()) == int(c.headersThen)
 }
@@ -69,10 +68,10 @@ func (c *handlerConn) ResponseTrailer() http.Header {
 	return c.trailer
 }
 
-// Send writes one message, with the response headers before the first one. A nil
-// message writes the headers alone. Where middleware is around the ResponseWriter it
-// returns when that has the message, and its error; otherwise a message of a stream may
-// be written after Send returned, and a later Send returns the error.
+// Send writes one message, after the response headers if it is the first. A nil
+// message writes the headers alone. If the ResponseWriter is middleware's, Send
+// returns after its Write, with its error. Otherwise the outbox may write a message
+// of a stream after Send has returned, and a later Send returns the error.
 func (c *handlerConn) Send(msg any) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
@@ -92,12 +91,12 @@ func (c *handlerConn) Send(msg any) error {
 	}
 	var before wireEnd
 	if !c.framed {
-		// A unary Connect response has its trailers among the headers: what ends
-		// the call goes before the message.
+		// A unary Connect response has its trailers among the headers, so the end of
+		// the call is written before the message.
 		before = c.encodeEnd(end{trailer: c.trailer}, true)
 	}
 	if !c.began && !c.config.spec.StreamType.serverStreams() {
-		c.namesEncoding = compressed // there is no other message
+		c.namesEncoding = compressed // this is the only message
 	}
 	first := !c.began
 	c.begin(before)
@@ -110,23 +109,24 @@ func (c *handlerConn) Send(msg any) error {
 		err = c.flush()
 	}
 	if err != nil {
-		// The buffer is not freed: a Write that was given up, as that of a stream
-		// which is reset, may still read it.
+		// Does not free the buffer: if net/http returned early from Write, because the
+		// stream was reset, its goroutine may still read it.
 		return fault(&c.ctx, err, CodeCanceled) // the client is gone
 	}
 	b.free()
 	return nil
 }
 
-// alone reports whether a message is likely to be the only one for now: one that
-// answers what was received. The first one always goes alone, so that only the
-// handler's goroutine reads the response headers.
+// alone reports whether Send writes a message itself, and not the outbox: a message
+// that answers a received one, which is likely to be the only one for now. The
+// first message is always alone, so that only the handler's goroutine reads the
+// response headers.
 func (c *handlerConn) alone(first bool) bool {
 	answers := c.answers.Swap(false)
 	return first || answers && (c.outbox == nil || c.outbox.isIdle())
 }
 
-// gather sends a message together with what else waits.
+// gather gives a message to the outbox, which writes it with those that wait.
 func (c *handlerConn) gather(frame []byte) error {
 	if c.outbox == nil {
 		c.outbox = newOutbox(c.exchange.Unwrap())
@@ -134,7 +134,7 @@ func (c *handlerConn) gather(frame []byte) error {
 	if len(frame) <= outboxMax {
 		return c.outbox.add(frame)
 	}
-	if err := c.outbox.drain(); err != nil { // rather than copy
+	if err := c.outbox.drain(); err != nil { // a large message is not copied into the outbox
 		return err
 	}
 	if _, err := c.exchange.Write(frame); err != nil {
@@ -143,8 +143,7 @@ func (c *handlerConn) gather(frame []byte) error {
 	return c.flush()
 }
 
-// closeOutbox writes what is left to be sent. Afterwards only the caller uses the
-// ResponseWriter.
+// closeOutbox writes the messages that wait, and ends the outbox's goroutine.
 func (c *handlerConn) closeOutbox() {
 	if c.outbox == nil {
 		return
@@ -153,7 +152,7 @@ func (c *handlerConn) closeOutbox() {
 	c.outbox = nil
 }
 
-// flush sends what was written to the client, in streams.
+// flush makes net/http send the bytes written so far, if the response is a stream.
 func (c *handlerConn) flush() error {
 	if !c.config.spec.StreamType.serverStreams() {
 		return nil
@@ -161,7 +160,7 @@ func (c *handlerConn) flush() error {
 	return http.NewResponseController(c.exchange).Flush()
 }
 
-// answer returns what the response headers say about the messages.
+// answer returns the head of the response.
 func (c *handlerConn) answer() head {
 	hd := head{contentType: c.contentType}
 	if c.namesEncoding {
@@ -173,8 +172,8 @@ func (c *handlerConn) answer() head {
 	return hd
 }
 
-// begin completes the response headers, once. They take effect with the next
-// write.
+// begin completes the response headers, once. The next write sends them. The end w
+// has headers if it is known already, and is empty otherwise.
 func (c *handlerConn) begin(w wireEnd) {
 	if c.began {
 		return
@@ -189,32 +188,35 @@ func (c *handlerConn) begin(w wireEnd) {
 	}
 	c.writeHead(c.exchange, hd)
 	if c.request.proto == 1 && c.config.spec.StreamType.clientStreams() && c.leavesRequest() {
-		// An answer ahead of the request's end: net/http reads the next request of the
-		// connection while a read of this one may be under way, and panics.
+		// The answer begins before the request has ended. If the connection stayed open,
+		// net/http would read the next request while a goroutine may still read this
+		// one, and would panic.
 		c.exchange.Header()[headerConnection] = []string{"close"}
 	}
 	switch {
 	case c.announced == nil:
 	case c.request.proto == 1:
-		c.exchange.field(headerTrailer, c.announced) // or net/http does not send them
+		c.exchange.field(headerTrailer, c.announced) // net/http sends only announced trailers over HTTP/1.1
 	case c.own:
-		// Without a flush net/http would add a Content-Length. Where the response goes
-		// on over HTTP/1.1, no trailers can follow a body of known length.
+		// Keeps net/http from adding a Content-Length to a short response. A proxy that
+		// sends the response on over HTTP/1.1 cannot send trailers after a body of known
+		// length.
 		c.exchange.field(headerContentLength, nil)
 	}
 	for key, values := range w.header {
 		c.exchange.field(key, values)
 	}
 	if c.request.proto > 2 {
-		delete(c.exchange.Header(), headerConnection) // HTTP/2 servers heed it, those of HTTP/3 send what clients refuse
+		delete(c.exchange.Header(), headerConnection) // HTTP/3 forbids it, and servers would send it (RFC 9114, section 4.2)
 	}
 	if w.status != 0 {
 		c.exchange.WriteHeader(w.status)
 	}
 }
 
-// finish writes the end of the call, wherever its dialect wants it. Bare says
-// that nothing was written and that the handler set no header.
+// finish writes the end of the call, into the headers, the body or the trailers as
+// the dialect does. If bare is true, nothing was written and the handler has set no
+// header.
 func (c *handlerConn) finish(err error, bare bool) {
 	e := end{err: c.outcome(err), trailer: c.trailer}
 	sent := c.began || c.framed && !bare
@@ -232,8 +234,8 @@ func (c *handlerConn) finish(err error, bare bool) {
 	c.writeEnd(w)
 }
 
-// writeEnd writes what follows the headers. An error means that the client is
-// gone.
+// writeEnd writes the parts of the end that follow the headers. It ignores errors:
+// then the client is gone.
 func (c *handlerConn) writeEnd(w wireEnd) {
 	switch {
 	case w.hasBody && c.framed:
@@ -247,7 +249,7 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 		c.exchange.trailer(key, values)
 	}
 	if len(w.trailer) > 0 && !c.own {
-		_ = http.NewResponseController(c.exchange).Flush() // so that middleware sees the trailers
+		_ = http.NewResponseController(c.exchange).Flush() // middleware may look for trailers when it flushes
 	}
 }
 
@@ -257,7 +259,7 @@ func (c *handlerConn) outcome(err error) *Error {
 		return nil
 	}
 	if e, ok := asError(err); ok {
-		if e.code == 0 { // of a program that did not set it: it must not pass for success
+		if e.code == 0 { // gRPC's OK: must not look like success
 			return &Error{CodeUnknown, e.cause, e.details, e.meta, e.wire}
 		}
 		return e
@@ -269,7 +271,7 @@ func (c *handlerConn) outcome(err error) *Error {
 	return e
 }
 
-// size returns how many bytes of an end are an error's.
+// size returns the number of bytes in an end that an error takes.
 func (w wireEnd) size() int {
 	size := len(w.body)
 	for _, h := range []http.Header{w.header, w.trailer} {

@@ -34,8 +34,8 @@ func (x *httpResponse) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 func (x *httpResponse) trailer(key string, values []string) { x.Header()[trailerKey(key)] = values }
 
-// isOwn reports whether a ResponseWriter is net/http's or the engine's own, and not
-// middleware's, which may look at what passes and change it.
+// isOwn reports whether a ResponseWriter is net/http's or the engine's, and not
+// middleware's, which may read or change the bytes written to it.
 func isOwn(w http.ResponseWriter) bool {
 	if _, ok := w.(directCall); ok {
 		return true
@@ -48,16 +48,16 @@ func isOwn(w http.ResponseWriter) bool {
 	return t.PkgPath() == "net/http" && t.Name() != "timeoutWriter" // of http.TimeoutHandler
 }
 
-// readHTTP fills in what an [http.Request] has.
+// readHTTP sets r to an [http.Request].
 func (r *inbound) readHTTP(request *http.Request) {
 	if request.Header[headerHost] == nil {
-		r.host[0] = request.Host // net/http keeps it apart
+		r.host[0] = request.Host // net/http removes it from the header
 		request.Header[headerHost] = r.host[:]
 	}
 	r.lazy.from = fields{header: request.Header}
 	r.wireHead = wireHead{fields: &r.lazy.from, proto: uint8(request.ProtoMajor)}
 	if r.body, r.length = request.Body, request.ContentLength; request.Body == nil {
-		r.body, r.length = http.NoBody, 0 // of adapters and tests: servers never leave it nil
+		r.body, r.length = http.NoBody, 0 // servers set it; adapters and tests may not
 	}
 	r.remote = request.RemoteAddr
 	if request.URL.RawQuery != "" {
@@ -115,7 +115,7 @@ func (c *clientConn) newRequest() *httpExchange {
 		x = new(httpExchange)
 	}
 	x.url = *c.config.url
-	x.request = *(&http.Request{ // by value: WithContext's copy needs no memory then
+	x.request = *(&http.Request{ // copied, so that the one of WithContext is not allocated
 		Method:     c.method,
 		URL:        &x.url,
 		Host:       x.url.Host,
@@ -161,19 +161,19 @@ func (c *clientConn) newGet(u *url.URL) *httpExchange {
 	x.url = *u
 	x.request.Method = c.method
 	for _, key := range []string{headerContentType, headerContentEncoding, headerConnectVersion} {
-		delete(x.request.Header, key) // the query has it all
+		delete(x.request.Header, key) // the query has these
 	}
 	return x
 }
 
-// setBody makes a packed message the request's body. The transport may read it
-// as long as it likes, also after Do returned: it reads a copy, or the buffer
-// goes back when the transport closed it.
+// setBody sets the request's body to a packed message. A transport may read the body
+// after Do has returned. So the body is a copy, or the buffer itself, which is freed
+// after the transport has closed the body.
 func (x *httpExchange) setBody(b *buffer, lend bool) {
 	r := &x.request
 	if len(b.data) >= bufferSize || lend {
 		x.lent.lend(b)
-		_ = x.lent.open(&x.reader) // its owner has it
+		_ = x.lent.open(&x.reader) // cannot fail while the owner has the buffer
 		r.ContentLength, r.Body, r.GetBody = int64(len(b.data)), &x.reader, x.lent.reader
 		return
 	}
@@ -184,8 +184,8 @@ func (x *httpExchange) setBody(b *buffer, lend bool) {
 		r.Body = http.NoBody
 		return
 	}
-	// Over HTTP/1.1 net/http sends headers and a small body together if it knows the
-	// body's type.
+	// Over HTTP/1.1 net/http sends headers and a small body in one write if the body is
+	// of a type that it has a case for.
 	x.body.Reset(data)
 	r.Body = io.NopCloser(&x.body)
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
@@ -204,7 +204,7 @@ func (x *httpExchange) send(c *clientConn) (clientExchange, error) {
 	return x.receive(likeDo(&x.request, transport, response, err))
 }
 
-// receive is the end of send.
+// receive sets the response and gives the request's buffer back.
 func (x *httpExchange) receive(response *http.Response, err error) (clientExchange, error) {
 	if x.lent.b != nil {
 		x.lent.giveBack()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What receives from a conn of either side.
+// Functions that receive messages from a conn of either side.
 
 package connect
 
@@ -9,8 +9,8 @@ import (
 	"io"
 )
 
-// codedEnd gives the end of a stream a code: anew each time, as the caller may
-// change the error.
+// codedEnd returns an *Error for io.EOF: a new one each time, because the caller may
+// change it.
 func codedEnd(err error) error {
 	if err == io.EOF {
 		return NewError(CodeUnknown, io.EOF)
@@ -29,7 +29,7 @@ type ownConn interface {
 	receiveNext(msg any, fresh bool) error
 }
 
-// receiveInto receives into a message that has nothing in it.
+// receiveInto receives a message into msg, which is empty.
 func receiveInto(conn receivingConn, msg any, initialize func(Spec, any) error) error {
 	if initialize != nil {
 		if err := initialize(conn.Spec(), msg); err != nil {
@@ -41,7 +41,7 @@ func receiveInto(conn receivingConn, msg any, initialize func(Spec, any) error) 
 	return conn.Receive(msg)
 }
 
-// receiveOnly is receiveInto for the one message of its direction, with its end.
+// receiveOnly receives the one message of a direction, and the direction's end.
 func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error) error {
 	if err := receiveInto(conn, msg, initialize); err != nil {
 		return err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Unary requests past http.Client, where it would add nothing but work.
+// Unary requests straight to the transport, if http.Client would do nothing more.
 
 package connect
 
@@ -12,9 +12,10 @@ import (
 	"net/url"
 )
 
-// transport returns what [http.Client.Do] would call, nil if Do might do more
-// than that: it knows cookies, a timeout, redirects and passwords in URLs. The
-// client is looked at for each call, as its owner may change it.
+// transport returns the transport that [http.Client.Do] would call. It returns nil if
+// Do would do more than that: if the client has a cookie jar, a timeout or a redirect
+// policy, or the URL a user. It looks at the client for each call, because the
+// program may change it.
 func (c *config) transport() http.RoundTripper {
 	client, ok := c.http.(*http.Client)
 	if !ok || client == nil || client.Jar != nil || client.Timeout != 0 || client.CheckRedirect != nil || c.url.User != nil {
@@ -26,7 +27,8 @@ func (c *config) transport() http.RoundTripper {
 	return client.Transport
 }
 
-// likeDo makes of what a transport returned what Do would have made of it.
+// likeDo returns what [http.Client.Do] would have returned after a transport has
+// returned response and err.
 func likeDo(r *http.Request, transport http.RoundTripper, response *http.Response, err error) (*http.Response, error) {
 	switch {
 	case err != nil:
@@ -48,7 +50,8 @@ func likeDo(r *http.Request, transport http.RoundTripper, response *http.Respons
 	return response, nil
 }
 
-// clearer returns what Do would have made of a transport's error where it is clearer.
+// clearer returns a transport's error as Do would: http.ErrSchemeMismatch for a TLS
+// record that is an HTTP response.
 func clearer(err error) error {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/" {
@@ -57,9 +60,8 @@ func clearer(err error) error {
 	return err
 }
 
-// withoutURL returns an error of Do without the URL that Do puts before it: the URL
-// of a GET holds the message, that of any call may hold a token, and errors get into
-// logs.
+// withoutURL removes the URL that Do puts before an error. The URL of a GET holds the
+// message, and any URL may hold a token: neither belongs in a log.
 func withoutURL(err error) error {
 	for {
 		named, ok := err.(*url.Error)
@@ -80,8 +82,8 @@ func isRedirect(status int) bool {
 	return false
 }
 
-// replay is a transport whose first response is there already, so that Do can go
-// on from it.
+// replay is a transport that returns a response which has already arrived, and then
+// those of another transport. With it Do follows a redirect.
 type replay struct {
 	http.RoundTripper
 	response *http.Response
