@@ -79,12 +79,12 @@ func newGzip() *compression {
 
 // compress appends the compressed form of src to dst.
 func (c *compression) compress(dst *buffer, src []byte) error {
-	p, ok := c.compressors.Get().(*press)
+	p, ok := c.compressors.Get().(*pooledCompressor)
 	if !ok {
-		p = &press{Compressor: c.newCompressor()}
+		p = &pooledCompressor{Compressor: c.newCompressor()}
 	}
 	p.dst = dst
-	p.Reset(&p.outlet)
+	p.Reset(&p.bufferSink)
 	if _, err := p.Compressor.Write(src); err != nil {
 		return fmt.Errorf("compress with %s: %w", c.name, err)
 	}
@@ -96,17 +96,17 @@ func (c *compression) compress(dst *buffer, src []byte) error {
 	return nil
 }
 
-// press is a compressor with a writer of its own between it and the buffer. After
-// a message the writer drops the buffer: no second Reset is needed, which would
-// cost as much as the compression of a small message.
-type press struct {
+// pooledCompressor is a compressor with a writer between it and the buffer. After a
+// message the writer drops the buffer. A second Reset of the compressor would do
+// that, too, but costs as much as the compression of a small message.
+type pooledCompressor struct {
 	Compressor
-	outlet
+	bufferSink
 }
 
-type outlet struct{ dst *buffer }
+type bufferSink struct{ dst *buffer }
 
-func (o *outlet) Write(p []byte) (int, error) { return o.dst.Write(p) }
+func (s *bufferSink) Write(p []byte) (int, error) { return s.dst.Write(p) }
 
 // decompress appends the decompressed form of src to dst. It stops with
 // errTooLarge as soon as the result exceeds limit bytes; limit 0 is no limit. A

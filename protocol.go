@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Dialects: what a protocol says before and after the messages of a call, as
-// pure functions between Go values and HTTP values.
+// Dialects: the head and the end of a call in each protocol, as pure functions
+// between Go values and HTTP values.
 
 package connect
 
@@ -17,18 +17,18 @@ import (
 	"time"
 )
 
-// head is what precedes the messages of one direction. Its slices are header
-// values; they are shared and never written.
+// head holds the values that precede the messages of one direction. Its slices are
+// header values, which calls share: nothing writes to them.
 type head struct {
 	contentType []string
 	encoding    []string // compression of the messages, nil for identity
 	accept      []string // compressions that the other side may use
 	timeout     time.Duration
 	timed       bool   // there is a timeout, which may be zero
-	message     []byte // of a GET request, compressed if encoding says so; nil for others
+	message     []byte // of a GET request, in the compression of encoding; nil for others
 }
 
-// wireHead is what precedes the messages, in HTTP terms, as it is read.
+// wireHead is a head as HTTP values, as it was received.
 type wireHead struct {
 	*fields
 	query      url.Values // of a request's URL, nil if there is none
@@ -38,26 +38,26 @@ type wireHead struct {
 	protoMinor uint8
 }
 
-// end is what follows the messages, in Go terms. A nil err is success.
+// end holds the values that follow the messages. A nil err is success.
 type end struct {
 	err      *Error
 	trailer  http.Header
-	header   http.Header // for a client: the response's, without what belongs to the end; nil if nothing does
-	inHeader bool        // for a client: the trailers are the response's headers
+	header   http.Header // client: the response's headers without its trailers; nil if they were not mixed
+	inHeader bool        // client: the trailers are the response's headers
 }
 
-// wireEnd is what follows the messages, in HTTP terms.
+// wireEnd is an end as HTTP values.
 type wireEnd struct {
-	status  int         // HTTP status, 0 where it is 200 or sent already
-	header  http.Header // for a client, all of the response's
+	status  int         // HTTP status, 0 if it is 200 or sent already
+	header  http.Header // client: all headers of the response
 	trailer http.Header
 	body    []byte // the end frame's payload, or the body of an unframed error
-	hasBody bool   // there is such a payload, which may be empty
-	empty   bool   // for a client: the body had no byte
+	hasBody bool   // there is a body, which may be empty
+	empty   bool   // client: no message was received
 }
 
-// keepForbidden moves what HTTP forbids in trailers into the header, which is not
-// written yet: a challenge that an error has in its metadata, for example.
+// keepForbidden moves fields that HTTP forbids in trailers into the header, which is
+// not written yet. An error's metadata may have one, such as Www-Authenticate.
 func (w *wireEnd) keepForbidden() {
 	for key, values := range w.trailer {
 		if !forbiddenInTrailers(key) {
@@ -71,12 +71,12 @@ func (w *wireEnd) keepForbidden() {
 	}
 }
 
-// facts are what differs between the protocols as data.
+// facts are the differences between the protocols that are data.
 type facts struct {
 	name      string // as in Peer.Protocol
 	method    string // of requests
 	media     string // content type of a codec: media + its name
-	bare      string // content type that implies the codec "proto", "" if none does
+	bare      string // content type without a codec, which means "proto"; "" if there is none
 	framed    bool   // each message has a prefix
 	endFlag   uint8  // marks the frame that ends the body, 0 if there is none
 	encoding  string // header of the messages' compression
@@ -84,17 +84,17 @@ type facts struct {
 	timeout   string // header of the timeout
 	userAgent []string
 	overHTTP2 bool     // clients send it over HTTP/2 only
-	announced []string // trailers that HTTP/1.1 announces before the body; shared, never written
-	unknown   int      // HTTP status of the error for an unknown procedure, 0 for what other errors have
+	announced []string // trailers to announce before an HTTP/1.1 body; shared, never written
+	unknown   int      // HTTP status of the error for an unknown procedure, 0 for that of other errors
 	strayEnd  strayEnd
-	formatTTL func(time.Duration) string // "" where a timeout is too long for the header
+	formatTTL func(time.Duration) string // "" if the timeout is too long for the header
 	parseTTL  func(string) (time.Duration, bool, error)
-	// version returns the protocol version that a request has, "" for none, and the
-	// one that it may have. It is nil where requests have none.
+	// version returns the protocol version of a request, "" for none, and the version
+	// that is supported. It is nil if requests of the protocol have no version.
 	version func(w *wireHead) (got, want string)
 	// succeeded reports whether the header and the trailers of a response without
-	// an end frame mean success and nothing else: then decodeEnd need not see
-	// them. It may be nil.
+	// an end frame mean success, with no trailers in the header: then the conn need
+	// not call decodeEnd. It may be nil.
 	succeeded func(header, trailer fields) bool
 }
 
@@ -104,10 +104,10 @@ type strayEnd struct {
 	text string
 }
 
-// protocol is what differs between the protocols as behaviour: functions of which
-// one side's are the inverse of the other's. They hold no state and do no I/O. What
-// the facts say, which is all that a response's head has to say, is written and read
-// by the functions of dialect.
+// protocol has the differences between the protocols that are code. The functions
+// of one side are the inverse of the other's. They have no state and do no I/O. The
+// methods of facts write and read the parts of a head that differ by data alone: for
+// a response, these are all.
 type protocol interface {
 	writeRequest(h http.Header, hd head)
 	readRequest(w *wireHead, hd head) (head, error)
@@ -124,8 +124,8 @@ type dialect struct {
 	protocol
 }
 
-// The five dialects. A GET differs from a unary POST in where the request is;
-// see protocol_connect_get.go.
+// The five dialects. In a GET the request is in the URL: see
+// protocol_connect_get.go.
 var (
 	dialectUnary  = &dialect{unaryFacts, connectUnary{}}
 	dialectGet    = &dialect{getFacts, connectGet{}}
@@ -141,9 +141,8 @@ func userAgent(product string) []string {
 	return []string{fmt.Sprintf("%s/%s (%s; seed-b7c59c10/connect)", product, ModuleVersion, runtime.Version())}
 }
 
-// contentType returns the content type of a codec's messages as clients write
-// it. gRPC clients leave the default codec out: some proxies know no other
-// content type.
+// contentType returns the content type that clients send for a codec. gRPC clients
+// leave out the default codec: some proxies accept no other content type.
 func (f *facts) contentType(codec string) string {
 	if f.overHTTP2 && codec == codecProto {
 		return f.bare
@@ -151,8 +150,8 @@ func (f *facts) contentType(codec string) string {
 	return f.media + codec
 }
 
-// codecOf returns the codec's name in a content type, false if the type is not
-// this dialect's.
+// codecOf returns the name of the codec in a content type, and false if the type
+// belongs to another dialect.
 func (f *facts) codecOf(contentType string) (string, bool) {
 	if f.bare != "" && contentType == f.bare {
 		return codecProto, true
@@ -160,7 +159,7 @@ func (f *facts) codecOf(contentType string) (string, bool) {
 	return strings.CutPrefix(contentType, f.media)
 }
 
-// fieldWriter is what a head is written to.
+// fieldWriter receives the fields of a head.
 type fieldWriter interface {
 	field(key string, values []string)
 }
@@ -170,7 +169,7 @@ type headerWriter http.Header
 
 func (h headerWriter) field(key string, values []string) { h[key] = values }
 
-// writeHead writes a head's facts.
+// writeHead writes the parts of a head that differ by data alone.
 func (f *facts) writeHead(w fieldWriter, hd head) {
 	if hd.contentType != nil {
 		w.field(headerContentType, hd.contentType)
@@ -201,7 +200,7 @@ func (f *facts) readHead(h *fields) (head, error) {
 	return hd, nil
 }
 
-// openRequest reads everything before a request's messages.
+// openRequest reads the head of a request.
 func (d *dialect) openRequest(w *wireHead) (head, error) {
 	hd, err := d.readHead(w.fields)
 	if err == nil {
@@ -213,7 +212,8 @@ func (d *dialect) openRequest(w *wireHead) (head, error) {
 	return d.readRequest(w, hd)
 }
 
-// checkVersion refuses a protocol version that a request has and may not have.
+// checkVersion returns an error if a request has a protocol version that is not
+// supported.
 func (f *facts) checkVersion(w *wireHead) error {
 	if f.version == nil {
 		return nil
@@ -233,14 +233,14 @@ func (f *facts) hasVersion(w *wireHead) bool {
 	return got != ""
 }
 
-// openResponse reads everything before a response's messages.
+// openResponse reads the head of a response.
 func (d *dialect) openResponse(w *wireHead, codec string) (head, error) {
 	hd := head{contentType: w.values(headerContentType), encoding: w.values(d.encoding)}
 	return hd, d.readResponse(w, codec)
 }
 
-// checkResponse returns an error unless a framed response is one of this dialect and
-// codec.
+// checkResponse returns an error if a framed response has another status than 200,
+// or the content type of another dialect or codec.
 func (f *facts) checkResponse(w *wireHead, codec string) error {
 	if w.status != http.StatusOK {
 		return errorf(codeFromHTTPStatus(int(w.status)), "HTTP status %v", w.statusText())
@@ -260,7 +260,7 @@ func (f *facts) checkResponse(w *wireHead, codec string) error {
 	return nil
 }
 
-// statusText returns a response's status line without the protocol.
+// statusText returns a response's status and reason, such as "404 Not Found".
 func (w *wireHead) statusText() string {
 	if w.statusLine != "" {
 		return w.statusLine
@@ -268,12 +268,13 @@ func (w *wireHead) statusText() string {
 	return statusText(int(w.status))
 }
 
-// statusText returns a status and its reason, where HTTP knows one.
+// statusText returns a status and its reason, if HTTP defines one.
 func statusText(status int) string {
 	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
 }
 
-// minimal strips an error of what may make it too large to send.
+// minimal returns the end without details and metadata, for an error that exceeds
+// the limit for sending.
 func (e end) minimal() end {
 	if e.err == nil {
 		return end{err: NewError(CodeResourceExhausted, fmt.Errorf("trailers exceed the limit for sending"))}
@@ -281,9 +282,9 @@ func (e end) minimal() end {
 	return end{err: &Error{code: e.err.code, cause: e.err.cause}}
 }
 
-// metadata returns the trailers with what of the error's metadata may travel,
-// without what the protocols own: a proxy may have copied that. An error that
-// came from another server keeps its metadata to itself.
+// metadata returns the trailers and the error's metadata together, without the
+// headers that the protocols own: a proxy may have copied those. It leaves out the
+// metadata of an error that came from another server.
 func (e end) metadata() http.Header {
 	var meta http.Header
 	if e.err != nil && !e.err.wire {
@@ -298,18 +299,18 @@ func (e end) metadata() http.Header {
 	return merged
 }
 
-// route is a dialect and codec that a content type stands for.
+// route is the dialect and the codec of a content type.
 type route struct {
 	*dialect
 	codec       Codec
 	contentType []string // of the answer
 }
 
-// posted are the dialects of POST requests. The media type of the last one is the
-// beginning of all others.
+// posted are the dialects of POST requests. The last one's media type is a prefix of
+// all others.
 var posted = [...]*dialect{dialectGRPC, dialectWeb, dialectStream, dialectUnary}
 
-// classify returns the dialect of a request, whatever its codec, nil if it is of none.
+// classify returns the dialect of a request with any codec, nil if it has none.
 func classify(r *http.Request) *dialect {
 	switch r.Method {
 	case http.MethodGet:
@@ -325,11 +326,11 @@ func classify(r *http.Request) *dialect {
 	return nil
 }
 
-// routes maps the content types that a handler accepts, in canonical form, to
-// what they stand for.
+// routes maps the content types that a handler takes, in canonical form, to their
+// dialects and codecs.
 type routes map[string]*route
 
-// newRoutes builds the table for a kind of procedure.
+// newRoutes returns the routes for a kind of procedure.
 func newRoutes(kind StreamType, codecs map[string]Codec) routes {
 	rs := make(routes, 4*len(codecs)+2)
 	connect := dialectStream
@@ -355,7 +356,8 @@ func (rs routes) add(d *dialect, contentType string, codec Codec) {
 	rs[contentType] = &route{d, codec, []string{contentType}}
 }
 
-// find looks a request's content type up, first as it is.
+// find returns the route of a content type, nil if there is none. It looks for the
+// content type as it is, and then for its canonical form.
 func (rs routes) find(contentType string) *route {
 	if rt, ok := rs[contentType]; ok {
 		return rt
@@ -373,9 +375,9 @@ func (rs routes) String() string {
 	return strings.Join(types, ", ")
 }
 
-// canonicalType returns a content type in the form in which types compare
-// equal: lower case, with parameters as [mime.FormatMediaType] writes them. What
-// cannot be parsed is returned as it is.
+// canonicalType returns a content type in canonical form: in lower case, with
+// parameters as [mime.FormatMediaType] writes them. It returns a text that is no
+// content type as it is.
 func canonicalType(contentType string) string {
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -387,5 +389,5 @@ func canonicalType(contentType string) string {
 	if formatted := mime.FormatMediaType(media, params); formatted != "" {
 		return formatted
 	}
-	return contentType // not every type that can be parsed can be written
+	return contentType // mime parses some types that it cannot format
 }

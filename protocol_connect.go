@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The Connect protocol: unary calls are plain HTTP exchanges, streams are
-// framed and end with a JSON message.
+// The Connect protocol. A unary call is a plain HTTP exchange; a stream has frames
+// and ends with a JSON message.
 
 package connect
 
@@ -46,21 +46,21 @@ var streamFacts = func() facts {
 	return f
 }()
 
-// connectUnary is a unary call: the body is the message, errors are JSON with
-// an HTTP status. [Connect protocol, "Unary RPCs"]
+// connectUnary is the protocol of unary calls: the body is the message, or an error
+// as JSON with an HTTP status. [Connect protocol, "Unary RPCs"]
 type connectUnary struct{}
 
 func (connectUnary) writeRequest(h http.Header, hd head) {
 	h[headerConnectVersion] = valueOne
 	if hd.accept == nil {
-		h[headerAcceptEncoding] = valueIdentity // or net/http asks for gzip on its own
+		h[headerAcceptEncoding] = valueIdentity // otherwise net/http adds gzip itself
 	}
 }
 
 func (connectUnary) readRequest(_ *wireHead, hd head) (head, error) { return hd, nil }
 
-// readResponse leaves any status but 200 to decodeEnd: such a body is no
-// message.
+// readResponse accepts any status but 200: that is an error, whose body decodeEnd
+// reads.
 func (connectUnary) readResponse(w *wireHead, codec string) error {
 	if w.status != http.StatusOK {
 		return nil
@@ -80,9 +80,9 @@ func (connectUnary) readResponse(w *wireHead, codec string) error {
 	return errorf(CodeInternal, "content type %q is of another codec: expected %q", contentType, unaryFacts.contentType(codec))
 }
 
-// encodeEnd returns headers: trailers by their prefix, and an error's metadata.
-// Once the message is sent nothing can follow it, so conns call encodeEnd
-// before, with sent true.
+// encodeEnd returns the trailers as headers with a prefix, and an error's metadata
+// as headers. Nothing can follow the message, so a conn calls encodeEnd before it
+// sends the message, with sent true: then the call has succeeded.
 func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 	if sent && len(e.trailer) == 0 {
 		return wireEnd{}
@@ -105,7 +105,7 @@ func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 	return w
 }
 
-// hasTrailers reports whether there are trailers among the headers.
+// hasTrailers reports whether some headers are trailers, by their prefix.
 func hasTrailers(header fields) bool {
 	for key := range header.header {
 		if strings.HasPrefix(key, trailerPrefix) {
@@ -118,7 +118,7 @@ func hasTrailers(header fields) bool {
 	})
 }
 
-// decodeEnd takes the trailers out of the headers.
+// decodeEnd separates the trailers from the headers.
 func (connectUnary) decodeEnd(w wireEnd) end {
 	var e end
 	if hasTrailers(fields{header: w.header}) {
@@ -139,8 +139,8 @@ func (connectUnary) decodeEnd(w wireEnd) end {
 	return e
 }
 
-// unaryError returns the error that a response with another status than 200
-// means: its JSON body, where there is one.
+// unaryError returns the error of a response with another status than 200: that of
+// its JSON body, or one with the code for the status.
 func unaryError(w wireEnd) *Error {
 	implied := codeFromHTTPStatus(w.status)
 	contentType := canonicalType(first(w.header, headerContentType))
@@ -152,13 +152,13 @@ func unaryError(w wireEnd) *Error {
 	return NewError(implied, errors.New(statusText(w.status)))
 }
 
-// connectStream is a streaming call: framed messages, then an end-of-stream
-// message. [Connect protocol, "Streaming RPCs"]
+// connectStream is the protocol of streaming calls: messages in frames, then an
+// end-of-stream message. [Connect protocol, "Streaming RPCs"]
 type connectStream struct{}
 
 func (connectStream) writeRequest(h http.Header, _ head) {
 	h[headerConnectVersion] = valueOne
-	h[headerAcceptEncoding] = valueIdentity // messages are compressed one by one, not the body
+	h[headerAcceptEncoding] = valueIdentity // each message is compressed, and not the body
 }
 
 func (connectStream) readRequest(_ *wireHead, hd head) (head, error) { return hd, nil }
@@ -182,8 +182,8 @@ func (connectStream) decodeEnd(w wireEnd) end {
 	return e
 }
 
-// formatConnectTimeout writes a timeout in milliseconds, rounded up, and "" for
-// one that needs more than 10 digits. [Connect protocol, "Timeout-Milliseconds"]
+// formatConnectTimeout returns a timeout in milliseconds, rounded up, and "" if it
+// has more than 10 digits. [Connect protocol, "Timeout-Milliseconds"]
 func formatConnectTimeout(d time.Duration) string {
 	if d <= 0 {
 		return "0"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Unary Connect calls as HTTP GET: the request is the URL's query.
+// Unary Connect calls as HTTP GET: the request is in the URL's query.
 
 package connect
 
@@ -30,11 +30,12 @@ var getFacts = func() facts {
 	return f
 }()
 
-// connectGet is connectUnary with the request in the query and the outcome fit
-// for caches.
+// connectGet is connectUnary with the request in the query, and with the headers
+// and the status that caches need.
 type connectGet struct{ connectUnary }
 
-// readRequest takes from the query what a POST has in its headers and body.
+// readRequest reads from the query the values that a POST has in its headers and
+// its body.
 func (connectGet) readRequest(w *wireHead, hd head) (head, error) {
 	query := w.query
 	hd.encoding = query[queryCompression]
@@ -54,8 +55,8 @@ func (connectGet) readRequest(w *wireHead, hd head) (head, error) {
 	return hd, nil
 }
 
-// encodeEnd adds for caches that the answer depends on the accepted compressions,
-// and gives a response that was not modified its own status.
+// encodeEnd adds the header Vary, because the response depends on the accepted
+// compressions, and returns status 304 for the error of NewNotModifiedError.
 func (p connectGet) encodeEnd(e end, sent bool) wireEnd {
 	w := p.connectUnary.encodeEnd(e, sent)
 	if !sent && e.err != nil && errors.Is(e.err, errNotModified) {
@@ -69,7 +70,7 @@ func (p connectGet) encodeEnd(e end, sent bool) wireEnd {
 	return w
 }
 
-// decodeEnd finds a response that was not modified by its status.
+// decodeEnd returns the error of NewNotModifiedError for status 304.
 func (p connectGet) decodeEnd(w wireEnd) end {
 	e := p.connectUnary.decodeEnd(w)
 	if w.status == http.StatusNotModified {

@@ -20,8 +20,8 @@ type wireError struct {
 	Details []wireDetail    `json:"details,omitempty"`
 }
 
-// wireDetail is an error detail as JSON. Debug is for people who look at the
-// bytes; programs do not read it.
+// wireDetail is an error detail as JSON. Debug is for people who read the bytes;
+// programs ignore it.
 type wireDetail struct {
 	Type  string          `json:"type"`
 	Value string          `json:"value"`
@@ -47,8 +47,7 @@ func newWireError(e *Error) *wireError {
 	return w
 }
 
-// debugJSON returns a detail as JSON if the program knows its type, nil
-// otherwise.
+// debugJSON returns a detail as JSON, nil if the program does not have its type.
 func debugJSON(d *ErrorDetail) json.RawMessage {
 	msg, err := d.Value()
 	if err != nil {
@@ -61,9 +60,9 @@ func debugJSON(d *ErrorDetail) json.RawMessage {
 	return data
 }
 
-// error is the inverse of newWireError. An error without a known code gets the
-// one that is implied by what it came in. Details that cannot be read are left
-// out.
+// error is the inverse of newWireError. An error without a valid code gets the code
+// implied, which its HTTP status or its frame implies. Details that cannot be
+// decoded are left out.
 func (w *wireError) error(implied Code) *Error {
 	e := &Error{code: implied, cause: messageError(w.Message), wire: true}
 	var name string
@@ -127,7 +126,7 @@ func unmarshalEndStream(data []byte) (end, error) {
 	return e, nil
 }
 
-// mustJSON marshals what always can be: strings, and JSON made by protojson.
+// mustJSON marshals values that cannot fail: strings, and the JSON of protojson.
 func mustJSON(v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// gRPC and gRPC-Web: framed messages, then a status, in HTTP trailers or in the
-// body's last frame.
+// gRPC and gRPC-Web: messages in frames, then a status, in HTTP trailers or in the
+// last frame of the body.
 
 package connect
 
@@ -45,8 +45,8 @@ var webFacts = func() facts {
 type grpc struct{}
 
 func (grpc) writeRequest(h http.Header, _ head) {
-	h[headerAcceptEncoding] = valueIdentity // or net/http asks for gzip on its own
-	h[headerTE] = valueTrailers             // proxies that drop trailers must refuse
+	h[headerAcceptEncoding] = valueIdentity // otherwise net/http adds gzip itself
+	h[headerTE] = valueTrailers             // required: it shows proxies that drop trailers
 }
 
 func (grpc) readRequest(_ *wireHead, hd head) (head, error) { return hd, nil }
@@ -55,11 +55,11 @@ func (grpc) readResponse(w *wireHead, codec string) error {
 	return grpcFacts.checkResponse(w, codec)
 }
 
-// grpcSucceeded is the trailer of a call without error and trailers. It is
-// shared and never written.
+// grpcSucceeded is the trailer of a successful call without other trailers. Calls
+// share it: nothing writes to it.
 var grpcSucceeded = http.Header{headerGRPCStatus: {"0"}}
 
-// encodeEnd puts the status and all metadata into the trailers.
+// encodeEnd returns the status and all metadata as trailers.
 func (grpc) encodeEnd(e end, _ bool) wireEnd {
 	if e.err == nil && len(e.trailer) == 0 {
 		return wireEnd{trailer: grpcSucceeded}
@@ -80,8 +80,8 @@ func (grpc) encodeEnd(e end, _ bool) wireEnd {
 	return wireEnd{trailer: t}
 }
 
-// decodeEnd finds the status in the trailers, or in the headers of a response
-// that has neither trailers nor body: "Trailers-Only".
+// decodeEnd reads the status from the trailers, or from the headers of a response
+// without trailers and body. [gRPC PROTOCOL-HTTP2, "Trailers-Only"]
 func (grpc) decodeEnd(w wireEnd) end {
 	if len(w.trailer) == 0 && w.empty {
 		trailer := make(http.Header, len(w.header))
@@ -101,7 +101,7 @@ func grpcError(t http.Header) *Error {
 	switch status {
 	case "":
 		code := CodeInternal
-		if len(t) > 0 { // what there is was written by something else than gRPC
+		if len(t) > 0 { // these trailers are not gRPC's
 			code = CodeUnknown
 		}
 		return NewError(code, fmt.Errorf("protocol error: no Grpc-Status trailer: %w", io.ErrUnexpectedEOF))
@@ -135,8 +135,8 @@ func grpcError(t http.Header) *Error {
 	return e
 }
 
-// grpcWeb is gRPC for HTTP clients that do not see trailers, such as browsers:
-// they are the payload of the body's last frame. [grpc/doc/PROTOCOL-WEB.md]
+// grpcWeb is gRPC for HTTP clients that cannot read trailers, such as browsers: the
+// trailers are the payload of the body's last frame. [grpc/doc/PROTOCOL-WEB.md]
 type grpcWeb struct{ grpc }
 
 func (grpcWeb) writeRequest(h http.Header, _ head) {
@@ -150,7 +150,8 @@ func (grpcWeb) readResponse(w *wireHead, codec string) error {
 	return webFacts.checkResponse(w, codec)
 }
 
-// encodeEnd puts the trailers into the headers as long as nothing else was sent.
+// encodeEnd returns the trailers as headers if nothing was sent before, and as the
+// payload of the last frame otherwise.
 func (p grpcWeb) encodeEnd(e end, sent bool) wireEnd {
 	trailer := p.grpc.encodeEnd(e, sent).trailer
 	if !sent {
@@ -169,17 +170,17 @@ func (p grpcWeb) decodeEnd(w wireEnd) end {
 		return end{err: NewError(CodeInternal, fmt.Errorf("protocol error: trailers: %w", err))}
 	}
 	if len(trailer) == 0 && w.empty && first(w.header, headerGRPCStatus) != "" {
-		return p.grpc.decodeEnd(wireEnd{header: w.header, empty: true}) // some servers end "Trailers-Only" with an empty frame
+		return p.grpc.decodeEnd(wireEnd{header: w.header, empty: true}) // some servers send "Trailers-Only" and an empty frame
 	}
 	return p.grpc.decodeEnd(wireEnd{trailer: trailer})
 }
 
-// oneLine keeps a value from beginning lines of its own.
+// oneLine replaces line breaks, so that a value cannot begin another trailer.
 var oneLine = strings.NewReplacer("\r", " ", "\n", " ")
 
-// appendTrailers appends trailers as lines of lower-case key and value, sorted.
-// Keys that are no header names are left out, as net/http leaves them out of
-// headers.
+// appendTrailers appends trailers as lines of a key in lower case and a value,
+// sorted by key. It leaves out keys that are not valid names of headers, as net/http
+// does in headers.
 func appendTrailers(b []byte, trailer http.Header) []byte {
 	for _, key := range slices.Sorted(maps.Keys(trailer)) {
 		if !isToken(key) {
@@ -195,8 +196,8 @@ func appendTrailers(b []byte, trailer http.Header) []byte {
 	return b
 }
 
-// parseTrailers is the inverse of appendTrailers. Keys may be in any case and
-// lines may end without a carriage return.
+// parseTrailers is the inverse of appendTrailers. It takes keys in any case, and
+// lines that end without a carriage return.
 func parseTrailers(b []byte) (http.Header, error) {
 	trailer := make(http.Header)
 	for line := range strings.SplitSeq(string(b), "\n") {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// How gRPC writes statuses, messages and timeouts as header values.
+// The status, the message and the timeout of gRPC as header values.
 
 package connect
 
@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Fields of google.rpc.Status and google.protobuf.Any.
+// The numbers of the fields in google.rpc.Status and google.protobuf.Any.
 const (
 	statusCode    protowire.Number = 1
 	statusMessage protowire.Number = 2
@@ -46,8 +46,8 @@ func appendStatus(b []byte, err *Error) []byte {
 	return b
 }
 
-// parseStatus is the inverse of appendStatus. As in Protobuf, fields of another
-// wire type are unknown fields.
+// parseStatus is the inverse of appendStatus. A field with another wire type counts
+// as an unknown field, as in Protobuf.
 func parseStatus(b []byte) (*Error, error) {
 	e := &Error{wire: true}
 	var message string
@@ -84,7 +84,8 @@ func parseAny(b []byte) (*ErrorDetail, error) {
 	})
 }
 
-// field is a field of a message: a number or bytes, after its wire type.
+// field is a field of a message. Its wire type decides whether varint or bytes is
+// set.
 type field struct {
 	number   protowire.Number
 	wireType protowire.Type
@@ -119,12 +120,12 @@ func eachField(b []byte, visit func(field) error) error {
 	return nil
 }
 
-// messageError returns the cause of an error that was received. It is there without a
-// message, too, so that the error unwraps to one.
+// messageError returns the underlying error for a received message. It is never nil,
+// so that Unwrap of a received error returns an error even if the message is empty.
 func messageError(message string) error { return errors.New(message) }
 
-// encodeMessage percent-encodes all but printable ASCII, and spaces at either
-// end, which HTTP would trim. [gRPC PROTOCOL-HTTP2, "Percent-Encoded"]
+// encodeMessage percent-encodes all bytes but printable ASCII, and spaces at the
+// ends, which HTTP trims. [gRPC PROTOCOL-HTTP2, "Percent-Encoded"]
 func encodeMessage(message string) string {
 	plain := func(i int) bool {
 		c := message[i]
@@ -151,9 +152,9 @@ func encodeMessage(message string) string {
 	return b.String()
 }
 
-// decodeMessage is the inverse of encodeMessage. It keeps what is not a valid
-// escape as it is: a broken message must not cost the code. [gRPC
-// PROTOCOL-HTTP2, "Percent-Encoded"]
+// decodeMessage is the inverse of encodeMessage. It copies escapes that are not
+// valid, and returns no error: with a malformed message the code must still reach
+// the caller. [gRPC PROTOCOL-HTTP2, "Percent-Encoded"]
 func decodeMessage(message string) string {
 	i := strings.IndexByte(message, '%')
 	if i < 0 {
@@ -183,11 +184,11 @@ var timeoutUnits = [...]struct {
 	{'S', time.Second}, {'M', time.Minute}, {'H', time.Hour},
 }
 
-// timeoutMax is the first number that does not fit a Grpc-Timeout's 8 digits.
+// timeoutMax is the least number with more than the 8 digits of a Grpc-Timeout.
 const timeoutMax = 100_000_000
 
-// formatGRPCTimeout writes a timeout in the finest unit that has room for it,
-// rounded up. [gRPC PROTOCOL-HTTP2, "Timeout"]
+// formatGRPCTimeout returns a timeout in the finest unit in which it has at most 8
+// digits, rounded up. [gRPC PROTOCOL-HTTP2, "Timeout"]
 func formatGRPCTimeout(d time.Duration) string {
 	if d <= 0 {
 		return "0n"
@@ -205,8 +206,8 @@ func formatGRPCTimeout(d time.Duration) string {
 	return "" // no time.Duration is that long
 }
 
-// parseGRPCTimeout is the inverse of formatGRPCTimeout. A timeout of more than
-// the 292 years of a time.Duration is none.
+// parseGRPCTimeout is the inverse of formatGRPCTimeout. A timeout that is too long
+// for a time.Duration, of more than 292 years, counts as none.
 func parseGRPCTimeout(s string) (d time.Duration, timed bool, err error) {
 	if s == "" {
 		return 0, false, errors.New("no digits")
@@ -227,8 +228,7 @@ func parseGRPCTimeout(s string) (d time.Duration, timed bool, err error) {
 	return 0, false, fmt.Errorf("%q has no unit of %q", s, "numMSH")
 }
 
-// parseDigits returns the number that at least one and at most most digits
-// make: no sign, no space.
+// parseDigits returns the number of 1 to most digits, without signs and spaces.
 func parseDigits(s string, most int) (int64, error) {
 	if s == "" {
 		return 0, errors.New("no digits")

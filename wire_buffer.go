@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Pooled byte buffers that grow with what arrives, not with what is promised.
+// Pooled byte buffers. They grow with the bytes that arrive, and not with the
+// length that a peer announces.
 
 package connect
 
@@ -12,38 +13,39 @@ import (
 
 const (
 	bufferSize    = 4 << 10  // of a new buffer
-	bufferSmall   = 256      // of one that waits for a message
-	bufferKept    = 64 << 10 // what is held on the strength of a promise, or while nothing is due
-	bufferMax     = 8 << 20  // larger ones are left to the garbage collector
-	hintMax       = 1 << 30  // what is believed of an announced length
-	emptyReadsMax = 100      // consecutive reads without data or error before giving up
+	bufferSmall   = 256      // of the buffer of a stream that waits for a message
+	bufferKept    = 64 << 10 // most that is allocated for an announced length before bytes arrive
+	bufferMax     = 8 << 20  // of the largest pooled buffer
+	hintMax       = 1 << 30  // most that an announced length counts as
+	emptyReadsMax = 100      // consecutive reads without data or error that end in io.ErrNoProgress
 )
 
-// buffer is a byte slice from a pool. Its owner frees it once and then holds no
-// slice of it.
+// buffer is a byte slice from a pool. Its owner frees it once, and keeps no slice of
+// it afterwards.
 type buffer struct {
 	data []byte
 }
 
-// bufferPool is where buffers come from: pools of the garbage collector, or in
-// tests one that watches its users.
+// bufferPool is the source of buffers: sizedPools, or in tests a pool that checks
+// the code that uses it.
 type bufferPool interface {
-	// get returns an empty buffer with room for size bytes, nil if size is more
-	// than bufferKept and there is none.
+	// get returns an empty buffer with room for size bytes. It returns nil if size is
+	// more than bufferKept and the pool has no such buffer.
 	get(size int) *buffer
-	// put takes a buffer back. It may come with more memory than it left with.
+	// put takes a buffer back, perhaps with another slice than get returned.
 	put(*buffer)
 }
 
 var buffers bufferPool = new(sizedPools)
 
-// sizedPools keeps buffers by size, from bufferSize to bufferMax by powers of two, and
-// those of bufferSmall bytes last. The garbage collector empties each within two cycles, so that what one rush of
-// messages needed is not held for good.
+// sizedPools has a pool for each power of two from bufferSize to bufferMax, and a
+// last one for buffers of bufferSmall bytes. The garbage collector empties a
+// sync.Pool within two cycles, so that the memory of one rush of messages is not
+// kept for good.
 type sizedPools [13]sync.Pool
 
-// class returns the index of the pool for buffers of size bytes, and up to twice
-// as many.
+// class returns the index of the pool for buffers of at least size bytes and less
+// than twice as many.
 func class(size int) int {
 	if size == bufferSmall {
 		return len(sizedPools{}) - 1
@@ -52,7 +54,7 @@ func class(size int) int {
 }
 
 // roundUp returns the capacity of a buffer for size bytes: a power of two, so that
-// it fits other messages, too.
+// other messages can use it, or size if it is more than bufferMax.
 func roundUp(size int) int {
 	switch {
 	case size == bufferSmall:
@@ -83,13 +85,13 @@ func (p *sizedPools) put(b *buffer) {
 	}
 }
 
-// newBuffer returns an empty buffer for size bytes, of which it may have room for
-// the first ones only: size is a promise, 0 if unknown.
+// newBuffer returns an empty buffer. The size is the number of bytes that a peer has
+// announced, 0 if it is unknown: the buffer has room for at most bufferKept of them.
 func newBuffer(size int) *buffer {
 	return buffers.get(min(size, bufferKept))
 }
 
-// free gives the buffer back. It is a no-op for nil.
+// free gives the buffer back to the pool. A nil buffer has nothing to give back.
 func (b *buffer) free() {
 	if b != nil {
 		b.data = b.data[:0]
@@ -97,7 +99,7 @@ func (b *buffer) free() {
 	}
 }
 
-// reserve makes room for size bytes that are sure to come.
+// reserve makes room for size more bytes, however many they are.
 func (b *buffer) reserve(size int) {
 	if size += len(b.data); size <= cap(b.data) {
 		return
@@ -109,7 +111,8 @@ func (b *buffer) reserve(size int) {
 	b.move(other)
 }
 
-// move continues in the memory of another buffer, and frees its own.
+// move copies the bytes into the memory of another buffer, takes that over, and
+// frees its own.
 func (b *buffer) move(other *buffer) {
 	other.data = append(other.data, b.data...)
 	b.data, other.data = other.data, b.data
@@ -125,7 +128,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Read takes bytes from the front, so that a buffer can stand for a body.
+// Read removes bytes from the front, so that a buffer can be the body of a GET.
 func (b *buffer) Read(p []byte) (int, error) {
 	if len(b.data) == 0 {
 		return 0, io.EOF
@@ -135,12 +138,12 @@ func (b *buffer) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// room makes space for at least one byte more, for as many as wanted if they
-// are few. Memory is spent as data arrives, whatever a peer claims to send: up to
-// bufferKept comes on credit, then what arrived earns three times as much of new
-// memory. Of memory that is there already, in the pool, it earns all that is
-// wanted, up to 32 times as much, so that a message of a megabyte is not copied
-// on the way.
+// room makes room for at least one more byte, and for up to wanted bytes. The room
+// depends on the bytes that have arrived, and not on the length that a peer
+// announces. Up to bufferKept bytes are always granted. After that the buffer grows
+// by new memory of at most three times the bytes that have arrived, or takes a
+// buffer from the pool for all wanted bytes, if that has at most 32 times the bytes
+// that have arrived. With a pooled buffer, a message of a megabyte is copied once.
 func (b *buffer) room(wanted int) {
 	have := len(b.data)
 	if have < cap(b.data) {
@@ -160,8 +163,8 @@ func (b *buffer) room(wanted int) {
 	b.reserve(min(wanted, 3*have))
 }
 
-// readN appends exactly n bytes of r. It returns io.ErrUnexpectedEOF if there
-// are fewer.
+// readN appends exactly n bytes of r. It returns io.ErrUnexpectedEOF if r has
+// fewer.
 func (b *buffer) readN(r io.Reader, n int) error {
 	end := len(b.data) + n
 	for empty := 0; len(b.data) < end; {
@@ -186,9 +189,9 @@ func (b *buffer) readN(r io.Reader, n int) error {
 	return nil
 }
 
-// readAll appends r up to its end. It stops with errTooLarge once the buffer
-// holds more than limit bytes; limit 0 is none. hint is how many bytes are
-// likely to come, 0 if unknown.
+// readAll appends all bytes of r. It stops with errTooLarge once the buffer holds
+// more than limit bytes; limit 0 is no limit. The hint is the likely number of
+// bytes, 0 if it is unknown.
 func (b *buffer) readAll(r io.Reader, hint, limit int) error {
 	if limit > 0 {
 		hint = min(hint, limit)
@@ -196,7 +199,7 @@ func (b *buffer) readAll(r io.Reader, hint, limit int) error {
 	for empty := 0; ; {
 		wanted := hint + 1 - len(b.data)
 		if wanted <= 0 {
-			wanted = max(len(b.data), 512) // more than was announced
+			wanted = max(len(b.data), 512) // more bytes came than hint
 		}
 		b.room(wanted)
 		space := b.data[len(b.data):cap(b.data)]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Header fields as they are received: an http.Header, or what is cheaper as long as
-// no program asks for one.
+// Header fields as they were received: an http.Header, or pairs, which are cheaper
+// as long as the program does not ask for a header.
 
 package connect
 
@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// fields are the header or the trailers of an HTTP message as they were received: an
-// [http.Header], or pairs of a name in lower case and a value. They are read only.
+// fields are the header or the trailers of a received HTTP message: an [http.Header],
+// or pairs of a name in lower case and a value. Nothing writes to them.
 type fields struct {
 	header http.Header
 	pairs  [][2]string // instead; shared, never written
@@ -49,8 +49,8 @@ func (f *fields) first(key string) string {
 	return ""
 }
 
-// isNamed reports whether key is the canonical form of a name in lower case. It is
-// meant for the protocols' own keys, which have letters, digits and dashes only.
+// isNamed reports whether key is the canonical form of a name in lower case. The key
+// has letters, digits and dashes only, as the protocols' own keys have.
 func isNamed(name, key string) bool {
 	if len(name) != len(key) {
 		return false
@@ -63,8 +63,8 @@ func isNamed(name, key string) bool {
 	return true
 }
 
-// all returns the fields as a header: a new one, unless they are one; nil if there
-// are none.
+// all returns the fields as a header: a new one if they are pairs, nil if there are
+// no fields.
 func (f *fields) all() http.Header {
 	if len(f.pairs) > 0 {
 		return headerOf(f.pairs)
@@ -72,16 +72,16 @@ func (f *fields) all() http.Header {
 	return f.header
 }
 
-// lazyHeader is fields as the program sees them: a header that is made when the
-// program asks for it, which goroutines may do at the same time.
+// lazyHeader is the program's view of fields: a header that is made when the program
+// asks for it. It is safe for concurrent use.
 type lazyHeader struct {
 	mu   sync.Mutex
 	made http.Header
-	from fields     // what made is made of
+	from fields     // made has these
 	host *[1]string // of a request; nil if it is in from
 }
 
-// header returns what was received as a header, always the same one, never nil.
+// header returns the fields as a header, always the same one, never nil.
 func (l *lazyHeader) header() http.Header {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +96,7 @@ func (l *lazyHeader) header() http.Header {
 	return l.made
 }
 
-// add adds what was received later.
+// add adds fields that were received later.
 func (l *lazyHeader) add(f fields) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,7 +110,7 @@ func (l *lazyHeader) add(f fields) {
 	addHeader(l.made, f.all())
 }
 
-// replace makes another header what was received.
+// replace sets the header that the program gets.
 func (l *lazyHeader) replace(h http.Header) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,7 +120,7 @@ func (l *lazyHeader) replace(h http.Header) {
 // metadata is the header or the trailers of a [Request] or [Response].
 type metadata struct {
 	own  http.Header // nil until the program asks for it
-	lazy *lazyHeader // has the header of what was received; nil for what the program makes
+	lazy *lazyHeader // of a received message; nil for one that the program has made
 }
 
 // header returns the header, always the same one, never nil.

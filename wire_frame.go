@@ -22,28 +22,28 @@ const (
 	flagEndWeb     uint8 = 1 << 7 // the payload is gRPC-Web's trailers
 )
 
-// putPrefix fills in the prefix that frame has room for at its start.
+// putPrefix writes the prefix into the first bytes of frame, which are reserved for
+// it.
 func putPrefix(frame []byte, flags uint8) {
 	frame[0] = flags
 	binary.BigEndian.PutUint32(frame[1:prefixSize], uint32(len(frame)-prefixSize))
 }
 
-// aheadMax is how many bytes are read ahead where they come that fast.
+// aheadMax is the most bytes that a frameReader reads ahead.
 const aheadMax = 32 << 10
 
-// frameReader takes a body apart into frames. It reads ahead, at most to the
-// size of its buffer, so that small messages need few reads. The buffer grows
-// when a read has filled it.
+// frameReader reads frames from a body. It reads ahead, at most to the size of its
+// buffer, so that small messages need few reads. The buffer grows after a read has
+// filled it.
 type frameReader struct {
 	src   io.Reader
 	ahead *buffer // bytes read; those before pos are consumed
 	pos   int
 	err   error   // of src, returned when all bytes before it are consumed
-	large *buffer // a message that does not fit ahead
+	large *buffer // for a message that is larger than ahead
 }
 
-// prefix reads the next frame's prefix. It returns io.EOF if the body ends
-// before it.
+// prefix reads the prefix of the next frame. It returns io.EOF if there is none.
 func (f *frameReader) prefix() (flags uint8, size uint32, err error) {
 	f.shrink()
 	if err := f.fill(prefixSize); err != nil {
@@ -90,15 +90,15 @@ func (f *frameReader) short(err error, got, size int) error {
 	return err
 }
 
-// atEnd reports whether nothing follows. An error other than the end of the
-// body counts as nothing: what came before is complete.
+// atEnd reports whether no byte follows. It reports true if a read fails: the frames
+// before are complete.
 func (f *frameReader) atEnd() bool {
 	return f.fill(1) != nil
 }
 
-// shrink gives the buffer back before a wait that may be long: a small one is enough
-// to find out that there is more. One that the last read has filled is kept, because
-// more is likely to be there already.
+// shrink replaces the buffer by a small one before a wait that may be long. It keeps
+// the buffer if the last read has filled it, because more bytes are likely to be
+// there already.
 func (f *frameReader) shrink() {
 	if f.ahead == nil || f.buffered() > 0 || cap(f.ahead.data) <= bufferSmall || len(f.ahead.data) == cap(f.ahead.data) {
 		return
@@ -149,7 +149,7 @@ func (f *frameReader) fill(n int) error {
 	return nil
 }
 
-// free gives the buffers back. The reader then finds the body at its end.
+// free frees the buffers. Afterwards the body has no more bytes.
 func (f *frameReader) free() {
 	f.ahead.free()
 	f.large.free()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Pooled buffers that a transport reads for as long as it likes.
+// Pooled buffers that transports may read after a call has ended.
 
 package connect
 
@@ -10,25 +10,24 @@ import (
 	"sync"
 )
 
-// lentBuffer is a buffer that several readers share. It goes back to its pool
-// when its owner and all readers have given it back, and cannot be
-// read then. It and its first reader are parts of the conn, so that they cost no
-// allocation.
+// lentBuffer is a buffer with an owner and several readers. It is freed when the
+// owner has given it back and all readers are closed. It and its first reader are
+// parts of the exchange, and so need no allocation.
 type lentBuffer struct {
 	mu    sync.Mutex
 	b     *buffer
 	users int
 }
 
-// errLentBack is the error of a reader that is opened after the call.
+// errLentBack is the error of open after the buffer was freed.
 var errLentBack = errors.New("the call has ended: its request body is gone")
 
-// lend takes the buffer over, with one user: its owner. It is called once.
+// lend takes a buffer over, with one user: the owner. The owner calls it once.
 func (l *lentBuffer) lend(b *buffer) {
 	l.b, l.users = b, 1
 }
 
-// reader returns a body that reads the buffer from its start.
+// reader returns a new reader of the buffer, for GetBody of a request.
 func (l *lentBuffer) reader() (io.ReadCloser, error) {
 	r := new(lentReader)
 	if err := l.open(r); err != nil {
@@ -49,7 +48,7 @@ func (l *lentBuffer) open(r *lentReader) error {
 	return nil
 }
 
-// giveBack ends the use of one user.
+// giveBack ends the use by the owner or by one reader. The last one frees the buffer.
 func (l *lentBuffer) giveBack() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,8 +58,8 @@ func (l *lentBuffer) giveBack() {
 	}
 }
 
-// lentReader is one user of a lentBuffer. Read copies under the lock, so that
-// none is under way when Close returns.
+// lentReader is a reader of a lentBuffer, and the body of a request. Read and WriteTo
+// hold the lock, so that neither uses the buffer after Close has returned.
 type lentReader struct {
 	lent   *lentBuffer
 	mu     sync.Mutex
@@ -83,7 +82,7 @@ func (r *lentReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes what was not read yet, without a copy. Close waits for it.
+// WriteTo writes the unread bytes without a copy. Close waits for it.
 func (r *lentReader) WriteTo(w io.Writer) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,9 +94,9 @@ func (r *lentReader) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
-// InMemory says to transports that ask, as that of package h2 does, that Read never
-// waits. A type that has this method because it embeds a lentReader may have a Read of
-// its own: so self is the body as it was found.
+// InMemory reports whether Read never waits. Transports such as that of package h2
+// call it, with the body as self. If self is not r, another type embeds r, and may
+// have a Read of its own that waits.
 func (r *lentReader) InMemory(self io.Reader) bool { return self == io.Reader(r) }
 
 func (r *lentReader) Close() error {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The messages of a response stream that are sent faster than they are flushed.
+// The outbox: it gathers the messages that a handler sends while earlier ones are
+// written and flushed.
 
 package connect
 
@@ -10,27 +11,27 @@ import (
 	"sync"
 )
 
-// outboxMax is how many bytes of messages may wait for the flush before a sender
-// waits, too.
+// outboxMax is the most bytes of messages that wait in an outbox. If a message would
+// exceed it, its sender waits.
 const outboxMax = 32 << 10
 
-// outbox writes to a ResponseWriter in a goroutine of its own: what is sent while
-// a flush is under way is carried by the next one. No message waits for a later
-// one, as the goroutine begins to write as soon as there is something.
+// outbox writes messages to a ResponseWriter from a goroutine of its own. Messages
+// that are sent during a flush share the next write and flush. The goroutine begins
+// to write as soon as there is a message, so no message waits for a later one.
 //
 // While the outbox is idle, its one sender may use the ResponseWriter itself.
 type outbox struct {
 	w       http.ResponseWriter
-	filled  chan struct{} // has a token when the goroutine may find something to do
-	emptied chan struct{} // has a token when the sender may find the outbox emptier
+	filled  chan struct{} // has a token after messages or the end came
+	emptied chan struct{} // has a token after the goroutine took messages or has written them
 	done    chan struct{} // closed when the goroutine has ended
 
 	mu      sync.Mutex
-	waiting *buffer // messages that are not being written yet
+	waiting *buffer // messages that the goroutine has not taken yet
 	writing bool    // the goroutine uses w
-	ended   bool    // the sender wants the goroutine to end
+	ended   bool    // the goroutine must end
 	err     error   // of w; nothing is written after it
-	panic   any     // of w, for the handler's goroutine
+	panic   any     // the value of a panic of w, for the handler's goroutine
 }
 
 func newOutbox(w http.ResponseWriter) *outbox {
@@ -39,8 +40,7 @@ func newOutbox(w http.ResponseWriter) *outbox {
 	return o
 }
 
-// add sends a message and does not keep it. It waits while there is too much
-// already.
+// add copies a message into the outbox. It waits while there is no room for it.
 func (o *outbox) add(message []byte) error {
 	o.mu.Lock()
 	for o.err == nil && len(o.waiting.data) > 0 && len(o.waiting.data)+len(message) > outboxMax {
@@ -59,7 +59,7 @@ func (o *outbox) add(message []byte) error {
 	return err
 }
 
-// isIdle reports whether nothing waits and nothing is being written.
+// isIdle reports whether no message waits and the goroutine does not write.
 func (o *outbox) isIdle() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -78,7 +78,7 @@ func (o *outbox) drain() error {
 	return o.err
 }
 
-// end ends the goroutine and writes what it left, without flushing it.
+// end ends the goroutine and writes the messages that wait, without a flush.
 func (o *outbox) end() {
 	o.mu.Lock()
 	o.ended = true
@@ -86,7 +86,7 @@ func (o *outbox) end() {
 	signal(o.filled)
 	<-o.done
 	if o.panic != nil {
-		panic(o.panic) // where net/http, or the middleware whose writer it is, expects it
+		panic(o.panic) // in the handler's goroutine, where net/http and middleware recover
 	}
 	if o.err == nil && len(o.waiting.data) > 0 {
 		if _, err := o.w.Write(o.waiting.data); err != nil {
@@ -100,7 +100,7 @@ func (o *outbox) run() {
 	defer close(o.done)
 	batch := newBuffer(0)
 	defer func() {
-		if o.err == nil { // otherwise a Write that was given up may still read it
+		if o.err == nil { // after an error net/http's goroutine may still read it
 			batch.free()
 		}
 	}()
@@ -128,8 +128,8 @@ func (o *outbox) run() {
 	}
 }
 
-// write writes and flushes. A panic of the ResponseWriter must not end the
-// program: it is kept for the handler's goroutine, where it would have been.
+// write writes and flushes. It recovers from a panic of the ResponseWriter, which
+// would end the program here, and keeps its value for the handler's goroutine.
 func (o *outbox) write(messages []byte) (err error) {
 	defer func() {
 		if o.panic = recover(); o.panic != nil {

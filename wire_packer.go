@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Messages to bytes and back: codec, compression, limit and frame, in one slice
-// and one write.
+// Packer and unpacker: they turn messages into bytes and back, with codec,
+// compression, limits and frames. A packed message is one slice, for one write.
 
 package connect
 
@@ -21,12 +21,12 @@ type packer struct {
 	framed      bool
 	compression *compression  // nil is identity
 	minBytes    int           // smaller messages are not compressed
-	limit       int           // of a message on the wire, 0 is none
-	last        *atomic.Int64 // the size of the last message, for codecs that cannot measure one before
+	limit       int           // of a message, after compression; 0 is no limit
+	last        *atomic.Int64 // the size of the last message: the likely size of the next, for codecs that cannot measure it
 }
 
-// pack returns msg as it goes on the wire, with its prefix if messages are
-// framed, and whether it is compressed. The caller frees the buffer.
+// pack encodes and compresses msg, and adds the prefix if messages are framed. It
+// returns a buffer, which the caller frees, and whether the message is compressed.
 func (p *packer) pack(msg any) (packed *buffer, compressed bool, err error) {
 	_, measures := p.codec.(protoCodec)
 	remember := !measures && p.last != nil
@@ -78,8 +78,9 @@ func (p *packer) prefix() int {
 	return 0
 }
 
-// marshal appends msg to b. What a codec of the application returns is copied
-// unless it is b's own memory: the codec may keep it, and b is used again.
+// marshal appends the encoded msg to b. If a codec of the application returns other
+// memory than b's, marshal copies it: the codec may keep that memory, and the pool
+// reuses b's.
 func marshal(b *buffer, codec Codec, msg any) error {
 	appender, ok := codec.(appendCodec)
 	if !ok {
@@ -122,11 +123,11 @@ func marshal(b *buffer, codec Codec, msg any) error {
 type unpacker struct {
 	codec       Codec
 	compression *compression // nil is identity
-	limit       int          // of a message, on the wire and decompressed, 0 is none
-	blame       Code         // of data that cannot be understood
+	limit       int          // of a message, compressed and decompressed; 0 is no limit
+	blame       Code         // of a message that cannot be decompressed or decoded
 	framed      bool
 	endFlag     uint8 // marks the frame that ends the stream, 0 if there is none
-	single      bool  // there is one message: a second one is not read
+	single      bool  // there is one message: a second one is an error
 	ended       bool
 
 	frames   frameReader
@@ -136,17 +137,17 @@ type unpacker struct {
 	count    int // messages read
 }
 
-// errSecondMessage says that a second message begins where there must be one.
+// errSecondMessage is the error for a second message in a direction of one.
 var errSecondMessage = errors.New("second message")
 
-// piece is what next found: a message, or the end frame's payload. Its data is
-// valid until the next call of the unpacker.
+// piece is a message, or the payload of the end frame. Its data is valid until the
+// next call of the unpacker.
 type piece struct {
 	data []byte
 	end  bool
 }
 
-// next reads one message or the end frame, decompressed. It returns io.EOF when
+// next reads one message or the end frame, and decompresses it. It returns io.EOF if
 // the body ends between messages.
 func (u *unpacker) next() (piece, error) {
 	if !u.framed {
@@ -203,8 +204,8 @@ func (u *unpacker) body() (piece, error) {
 	return piece{data, false}, nil
 }
 
-// inflate decompresses a message. An empty one is not compressed, whatever its
-// flag says, but the flag needs a compression.
+// inflate decompresses a message. An empty message with the flag for compression
+// stays empty, but the flag without a compression is an error.
 func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
 	switch {
 	case !compressed:
@@ -228,15 +229,16 @@ func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
 	return u.inflated.data, nil
 }
 
-// rest gives back what only the last message needed, so that a stream which waits
-// for the next one holds no more than what it read ahead.
+// rest frees the buffers that only the last message needed, so that a stream which
+// waits for the next one holds no more than the bytes that it has read ahead.
 func (u *unpacker) rest() {
 	u.frames.large.free()
 	u.inflated.free()
 	u.frames.large, u.inflated = nil, nil
 }
 
-// tooLarge returns the error for a message that exceeds the limit; size 0 is not known exactly.
+// tooLarge returns the error for a message that exceeds the limit. A size of 0 means
+// that the size is unknown.
 func tooLarge(size uint64, limit int) error {
 	if size == 0 {
 		return errorf(CodeResourceExhausted, "message exceeds the limit of %d bytes for receiving", limit)
@@ -244,8 +246,8 @@ func tooLarge(size uint64, limit int) error {
 	return errorf(CodeResourceExhausted, "message of %d bytes exceeds the limit of %d bytes for receiving", size, limit)
 }
 
-// unmarshal decodes a message. Fresh says that msg has nothing in it, which need not
-// be cleared then.
+// unmarshal decodes a message into msg. If fresh is true, msg is empty, and unmarshal
+// does not clear it first.
 func (u *unpacker) unmarshal(data []byte, msg any, fresh bool) error {
 	var err error
 	m, known := msg.(proto.Message)
@@ -260,7 +262,7 @@ func (u *unpacker) unmarshal(data []byte, msg any, fresh bool) error {
 	return nil
 }
 
-// free gives the buffers back; nothing can be read then.
+// free frees the buffers. Afterwards the unpacker has no more messages.
 func (u *unpacker) free() {
 	u.frames.free()
 	u.whole.free()

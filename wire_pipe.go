@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The body of a request that is still being written.
+// The pipe: the body of a request whose messages are sent one by one.
 
 package connect
 
@@ -11,26 +11,27 @@ import (
 	"sync"
 )
 
-// pipeBuffered is how many bytes may wait for the transport before a writer
-// waits, too. Larger messages are not copied but handed over.
+// pipeBuffered is the most bytes that wait in a pipe. If a message would exceed it,
+// its writer waits. A larger message is not copied: its writer waits until the
+// transport has read it.
 const pipeBuffered = 32 << 10
 
-// pipe is an [http.Request.Body] that messages are written to. Small messages
-// wait in a buffer, so that the transport takes as many as there are with one
-// Read; one that waits for data gets a message at once.
+// pipe is the body of an [http.Request]: Send writes messages to it, and the
+// transport reads them. Small messages wait in a buffer, and one Read takes as many
+// as there are. A Read that waits gets a message at once.
 //
-// Read and write end when the context does, and when the other side closed.
+// Read and write return when the context ends, and when the other side has closed.
 type pipe struct {
 	ctx  context.Context
-	data chan struct{} // has a token when Read may find something new
-	room chan struct{} // has a token when write may
+	data chan struct{} // has a token after write, end or Close: Read looks again
+	room chan struct{} // has a token after Read or Close: write looks again
 
 	mu         sync.Mutex
-	buffer     *buffer // bytes to be read, from start on; nil if there are none
+	buffer     *buffer // unread bytes, from start on; nil if there are none
 	start      int
-	large      []byte // after these, the rest of a large message whose writer waits
-	readClosed bool   // by the transport: nothing will be read
-	ended      bool   // by the sender: nothing will be written
+	large      []byte // after these, the unread rest of a large message whose writer waits
+	readClosed bool   // the transport reads no more
+	ended      bool   // the sender writes no more
 }
 
 func newPipe(ctx context.Context) *pipe {
@@ -48,8 +49,9 @@ func signal(c chan struct{}) {
 	}
 }
 
-// write sends a message and does not keep it. It returns io.EOF if the
-// transport has closed the body before it took all of the message.
+// write writes a message, and does not use its slice after it has returned. It
+// returns io.EOF if the transport closes the body before it has read the whole
+// message, and errEnded after end.
 func (p *pipe) write(message []byte) error {
 	large := len(message) > pipeBuffered
 	written := false
@@ -57,7 +59,7 @@ func (p *pipe) write(message []byte) error {
 		p.mu.Lock()
 		if written && len(p.large) == 0 {
 			p.mu.Unlock()
-			return nil // whatever has happened since
+			return nil // the transport has the message, even if the context has ended since
 		}
 		err := p.ctx.Err()
 		if err == nil && p.readClosed {
@@ -65,7 +67,7 @@ func (p *pipe) write(message []byte) error {
 		}
 		switch {
 		case err != nil:
-			p.large = nil // Read copies under the lock: the message is the caller's again
+			p.large = nil // no Read uses it any more, as Read copies under the lock
 			p.mu.Unlock()
 			return err
 		case p.ended && !written:
@@ -89,7 +91,7 @@ func (p *pipe) write(message []byte) error {
 	}
 }
 
-// waiting returns how many bytes wait to be read.
+// waiting returns the number of unread bytes.
 func (p *pipe) waiting() int {
 	if p.buffer == nil {
 		return len(p.large)
@@ -109,13 +111,13 @@ func (p *pipe) append(message []byte) {
 	_, _ = b.Write(message)
 }
 
-// free gives the buffer back: nothing will be read any more.
+// free frees the buffer. The transport reads no more.
 func (p *pipe) free() {
 	p.buffer.free()
 	p.buffer, p.start = nil, 0
 }
 
-// end lets Read return io.EOF once everything is read.
+// end ends the body: Read returns io.EOF after the last byte.
 func (p *pipe) end() {
 	p.mu.Lock()
 	p.ended = true
@@ -130,7 +132,7 @@ func (p *pipe) complete() bool {
 	return p.ended
 }
 
-// Read returns what was written, as soon as there is something.
+// Read waits for at least one byte and returns those that there are.
 func (p *pipe) Read(b []byte) (int, error) {
 	for {
 		p.mu.Lock()
@@ -148,8 +150,8 @@ func (p *pipe) Read(b []byte) (int, error) {
 	}
 }
 
-// copyTo copies waiting bytes to b. It returns io.EOF with the last ones. A call
-// that was given up does not look like a request that is complete.
+// copyTo copies unread bytes to b. It returns io.EOF with the last ones. It looks at
+// the context first, so that a cancelled request does not look complete.
 func (p *pipe) copyTo(b []byte) (int, error) {
 	if err := p.ctx.Err(); err != nil {
 		return 0, err
@@ -177,7 +179,8 @@ func (p *pipe) copyTo(b []byte) (int, error) {
 	return n, nil
 }
 
-// Close is called by the transport when it reads no more.
+// Close ends reads and writes. The transport calls it when it reads no more, and
+// release when the call ends.
 func (p *pipe) Close() error {
 	p.mu.Lock()
 	p.readClosed = true
