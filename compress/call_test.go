@@ -26,7 +26,7 @@ import (
 
 const procedure = "/test.v1.EchoService/Echo"
 
-// exchange is what a server has seen of a request and sent back.
+// exchange has the compression headers of a request and of its response.
 type exchange struct{ sent, accepts, answered string }
 
 // echoServer returns each message it gets. It notes the compression headers of

@@ -18,7 +18,7 @@
 // [connect.WithSendCompression] names an algorithm, because only the caller
 // knows whether the server understands it. The option added last is the one
 // that a client lists first. Messages too small to gain anything stay as they
-// are: [connect.WithCompressMinBytes] sets the limit.
+// are: [connect.WithCompressMinBytes] sets the size.
 //
 // # Which one
 //
@@ -27,12 +27,12 @@
 //	gzip      gzip      the same wire format as the built-in one, smaller in the same time
 //	br        br        browsers and text over slow links, where ratio matters most
 //	snappy    snappy    fast links and busy CPUs: cheap, with a modest ratio
-//	deflate   deflate   peers that know nothing else
+//	deflate   deflate   peers that support nothing else
 //
-// gzip is the only name that every Connect and gRPC implementation knows, so
-// keep it available: these options add to it and never remove it. Brotli is
-// slow at its high levels and meant there for content compressed once and read
-// often; its default here is a level for content made per call.
+// gzip is the only algorithm that every Connect and gRPC implementation
+// supports, so keep it available: these options add to it and never remove it.
+// Brotli is slow at its high levels, which are for content that is compressed
+// once and read often; its default here is a level for content made per call.
 //
 // # Bounds
 //

@@ -18,9 +18,8 @@ import (
 	"github.com/seed-b7c59c10/connect/compress/zstd"
 )
 
-// A handler and a client with the same two algorithms. The client sends zstd,
-// and it is what the handler answers in, because it is what the client lists
-// first.
+// A handler and a client with the same two algorithms. The client sends its request
+// in zstd. The handler answers in zstd, too, because the client lists it first.
 func Example() {
 	const procedure = "/example.v1.GreetService/Greet"
 	greet := func(_ context.Context, name *connect.Request[wrapperspb.StringValue]) (*connect.Response[wrapperspb.StringValue], error) {

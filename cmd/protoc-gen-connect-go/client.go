@@ -61,7 +61,7 @@ func (f *file) writeClient(w *writer, s service) {
 	}
 }
 
-// writeMethods writes the methods of an interface. A commented one stands apart from its neighbours.
+// writeMethods writes the methods of an interface, with empty lines around a method that has a comment.
 func (f *file) writeMethods(w *writer, s service, signature func(shape) string) {
 	apart := false
 	for n, m := range s.methods {
@@ -81,7 +81,7 @@ func (f *file) writeMethods(w *writer, s service, signature func(shape) string) 
 	}
 }
 
-// methodOptions writes the options that the schema gives to a method, on both sides.
+// methodOptions writes the options of a method that follow from the schema, for both sides.
 func (w *writer) methodOptions(m method) {
 	w.code(`connect.WithSchema(methods.ByName("$ProtoMethod")),`)
 	if level := m.idempotency(); level != "" {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Comments: our own sentences, those of the schema, and deprecation.
+// Comments of the generated code: the plugin's sentences, the schema's comments, and deprecation.
 
 package main
 
@@ -20,10 +20,10 @@ const docWidth = 98
 // unless they are empty.
 type doc struct {
 	lines      []string
-	deprecated bool // a paragraph of the schema says so already
+	deprecated bool // a comment of the schema has the paragraph already
 }
 
-// say adds a paragraph of ours, wrapped.
+// say adds a paragraph of the plugin, and wraps it.
 func (d *doc) say(text string) *doc {
 	d.separate()
 	line := ""
@@ -59,7 +59,7 @@ func (d *doc) quote(comment protogen.Comments) *doc {
 	return d
 }
 
-// deprecate adds the paragraph that tools look for, if there is one and the schema's author has not written it.
+// deprecate adds the paragraph that marks deprecated code for tools, unless it is empty or a comment of the schema has one.
 func (d *doc) deprecate(paragraph string) *doc {
 	if paragraph == "" || d.deprecated {
 		return d
@@ -74,7 +74,7 @@ func (d *doc) separate() {
 	}
 }
 
-// printable drops what a comment in Go must not have, or does not need: control characters, and the byte order mark.
+// printable drops control characters and the byte order mark, which a comment in Go must not have, or does not need.
 func printable(char rune) rune {
 	const byteOrderMark = '\uFEFF'
 	if unicode.IsControl(char) && char != '\n' && char != '\t' || char == byteOrderMark {
@@ -93,8 +93,8 @@ func (w *writer) float(comments ...protogen.Comments) {
 	}
 }
 
-// floatAll writes the comments around a declaration of the schema that has no counterpart in Go: the detached ones, and
-// if wanted those attached to it.
+// floatAll writes the comments around a declaration of the schema that has no counterpart in Go: the detached ones and,
+// if attached is true, those attached to it.
 func (w *writer) floatAll(location protoreflect.SourceLocation, attached bool) {
 	for _, comment := range location.LeadingDetachedComments {
 		w.float(protogen.Comments(comment))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A generated file: where it goes, what stands above its services, and its order.
+// A generated file: its place, the text above its services, and its order.
 
 package main
 
@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Field numbers of google.protobuf.FileDescriptorProto, under which a schema's comments on these declarations lie.
+// Field numbers of google.protobuf.FileDescriptorProto. The paths of the comments on these declarations consist of them.
 const (
 	packageField = 2
 	syntaxField  = 12
@@ -29,7 +29,7 @@ type file struct {
 	services    []service
 }
 
-// newFile places the file for a schema and claims its names. Files are all that the plugin knows.
+// newFile sets the place of the file for a schema, and claims its names. Files are all schemas in the plugin's request.
 func newFile(schema *protogen.File, options options, files []*protogen.File, packages map[protogen.GoImportPath]string) *file {
 	f := &file{
 		schema:      schema,
@@ -41,7 +41,7 @@ func newFile(schema *protogen.File, options options, files []*protogen.File, pac
 	taken := newFileScope()
 	if options.packageSuffix == "" {
 		for _, other := range files {
-			if other.GoImportPath == schema.GoImportPath { // the package is one, whatever file declares a message
+			if other.GoImportPath == schema.GoImportPath { // the messages of other files of the package have names in it, too
 				taken.claimMessages(other.Messages, other.Enums)
 			}
 		}
@@ -57,7 +57,7 @@ func newFile(schema *protogen.File, options options, files []*protogen.File, pac
 	return f
 }
 
-// generate writes the file. The services come first, because they tell what the file imports.
+// generate writes the file. It writes the services first, because they determine the imports.
 func (f *file) generate(plugin *protogen.Plugin) {
 	out := plugin.NewGeneratedFile(f.name, f.importPath)
 	body := newWriter().with(vars{"Descriptor": "", "Unknown": f.unknownHandler()})
@@ -80,8 +80,7 @@ func (f *file) generate(plugin *protogen.Plugin) {
 	out.Write(body.out.Bytes())
 }
 
-// ownRuntime reports whether the code is for this module's runtime, which has more
-// than the reference.
+// ownRuntime reports whether the code is for this module's runtime, which has functions that connect-go lacks.
 func (f *file) ownRuntime() bool { return f.options.runtimePackage == defaultRuntime }
 
 // unknownHandler returns the expression for the handler of procedures that a service does not have.
@@ -101,8 +100,8 @@ func (f *file) hasMethods() bool {
 	return false
 }
 
-// writePreamble writes what precedes the imports. Comments on the schema's syntax, usually a licence, stay on top, and
-// those on its package become the documentation of the Go package, as protoc-gen-go does it.
+// writePreamble writes the text before the imports. Comments on the schema's syntax, usually a licence, stay on top.
+// Comments on its package become the documentation of the Go package, as in the code of protoc-gen-go.
 func (f *file) writePreamble(w *writer) {
 	locations := f.schema.Desc.SourceLocations()
 	for _, field := range []int32{syntaxField, editionField} {
@@ -173,7 +172,7 @@ func (f *file) writeService(w *writer, s service) {
 	f.writeUnimplemented(w, s)
 }
 
-// annotate tells protogen's option annotate_code where in the schema the interfaces come from.
+// annotate adds the places of the interfaces in the schema, for protogen's option annotate_code.
 func (f *file) annotate(out *protogen.GeneratedFile, s service) {
 	for _, symbol := range []string{s.names["Client"], s.names["Handler"]} {
 		out.AnnotateSymbol(symbol, protogen.Annotation{Location: s.Location})

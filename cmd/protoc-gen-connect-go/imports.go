@@ -13,18 +13,18 @@ import (
 	"google.golang.org/protobuf/compiler/protogen"
 )
 
-// imports names the packages that a file uses. The names of the standard packages and of the runtime are fixed, and
-// stand as they are in the source texts of this program; those of the messages' packages give way.
+// imports holds the names of the packages that a file uses. The names of the standard packages and of the runtime are
+// fixed, because the source texts of this program contain them. If the name of a messages' package clashes, it changes.
 type imports struct {
 	self     protogen.GoImportPath            // the file's own package: its names need no qualifier
-	packages map[protogen.GoImportPath]string // the package names that the plugin knows
+	packages map[protogen.GoImportPath]string // the names of the packages in the plugin's request
 	taken    scope
 	standard []string
 	named    map[protogen.GoImportPath]string
 }
 
-// newImports starts a table, in which runtime has the name connect. The names in taken, and those that are added until the
-// first call of qualify, are not given to packages.
+// newImports returns a table in which runtime has the name connect. No package gets a name in taken, or one that is
+// added to it before the first call of qualify.
 func newImports(self protogen.GoImportPath, runtime string, packages map[protogen.GoImportPath]string, taken scope) *imports {
 	for _, name := range []string{"connect", "context", "errors", "http", "strings"} {
 		taken[name] = true
@@ -42,14 +42,14 @@ func (i *imports) use(paths ...string) {
 	i.standard = append(i.standard, paths...)
 }
 
-// link imports a package for what its init function does. A call of qualify for the package, later, gives it a name.
+// link imports a package for its init function, without a name. A later call of qualify for the package sets a name.
 func (i *imports) link(importPath protogen.GoImportPath) {
 	if _, ok := i.named[importPath]; !ok && importPath != i.self {
 		i.named[importPath] = "_"
 	}
 }
 
-// qualify returns how the file writes an identifier, and imports its package.
+// qualify imports the package of an identifier, and returns the identifier with the package's name before it.
 func (i *imports) qualify(ident protogen.GoIdent) string {
 	if ident.GoImportPath == i.self {
 		return ident.GoName
@@ -79,7 +79,7 @@ func (i *imports) write(w *writer) {
 	w.code(")")
 }
 
-// packageNames returns the package name of every import path that the plugin knows.
+// packageNames returns the package name of each import path in the plugin's request.
 func packageNames(plugin *protogen.Plugin) map[protogen.GoImportPath]string {
 	names := map[protogen.GoImportPath]string{}
 	for _, schema := range plugin.Files {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What differs between the kinds of methods: eight rows, four with wrapped messages and four simple ones.
+// The differences between the kinds of methods: four kinds with wrapped messages, and four simple ones.
 
 package main
 
-// A kind says which sides stream, and whether the code is simple.
+// A kind is the key of a shape: which sides stream, and whether the code is simple.
 type kind struct {
 	clientStreams, serverStreams, simple bool
 }

@@ -23,7 +23,7 @@ func defaultOptions() options {
 	return options{packageSuffix: "connect", runtimePackage: defaultRuntime}
 }
 
-// set takes one option. Those of protogen never come here.
+// set sets one option. protogen handles its own options before.
 func (o *options) set(name, value string) error {
 	switch name {
 	case "package_suffix":
@@ -48,8 +48,8 @@ func (o *options) set(name, value string) error {
 	return nil
 }
 
-// importable tells whether an import declaration may name path: the characters are those that the Go specification
-// ("Import declarations") lets a compiler exclude, and a path is neither rooted nor relative.
+// importable reports whether path is valid in an import declaration. A path is neither rooted nor relative, and has
+// none of the characters that a compiler may exclude by the Go specification, "Import declarations".
 func importable(path string) bool {
 	for element := range strings.SplitSeq(path, "/") {
 		if element == "" || element == "." || element == ".." {

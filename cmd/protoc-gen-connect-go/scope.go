@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Scopes: which names of a generated file are taken, and what happens when two declarations want the same.
+// Scopes: the names that are taken in a generated file, and the choice of another name after a clash.
 
 package main
 

@@ -25,9 +25,9 @@ type method struct {
 	names vars
 }
 
-// newService claims the names of a service and its methods. They are those that connect-go's plugin gives, so that code
-// which is generated anew fits the programs that use it; only names that clash, with which that code does not compile,
-// are our own choice.
+// newService claims the names of a service and its methods. They are the names that connect-go's plugin uses, so that
+// programs still compile with the new code. Only where those names clash, and the code of connect-go's plugin does not
+// compile, does this plugin use others.
 func newService(file scope, s *protogen.Service) service {
 	base := s.GoName
 	named := service{Service: s, names: vars{
@@ -64,7 +64,7 @@ func (s service) deprecation() string {
 	return deprecation(s.Desc)
 }
 
-// deprecation is the same for a method.
+// deprecation returns the paragraph for a method that is marked as deprecated, and "" for others.
 func (m method) deprecation() string {
 	return deprecation(m.Desc)
 }
@@ -77,7 +77,7 @@ func deprecation(d protoreflect.Descriptor) string {
 	return "Deprecated: the schema marks " + string(d.FullName()) + " as deprecated."
 }
 
-// idempotency returns the runtime's constant for the level of a method, and "" if the schema says nothing.
+// idempotency returns the name of the runtime's constant for the level of a method, and "" if the schema has no level.
 func (m method) idempotency() string {
 	options, _ := m.Desc.Options().(*descriptorpb.MethodOptions)
 	switch options.GetIdempotencyLevel() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The writer: Go source with $names in it goes in, Go source comes out.
+// The writer: it replaces the $names in texts, and collects them as Go source.
 
 package main
 
@@ -11,7 +11,7 @@ import (
 	"os"
 )
 
-// vars says what each $name in a text stands for. A value is taken as it is, so a '$' in it stays.
+// vars maps each $name to its replacement in a text. A '$' in a replacement stays.
 type vars map[string]string
 
 // A writer appends source to a buffer that it shares with the writers derived from it.
@@ -24,7 +24,7 @@ func newWriter() *writer {
 	return &writer{out: new(bytes.Buffer)}
 }
 
-// with derives a writer for an inner scope, which knows more names or knows them differently.
+// with returns a writer for an inner scope, which adds names or replaces them.
 func (w *writer) with(inner vars) *writer {
 	merged := maps.Clone(w.vars)
 	if merged == nil {
@@ -54,7 +54,7 @@ func (w *writer) say(text string) {
 	w.doc(new(doc).say(w.expand(text)))
 }
 
-// expand replaces every $name. A name that nobody defined is a mistake in this program.
+// expand replaces every $name. It panics at a name that is not defined, which is a mistake in this program.
 func (w *writer) expand(text string) string {
 	return os.Expand(text, func(name string) string {
 		value, ok := w.vars[name]

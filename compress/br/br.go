@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package br adds Brotli (RFC 7932, content coding "br") to clients and
-// handlers: the best ratio for text, and the one that browsers offer beside
-// gzip. It costs more CPU time than zstd for the same ratio.
+// handlers: the best ratio for text, and an algorithm that all browsers
+// support. It takes more CPU time than zstd for the same ratio.
 //
-// The format lets a peer ask for a window of up to 16 MiB per message in
-// flight; there is no way to refuse less, and memory is only taken as far as
-// the message claims to be that large.
+// A peer may ask for a window of up to 16 MiB per message in flight. The
+// decompressor cannot set a smaller limit. It allocates a large window only for
+// a message that claims to be that large.
 package br
 
 import (

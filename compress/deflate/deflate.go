@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package deflate adds the content coding "deflate" to clients and handlers,
-// for peers that know nothing better. On HTTP this name means the zlib format
+// for peers that support nothing better. On HTTP this name means the zlib format
 // (RFC 9110, section 8.4.1.2, and RFC 1950), not a bare DEFLATE stream.
 package deflate
 
@@ -85,7 +85,7 @@ func (d *decoder) Reset(source io.Reader) error {
 	return d.z.(zlib.Resetter).Reset(d.in, nil)
 }
 
-// Read refuses what follows the stream: the library would not look at it.
+// Read returns an error for bytes after the stream, which the library ignores.
 func (d *decoder) Read(p []byte) (int, error) {
 	n, err := d.z.Read(p)
 	if err == io.EOF {

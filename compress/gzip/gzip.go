@@ -2,8 +2,8 @@
 
 // Package gzip replaces the built-in gzip of clients and handlers, which is at
 // level 1, with one that compresses as level 6 does in about the same CPU time, and
-// lets its level be set. The wire format (RFC 1952) and the name stay the same, so
-// either side may change alone.
+// whose level a program can set. The wire format (RFC 1952) and the name are the
+// same, so either side may change alone.
 package gzip
 
 import (
@@ -62,8 +62,8 @@ func NewDecompressor() connect.Decompressor {
 	return stream.NewReader(Name, newDecoder, nil)
 }
 
-// The library's Reset answers io.EOF for no data at all, which package stream
-// reports as an unexpected end.
+// The library's Reset returns io.EOF for a source without data, which package
+// stream reports as an unexpected end.
 func newDecoder(source io.Reader) (stream.Decoder, error) {
 	return gzip.NewReader(source)
 }

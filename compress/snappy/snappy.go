@@ -3,9 +3,9 @@
 // Package snappy adds Snappy, in its framing format, to clients and handlers:
 // little CPU time for a modest ratio, for fast links and busy machines.
 //
-// The format has no end mark and no levels. A stream that is cut between two
-// of its frames cannot be told from a shorter one, as opposed to the other
-// formats; the message's own parser notices.
+// The format has no end mark and no levels. If a stream is cut between two of its
+// frames, the decompressor does not notice, as those of the other formats do; the
+// message's own parser may.
 package snappy
 
 import (
@@ -48,7 +48,8 @@ func newDecoder(source io.Reader) (stream.Decoder, error) {
 	return &decoder{s2.NewReader(source, s2.ReaderMaxBlockSize(maxBlock))}, nil
 }
 
-// decoder gives the library's Reset the common signature.
+// decoder is the library's reader with the signature of Reset that package stream
+// needs.
 type decoder struct{ *s2.Reader }
 
 func (d *decoder) Reset(source io.Reader) error {

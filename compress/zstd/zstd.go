@@ -5,7 +5,7 @@
 // services.
 //
 // A peer may ask a decoder to keep a window of up to 8 MiB, the most that RFC
-// 9659 allows on HTTP; see [MaxWindow]. Our encoder uses 1 MiB.
+// 9659 allows on HTTP; see [MaxWindow]. The compressor of this package uses 1 MiB.
 package zstd
 
 import (
@@ -26,8 +26,8 @@ const (
 	defaultLevel  = 3
 	defaultWindow = 8 << 20 // RFC 9659, section 3
 
-	// encoderWindow is what our encoder refers back to. Messages are rarely
-	// larger, and a pooled encoder holds about this much memory.
+	// encoderWindow is the encoder's window. Messages are rarely larger, and a
+	// pooled encoder holds about this much memory.
 	encoderWindow = 1 << 20
 
 	// keptWindow is the largest window whose buffer a decoder keeps for reuse.
@@ -107,8 +107,8 @@ func apply(list []Setting) settings {
 	return s
 }
 
-// decoder watches the header of the first frame, which says how much memory
-// the decoder will allocate.
+// decoder reads the header of the first frame, too: it has the size of the memory
+// that the library's decoder allocates.
 type decoder struct {
 	*zstd.Decoder
 	source io.Reader
@@ -136,8 +136,8 @@ func (d *decoder) Reset(source io.Reader) error {
 	return d.Decoder.Reset((*watched)(d))
 }
 
-// large reports that the stream made the decoder allocate more than is worth
-// keeping.
+// large reports whether the decoder has allocated more memory than a pool should
+// keep.
 func (d *decoder) large() bool {
 	var h zstd.Header
 	if err := h.Decode(d.header); err != nil {

@@ -11,13 +11,13 @@ import (
 	"io"
 )
 
-// maxKept is the largest amount of output after which a decoder is still worth
-// keeping: what it has allocated follows what it has decoded.
+// maxKept is the most output after which a decoder is kept: the memory of a decoder
+// grows with its output.
 const maxKept = 1 << 20
 
 var errClosed = errors.New("closed")
 
-// Decoder is what a format's library offers. Reset starts a new stream and may
+// Decoder is the decoder of a format's library. Reset starts a new stream and may
 // read its header.
 type Decoder interface {
 	io.Reader
@@ -27,7 +27,7 @@ type Decoder interface {
 // Reader is a connect.Decompressor over a [Decoder]. It is in one of three
 // states:
 //
-//	state   set by                    Read answers
+//	state   set by                    Read returns
 //	closed  NewReader, Close          errClosed
 //	fresh   Reset                     opens the stream, then as open
 //	open    the first Read            output; an error is final and repeated
@@ -49,9 +49,8 @@ type Reader struct {
 }
 
 // NewReader returns a closed Reader. The name begins its errors. The function
-// open makes a decoder that starts at the given source; large, which may be
-// nil, reports that a decoder has grown too much to be kept, whatever it has
-// put out.
+// open returns a decoder of a source. The function large, which may be nil, reports
+// whether a decoder is too large to be kept, even after little output.
 func NewReader(name string, open func(io.Reader) (Decoder, error), large func(Decoder) bool) *Reader {
 	return &Reader{name: name, open: open, large: large, err: errClosed}
 }
@@ -92,8 +91,8 @@ func (r *Reader) Close() error {
 	return nil
 }
 
-// start opens the stream. The end of the source in a header is no end of the
-// data.
+// start opens the stream. If the source ends in the header, the error is not
+// io.EOF: the data is incomplete.
 func (r *Reader) start() {
 	if r.dec == nil {
 		r.dec, r.err = r.open(&r.src)
@@ -115,8 +114,8 @@ func (r *Reader) release() {
 	r.src.r, r.fresh, r.total, r.err = nil, false, 0, errClosed
 }
 
-// fault is the error of this stream for the caller. io.EOF stays itself, as
-// io.Reader asks.
+// fault returns the error of this stream for the caller. It returns io.EOF as it
+// is, as io.Reader requires.
 func (r *Reader) fault() error {
 	if r.err == io.EOF {
 		return io.EOF
@@ -124,9 +123,9 @@ func (r *Reader) fault() error {
 	return fmt.Errorf("decompress %s: %w", r.name, r.err)
 }
 
-// source stands between a decoder and the caller's reader. It lets go of the
-// reader when the decoder would not, and hides its other methods: some
-// libraries decode a *bytes.Buffer whole, whatever its output's size.
+// source is between a decoder and the caller's reader. It drops the reader when the
+// stream ends, which some decoders do not, and hides its other methods: some
+// libraries decode a *bytes.Buffer whole, however large the output is.
 type source struct{ r io.Reader }
 
 func (s *source) Read(p []byte) (int, error) {

@@ -9,7 +9,7 @@ import (
 	"io"
 )
 
-// Encoder is what a format's library offers. Close ends the stream and leaves
+// Encoder is the encoder of a format's library. Close ends the stream and leaves
 // the sink open.
 type Encoder interface {
 	io.WriteCloser
@@ -41,7 +41,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, w.fault(err)
 }
 
-// Close ends the stream and writes what is left of it.
+// Close ends the stream and writes the rest of it.
 func (w *Writer) Close() error {
 	if !w.open {
 		return nil
