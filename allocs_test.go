@@ -2,9 +2,8 @@
 
 //go:build !race
 
-// Allocation budgets: what a call costs, client and server together, net/http's
-// own share included. Raise a number only with a reason; lower it with every
-// improvement.
+// Allocation budgets of calls: client, server and net/http together. Raise a number
+// only with a reason; lower it with every improvement.
 
 package connect
 
@@ -22,8 +21,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// allocationBudgets are the most allocations of one operation: what was measured
-// with Go 1.26, and a tenth more for other releases.
+// allocationBudgets are the most allocations of one operation: as many as with Go
+// 1.26, and a tenth more for other releases.
 var allocationBudgets = []struct {
 	name   string
 	budget float64
@@ -67,10 +66,10 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// TestAllocatedBytes: messages cost little more memory than what is received of
-// them, whatever their size and number. What a busy machine adds, such as buffers
-// for goroutines that wait to run, differs from one batch of calls to the next: the
-// best of several batches counts.
+// TestAllocatedBytes: a call allocates little more memory than the messages that it
+// receives, for any size and number of messages. A busy machine adds memory, such as
+// buffers for goroutines that wait to run, which differs from one batch of calls to
+// the next: the best of several batches counts.
 func TestAllocatedBytes(t *testing.T) {
 	for name, c := range map[string]struct {
 		operation func()

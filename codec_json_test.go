@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Tests of the bound on nested Any: what counts as one, and that messages below the
-// bound pass.
+// Tests of the bound on nested Any: the objects that count, and messages below the
+// bound.
 
 package connect
 
@@ -15,7 +15,7 @@ import (
 )
 
 // nestedAny returns JSON of that many Any in each other around an empty message. The
-// key stands before or after what is inside.
+// key is before or after the content.
 func nestedAny(levels int, key string, first bool) string {
 	inner := `{"@type":"type.googleapis.com/google.protobuf.Empty","value":{}}`
 	kind := key + `:"type.googleapis.com/google.protobuf.Any"`
@@ -51,8 +51,8 @@ func TestNestedAny(t *testing.T) {
 	}
 }
 
-// TestNestedOthers: what is no Any may be as deep as Protobuf's decoder has it, and any
-// number of Any may stand beside each other.
+// TestNestedOthers: other messages may be nested as deeply as Protobuf's decoder
+// allows, and any number of Any may be beside each other.
 func TestNestedOthers(t *testing.T) {
 	beside := "[" + strings.TrimSuffix(strings.Repeat(nestedAny(2, `"@type"`, true)+",", 1000), ",") + "]"
 	values := `"@type"`

@@ -18,7 +18,7 @@ import (
 	"testing"
 )
 
-// known returns the compressions of some names, the first preferred.
+// known returns compressions with some names. The first is preferred.
 func known(names ...string) *compressions {
 	cs := new(compressions)
 	for i := range names {
@@ -136,8 +136,8 @@ func TestChooseWeights(t *testing.T) {
 	})
 }
 
-// FuzzAcceptEncoding: whatever is asked for, the answer is identity or a known
-// compression whose name is in the list, unless the list has a star.
+// FuzzAcceptEncoding: for any header, the choice is identity or a compression whose
+// name is in the list, unless the list has a star.
 func FuzzAcceptEncoding(f *testing.F) {
 	for _, s := range []string{"gzip", "gzip;q=1.0, *;q=0", "br gzip", ",;,;q=,=", "*", "GZIP;Q=0.5;q=0", "gzip;q=1e-1", "gzip;q=0x1p-2", "identity;q=0"} {
 		f.Add(s, "br")
@@ -252,7 +252,8 @@ func TestCompressions(t *testing.T) {
 	})
 }
 
-// TestBomb: what inflates beyond the limit costs little more than the limit.
+// TestBomb: a message that decompresses to more than the limit costs little more
+// memory than the limit.
 // [checklist 25]
 func TestBomb(t *testing.T) {
 	c := newGzip()
@@ -290,8 +291,8 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestCompressorErrors: what a compression reports is told with its name, and
-// what failed is not used again.
+// TestCompressorErrors: an error of a compression has its name, and a compressor or
+// decompressor that failed is not used again.
 func TestCompressorErrors(t *testing.T) {
 	broken := errors.New("broken")
 	made := 0

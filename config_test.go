@@ -158,7 +158,8 @@ func TestRequestHeaders(t *testing.T) {
 	}
 }
 
-// TestRefusals holds what a handler answers to what is no call of its procedure.
+// TestRefusals checks the answers of a handler to requests that are not calls of its
+// procedure.
 // [checklist 2, 3, 5, 9, 55, 59]
 func TestRefusals(t *testing.T) {
 	unary := NewUnaryHandler("/a.B/C", echoEmpty)

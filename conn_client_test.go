@@ -75,12 +75,12 @@ func TestPhases(t *testing.T) {
 	}
 }
 
-// phaseDriver makes the steps of TestPhases. It is the transport, too, and does not
-// heed contexts.
+// phaseDriver makes the steps of TestPhases. It is also the transport, which does not
+// return when the context ends.
 type phaseDriver struct {
 	conn         *clientConn
 	cancel       context.CancelFunc
-	answers      chan error // what RoundTrip waits for
+	answers      chan error // RoundTrip waits for one
 	sends, opens int
 }
 

@@ -82,9 +82,9 @@ func notDirect(context.Context, *url.URL, [][2]string, []byte) (io.ReadCloser, e
 	return nil, nil
 }
 
-// ---- what is sent ----
+// ---- requests ----
 
-// TestDirectFields: a direct call says what newRequest puts into a header.
+// TestDirectFields: a direct call sends the fields that newRequest sets in a header.
 func TestDirectFields(t *testing.T) {
 	keys := slices.Concat(ownKeys, []string{"Date", "Cookie", "X", "Y-Bin", "Grpc-Other", "Connect-Other"})
 	synctest.Test(t, func(t *testing.T) { // the time that is left stands still
@@ -194,8 +194,8 @@ func TestDirectLeft(t *testing.T) {
 	}
 }
 
-// TestDirectPrepared counts what a client prepares: a target for each transport, and
-// one for each call that names itself.
+// TestDirectPrepared counts the targets of a client: one for each transport, and one
+// for each call with a user agent of its own.
 func TestDirectPrepared(t *testing.T) {
 	direct := func(context.Context, *url.URL, [][2]string, []byte) (io.ReadCloser, error) {
 		return nil, errors.New("of a test")
@@ -228,7 +228,7 @@ func TestDirectPrepared(t *testing.T) {
 	}
 }
 
-// ---- what comes back ----
+// ---- responses ----
 
 // TestDirectExchange compares calls that a transport takes directly with calls that
 // it leaves to RoundTrip.
@@ -340,14 +340,15 @@ type brokenReader struct{ err error }
 
 func (f brokenReader) Read([]byte) (int, error) { return 0, f.err }
 
-// sorted shows a header, less what net/http adds to a request after a redirect.
+// sorted returns a header as a text, without the field that net/http adds after a
+// redirect.
 func sorted(h http.Header) string {
 	h = h.Clone()
 	delete(h, "Referer")
 	return fmt.Sprintf("%q", h)
 }
 
-// outcomeOf shows what a call came to.
+// outcomeOf returns the outcome of a call as a text.
 func outcomeOf(response *Response[wrapperspb.StringValue], err error) string {
 	if err == nil {
 		return fmt.Sprintf("%q %q %q", response.Msg.Value, response.Header(), response.Trailer())
@@ -359,8 +360,8 @@ func outcomeOf(response *Response[wrapperspb.StringValue], err error) string {
 	return fmt.Sprintf("%v %v %d details, meta %q, of the wire %t", e.Code(), err, len(e.Details()), e.Meta(), IsWireError(err))
 }
 
-// TestDirectExchangeErrors: an error of RoundTripDirect comes to what one of
-// RoundTrip comes to.
+// TestDirectExchangeErrors: an error of RoundTripDirect has the same outcome as an
+// error of RoundTrip.
 func TestDirectExchangeErrors(t *testing.T) {
 	for _, failed := range []error{
 		io.EOF, io.ErrUnexpectedEOF, errors.New("of a test"), context.Canceled, context.DeadlineExceeded,
@@ -399,7 +400,8 @@ func TestDirectHeadless(t *testing.T) {
 	}
 }
 
-// TestDirectEmbedded: a transport that embeds one which takes direct calls is asked.
+// TestDirectEmbedded: a transport that embeds one with direct calls gets the call,
+// and not the one inside it.
 func TestDirectEmbedded(t *testing.T) {
 	inner := &directFake{direct: func(context.Context, *url.URL, [][2]string, []byte) (io.ReadCloser, error) {
 		t.Error("got a call of the transport within, want the one around it")

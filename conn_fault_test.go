@@ -35,7 +35,7 @@ type threeFields struct{ A, B, C int }
 
 func (threeFields) Error() string { return "three fields" }
 
-// TestFault holds the precedence of what an error and a context say.
+// TestFault checks which of an error and a context decides the code.
 // [checklist 54, 79–81]
 func TestFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestFault(t *testing.T) {
 		late, cancelLate := context.WithTimeout(alive, time.Second)
 		defer cancelLate()
 		time.Sleep(time.Second)
-		// The deadline has passed, though nobody has told the context.
+		// The deadline has passed, but the context's timer has not fired.
 		untold := deadlineOnly{alive, time.Now()}
 		early := deadlineOnly{alive, time.Now().Add(time.Nanosecond)}
 		coded := NewError(CodeDataLoss, errors.New("coded"))
@@ -96,7 +96,7 @@ func TestFault(t *testing.T) {
 	})
 }
 
-// TestFaultOf: the code of a program's error follows from what ended the call alone.
+// TestFaultOf checks the codes of errors that a handler returns.
 func TestFaultOf(t *testing.T) {
 	coded := NewError(CodeDataLoss, errors.New("coded"))
 	for _, c := range []struct {
@@ -233,7 +233,7 @@ func TestResets(t *testing.T) {
 	}
 }
 
-// TestErrorBasics holds what an Error says of itself.
+// TestErrorBasics checks the text, the code and the cause of an Error.
 func TestErrorBasics(t *testing.T) {
 	cause := errors.New("cause")
 	e := NewError(CodeNotFound, cause)
@@ -263,7 +263,7 @@ func TestErrorBasics(t *testing.T) {
 	}
 }
 
-// TestErrorDetailCopies: nobody can change a detail from outside.
+// TestErrorDetailCopies: a program cannot change a detail through its bytes.
 func TestErrorDetailCopies(t *testing.T) {
 	d := &ErrorDetail{typeURLPrefix + "acme.foo.v1.Reason", "abc"}
 	clear(d.Bytes())

@@ -23,8 +23,8 @@ import (
 // doer hides that it is an [http.Client], so that its Do is called.
 type doer struct{ *http.Client }
 
-// TestRoundTrip makes the same calls with and without Do, on all of whose redirects
-// and failures they must agree, as on the requests that a server sees.
+// TestRoundTrip makes the same calls with and without Do. Both must have the same
+// outcome, also after redirects and failures, and send the same requests.
 func TestRoundTrip(t *testing.T) {
 	var mu sync.Mutex
 	var seen []string
@@ -113,7 +113,7 @@ func TestRoundTripErrors(t *testing.T) {
 	}
 }
 
-// TestLeftToDo: what only Do knows is left to Do.
+// TestLeftToDo: a call that needs cookies, a timeout or a redirect policy uses Do.
 func TestLeftToDo(t *testing.T) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {

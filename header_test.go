@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Which headers the protocols own, and what merging does.
+// The headers that the protocols own, and the merging of headers.
 
 package connect
 

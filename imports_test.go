@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What the package may import, so that it can stand in for another module of
-// the same API and adds nothing to a program's dependencies.
+// The imports of the package: they are few, so that it adds nothing to a program's
+// dependencies, and none is of this module, so that it can replace another module
+// with the same API.
 
 package connect
 

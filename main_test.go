@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What all tests of the package share: the leak check around them, and random
-// values to try properties on.
+// Parts of all tests of the package: the check for leaked goroutines, and random
+// values for tests of properties.
 
 package connect
 
@@ -74,7 +74,7 @@ func goroutines() map[string]string {
 	return stacks
 }
 
-// TestLeakCheck leaks a goroutine and wants it found.
+// TestLeakCheck leaks a goroutine, which the check must find.
 func TestLeakCheck(t *testing.T) {
 	before := goroutines()
 	started, release, done := make(chan struct{}), make(chan struct{}), make(chan struct{})

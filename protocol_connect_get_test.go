@@ -59,8 +59,8 @@ func TestGetURLs(t *testing.T) {
 	})
 }
 
-// TestGetURLOrder: a query's parameters come in one order, so that caches see
-// one URL, and the query of the base first. [checklist 56]
+// TestGetURLOrder: the query of the base URL is first, and the parameters follow in
+// a fixed order, so that equal calls have one URL in caches. [checklist 56]
 func TestGetURLOrder(t *testing.T) {
 	base, gzip := mustURL(t, "http://host/a.B/C"), newGzip()
 	for _, c := range []struct {
@@ -79,7 +79,7 @@ func TestGetURLOrder(t *testing.T) {
 	}
 }
 
-// TestGetQueries: what is read of queries that others wrote. [checklist 12,
+// TestGetQueries reads queries as other implementations write them. [checklist 12,
 // 56–58]
 func TestGetQueries(t *testing.T) {
 	for _, c := range []struct {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The JSON of the Connect protocol: there and back, and what is made of JSON
-// that others write.
+// The JSON of the Connect protocol: written and read again, and as other
+// implementations write it.
 
 package connect
 
@@ -39,7 +39,7 @@ func TestErrorJSON(t *testing.T) {
 	}
 }
 
-// TestErrorJSONForms: what is read of errors that others wrote.
+// TestErrorJSONForms reads errors as other implementations write them.
 // [checklist 44, 46–48]
 func TestErrorJSONForms(t *testing.T) {
 	d := func(value string) []*ErrorDetail { return []*ErrorDetail{{typeURLPrefix + "a.B", value}} }
@@ -90,7 +90,7 @@ func TestErrorJSONForms(t *testing.T) {
 	}
 }
 
-// TestUnaryErrorTypes: a body is an error's JSON if its content type says so.
+// TestUnaryErrorTypes: a body is an error's JSON if its content type is JSON.
 // [checklist 43]
 func TestUnaryErrorTypes(t *testing.T) {
 	for contentType, read := range map[string]bool{
@@ -141,7 +141,7 @@ func TestEndStreams(t *testing.T) {
 	})
 }
 
-// TestEndStreamForms: what is read of end-of-stream messages that others wrote.
+// TestEndStreamForms reads end-of-stream messages as other implementations write them.
 // [checklist 45, 46]
 func TestEndStreamForms(t *testing.T) {
 	for _, c := range []struct {
@@ -190,8 +190,8 @@ func TestEndStreamForms(t *testing.T) {
 	}
 }
 
-// FuzzErrorJSON: an error's code is one of the sixteen, and what was read is
-// written and read as the same.
+// FuzzErrorJSON: the code of an error that was read is one of the sixteen, and the
+// error is the same after it is written and read again.
 func FuzzErrorJSON(f *testing.F) {
 	for _, s := range []string{
 		`{"code":"not_found","message":"gone","details":[{"type":"a.B","value":"eA","debug":{}}]}`,
@@ -216,7 +216,7 @@ func FuzzErrorJSON(f *testing.F) {
 	})
 }
 
-// checkReadError holds what is true of every error that came in.
+// checkReadError checks the properties of every received error.
 func checkReadError(t *testing.T, e *Error) {
 	t.Helper()
 	if !e.code.valid() {
@@ -288,8 +288,8 @@ func FuzzEndStream(f *testing.F) {
 	})
 }
 
-// FuzzBinaryHeader: all bytes come back, with and without padding; what is not
-// base64 is refused.
+// FuzzBinaryHeader: all bytes come back, with and without padding; other texts than
+// base64 are an error.
 func FuzzBinaryHeader(f *testing.F) {
 	for _, s := range []string{"", "a", "ab", "abc", "\xff\xfe\xfd", "eA==", "eA=", "=", "e A", "-_8"} {
 		f.Add([]byte(s))

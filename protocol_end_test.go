@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Ends as inverse pairs: what encodeEnd writes decodeEnd reads, for all dialects.
+// Ends as inverse pairs: decodeEnd reads what encodeEnd writes, for all dialects.
 
 package connect
 
@@ -36,7 +36,7 @@ func passEnd(t *testing.T, d *dialect, e end, sent bool) (end, http.Header) {
 		w.status = http.StatusOK
 	}
 	if !d.framed {
-		w.hasBody = true // what was read of the body, be it nothing
+		w.hasBody = true // the body that was read, which may be empty
 	} else if encoded.hasBody != (d.endFlag != 0 && (sent || d == dialectStream)) {
 		t.Errorf("end frame: got %t for sent %t, flag %#x", encoded.hasBody, sent, d.endFlag)
 	}
@@ -60,7 +60,7 @@ func passEnd(t *testing.T, d *dialect, e end, sent bool) (end, http.Header) {
 	return got, metadata
 }
 
-// custom returns what of the metadata is the application's, over the wire.
+// custom returns the application's part of the metadata, as it is after the wire.
 func custom(t *testing.T, h http.Header) http.Header {
 	clean := make(http.Header)
 	addMetadata(clean, h)
@@ -75,7 +75,7 @@ func tell(e *Error) string {
 	return e.Error()
 }
 
-// sameError compares what travels of two errors, except for metadata.
+// sameError compares the parts of two errors that are sent, except for metadata.
 func sameError(got, want *Error) error {
 	switch {
 	case got == nil && want == nil:
@@ -148,8 +148,8 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// validUTF8 returns what becomes of a text on its way: a replacement for each byte that
-// is not valid.
+// validUTF8 returns a text as it is received: with U+FFFD for each byte that is not
+// UTF-8.
 func validUTF8(s string) string {
 	return string([]rune(s))
 }
@@ -184,8 +184,8 @@ func TestEndOrder(t *testing.T) {
 	})
 }
 
-// TestEndReserved: what the application leaves among the trailers under the
-// protocols' keys does not change the outcome. [checklist 51, 90]
+// TestEndReserved: trailers of the application with the protocols' keys do not change
+// the outcome. [checklist 51, 90]
 func TestEndReserved(t *testing.T) {
 	lie, err := NewErrorDetail(durationpb.New(time.Second))
 	if err != nil {
@@ -243,7 +243,7 @@ func TestEndCodes(t *testing.T) {
 	})
 }
 
-// TestEndMinimal: what is left of an end that is too large to send.
+// TestEndMinimal: an end that is too large is sent without details and metadata.
 func TestEndMinimal(t *testing.T) {
 	e := randomError(rand.New(rand.NewPCG(1, 1)))
 	for e == nil || len(e.details) == 0 || len(e.meta) == 0 {

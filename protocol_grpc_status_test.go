@@ -57,7 +57,7 @@ var statusType = func() protoreflect.MessageDescriptor {
 	return file.Messages().Get(0)
 }()
 
-// statusOf returns what a google.rpc.Status message holds.
+// statusOf returns the error in a google.rpc.Status message.
 func statusOf(m protoreflect.Message) *Error {
 	fields := statusType.Fields()
 	e := &Error{
@@ -231,7 +231,7 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// TestStatusHeaders holds what clients make of gRPC's status headers.
+// TestStatusHeaders checks the errors that clients read from gRPC's status headers.
 // [checklist 63, 68–70]
 func TestStatusHeaders(t *testing.T) {
 	details := func(e *Error) string { return EncodeBinaryHeader(appendStatus(nil, e)) }
@@ -316,7 +316,7 @@ func TestTrailerLines(t *testing.T) {
 	})
 }
 
-// TestTrailerKeys: no key or value makes lines of its own.
+// TestTrailerKeys: no key and no value can begin another line.
 func TestTrailerKeys(t *testing.T) {
 	for _, evil := range []http.Header{
 		{"X-A\r\ngrpc-status: 0\r\nx-b": {"v"}},

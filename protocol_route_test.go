@@ -117,8 +117,8 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// TestClassify: handlers and ErrorWriter find the same dialect, whatever the codec's
-// name and however the content type is written.
+// TestClassify: handlers and ErrorWriter find the same dialect, for any name of a
+// codec and any form of the content type.
 func TestClassify(t *testing.T) {
 	for _, name := range []string{codecProto, codecJSON, "thrift", "x-acme.v1"} {
 		for _, kind := range []StreamType{StreamTypeUnary, StreamTypeBidi} {

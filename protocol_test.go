@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Heads as inverse pairs: what one side writes the other reads, for all dialects,
-// with no server between.
+// Heads as inverse pairs: one side reads what the other writes, for all dialects,
+// without a server between.
 
 package connect
 
@@ -225,7 +225,7 @@ func TestResponseStatuses(t *testing.T) {
 	}
 }
 
-// headOf and headOfResponse return what dialects read.
+// headOf and headOfResponse return the heads that dialects read.
 func headOf(r *http.Request) *wireHead {
 	return &wireHead{fields: &fields{header: r.Header}, query: r.URL.Query()}
 }

@@ -125,8 +125,8 @@ func TestConnectTimeoutTable(t *testing.T) {
 	}
 }
 
-// TestTimeouts: what is written is never shorter than what was meant, is at most
-// a unit longer, and grows with it.
+// TestTimeouts: a written timeout is never shorter than the original, is at most a
+// unit longer, and grows with it.
 func TestTimeouts(t *testing.T) {
 	forms := map[string]facts{"connect": unaryFacts, "grpc": grpcFacts}
 	for name, f := range forms {
@@ -166,8 +166,8 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// FuzzTimeouts: what is read is exact and within bounds, and what is written of
-// it is read as the same.
+// FuzzTimeouts: a timeout that was read is exact and within bounds, and is the same
+// after it is written and read again.
 func FuzzTimeouts(f *testing.F) {
 	for _, s := range []string{"", "0", "5000", "9999999999", "10000000000", "+1", "-1", "1S", "99999999H", "99999999M", "0n", "1x", "S", "+1S", "\x001S"} {
 		f.Add(s)

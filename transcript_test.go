@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The wire, byte by byte: what clients and servers of each protocol say in each
-// kind of call, over HTTP/1.1 as net/http writes it, against files that people
-// can read. Run with -rewrite to write them anew, and look at the difference.
+// Transcripts: the bytes that clients and servers send in each protocol and kind of
+// call, over HTTP/1.1 of net/http, compared with files that people can read. Run
+// with -rewrite to write the files again, and look at the difference.
 
 package connect
 
@@ -27,8 +27,8 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write testdata/transcripts anew")
 
-// The procedures of the transcripts' service. Its messages are strings, and what
-// a request says is what happens: see transcriptOutcome.
+// The procedures of the transcripts' service. Its messages are strings, and the text
+// of a request selects the outcome: see transcriptOutcome.
 const (
 	transcriptUnary  = "/test.v1.Echo/Unary"
 	transcriptGet    = "/test.v1.Echo/Get"
@@ -39,7 +39,7 @@ const (
 
 type stringValue = wrapperspb.StringValue
 
-// transcriptOutcome returns the error that a request asks for.
+// transcriptOutcome returns the error that the text of a request selects.
 func transcriptOutcome(text string) error {
 	switch text {
 	case "fail":
@@ -70,7 +70,7 @@ func transcriptMux() *http.ServeMux {
 		res.Header().Set("X-Header", "h")
 		res.Trailer().Set("X-Trailer", "t")
 		if r.HTTPMethod() == http.MethodGet {
-			res.Header().Set("Vary", "Cookie") // besides what the protocol adds
+			res.Header().Set("Vary", "Cookie") // besides the value that the protocol adds
 		}
 		return res, nil
 	}
@@ -172,14 +172,14 @@ func (d *unruns) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// transcriptCall makes one call and says what the client found.
+// transcriptCall makes one call and returns its outcome as a text.
 type transcriptCall struct {
 	name    string
 	options []ClientOption
 	call    func(ctx context.Context, at func(procedure string, more ...ClientOption) *Client[stringValue, stringValue]) string
 }
 
-// found tells messages, trailers and the error.
+// found returns messages, trailers and the error as a text.
 func found(trailer http.Header, err error, messages ...*stringValue) string {
 	var b strings.Builder
 	for _, m := range messages {
@@ -362,7 +362,7 @@ func TestTranscripts(t *testing.T) {
 	}
 }
 
-// transcribe makes a call and returns what went over the wire and came of it.
+// transcribe makes a call and returns the bytes on the wire and the outcome.
 func transcribe(t *testing.T, c transcriptCall) string {
 	network := newPipeNetwork()
 	server := &http.Server{Handler: transcriptMux()}

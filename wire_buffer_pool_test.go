@@ -62,7 +62,7 @@ func (p *watchedPool) put(b *buffer) {
 	p.freed[b] = data
 }
 
-// check returns what went wrong, also after buffers came back.
+// check returns the faults, also those of uses after free.
 func (p *watchedPool) check() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,8 +140,8 @@ func TestWatchedPool(t *testing.T) {
 	}
 }
 
-// TestPools runs one workload on the usual pool, on the watched one and on none:
-// the outcomes are the same, and nobody misuses a buffer.
+// TestPools runs one workload on the usual pool, on the watched one and on none: the
+// outcomes are the same, and no buffer is misused.
 func TestPools(t *testing.T) {
 	want := workload(t)
 	var got []string
@@ -171,7 +171,7 @@ func sameOutcomes(t *testing.T, name string, got, want []string) {
 }
 
 // workload makes calls of every kind, protocol and outcome, several at a time,
-// over loopback, and returns what became of them, in order.
+// over loopback, and returns their outcomes, in order.
 func workload(t *testing.T) []string {
 	const procedure = "/test.Pool/"
 	mux := http.NewServeMux()
@@ -243,7 +243,7 @@ func workload(t *testing.T) []string {
 	return outcomes
 }
 
-// poolError returns the error that a message asks for.
+// poolError returns the error that a message selects.
 func poolError(msg *wrapperspb.StringValue) error {
 	if !strings.HasPrefix(msg.Value, "!") {
 		return nil
@@ -316,7 +316,7 @@ func poolCall(server *httptest.Server, procedure string, r *rand.Rand, options [
 	case "Client":
 		stream := client.CallClientStream(ctx)
 		for range r.IntN(6) {
-			_ = stream.Send(message()) // what the server says comes below
+			_ = stream.Send(message()) // CloseAndReceive returns the error
 		}
 		res, err := stream.CloseAndReceive()
 		if err == nil {

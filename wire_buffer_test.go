@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Buffers: what they grow to, and what they are given back as.
+// Buffers: their growth, and their size when they go back to the pool.
 
 package connect
 
@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// TestReadAll: a limit is exact, and the reader is not asked for more than one
-// byte beyond it.
+// TestReadAll: a limit is exact, and no Read asks for more than one byte beyond it.
 func TestReadAll(t *testing.T) {
 	randomly(t, 500, func(t *testing.T, r *rand.Rand) {
 		data := payloadOf(r, randomSize(r))
@@ -46,8 +45,8 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestBufferSizes: what comes out of the pool is empty and has the room that was
-// asked for, and not much more.
+// TestBufferSizes: a buffer from the pool is empty, and has enough room and not much
+// more.
 func TestBufferSizes(t *testing.T) {
 	withPool(new(sizedPools), func() {
 		for _, size := range []int{0, 1, bufferSize, bufferSize + 1, bufferKept, bufferKept + 1, 1 << 20, 1<<20 + 1, bufferMax, bufferMax + 1} {
@@ -104,7 +103,7 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// TestReserve: there is room afterwards, and what was there stays.
+// TestReserve: there is room afterwards, and the bytes before stay.
 func TestReserve(t *testing.T) {
 	randomly(t, 300, func(t *testing.T, r *rand.Rand) {
 		b := newBuffer(0)

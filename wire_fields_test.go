@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// ownKeys are the keys that the package itself asks fields for.
+// ownKeys are the keys that the package itself looks for.
 var ownKeys = []string{
 	headerAcceptEncoding, headerConnection, headerContentEncoding, headerContentLength, headerContentType,
 	headerHost, headerTE, headerTrailer, headerUserAgent, headerVary, headerXUserAgent, headerConnectAccept,
@@ -56,7 +56,7 @@ func TestIsNamed(t *testing.T) {
 }
 
 // TestFields compares fields that are pairs with fields that are a header, before
-// and after somebody has asked for the header.
+// and after the header is made.
 func TestFields(t *testing.T) {
 	randomly(t, 500, func(t *testing.T, r *rand.Rand) {
 		var pairs [][2]string
@@ -114,8 +114,8 @@ func TestNoFields(t *testing.T) {
 	}
 }
 
-// TestLazyHeader asks for what was received, from many goroutines, and adds to it. All
-// see one header.
+// TestLazyHeader makes the header from many goroutines, and adds fields. All
+// goroutines get the same header.
 func TestLazyHeader(t *testing.T) {
 	host := [1]string{"a.test"}
 	for name, c := range map[string]struct {

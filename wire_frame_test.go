@@ -21,8 +21,8 @@ func frame(flags uint8, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// chopped returns a reader that gives data in pieces of random sizes, some of
-// them empty, and its end together with the last piece or after it.
+// chopped returns a reader of data in pieces of random sizes, some of them empty.
+// The end comes together with the last piece or after it.
 func chopped(r *rand.Rand, data []byte) io.Reader {
 	if r.IntN(2) == 0 {
 		return iotest.DataErrReader(&choppedReader{r, data})
@@ -67,7 +67,7 @@ func randomSize(r *rand.Rand) int {
 	return r.IntN(300)
 }
 
-// noise is what payloads are cut out of.
+// noise is the source of the bytes of payloads.
 var noise = func() []byte {
 	b := make([]byte, 1<<20)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
@@ -175,7 +175,8 @@ func TestNoProgress(t *testing.T) {
 	}
 }
 
-// TestPromises: memory is spent on what arrives, whatever is promised.
+// TestPromises: memory grows with the bytes that arrive, and not with the length that
+// a prefix announces.
 func TestPromises(t *testing.T) {
 	body := append([]byte{0, 0x7f, 0xff, 0xff, 0xff}, make([]byte, 10)...)
 	got := allocated(func() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Request bodies of pooled memory under transports that do what they may, and
-// what they may not.
+// Request bodies in pooled buffers, with transports that keep the rules of
+// http.RoundTripper and with some that break them.
 
 package connect
 
@@ -19,8 +19,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// TestLentBuffer: the buffer goes back once its owner and all readers are done,
-// not before, and can neither be read nor opened then.
+// TestLentBuffer: the buffer is freed when its owner and all readers are done, and not
+// before. Afterwards it can neither be read nor opened.
 func TestLentBuffer(t *testing.T) {
 	watched := new(watchedPool)
 	withPool(watched, func() {
@@ -72,7 +72,7 @@ func TestLentBuffer(t *testing.T) {
 }
 
 // TestLentBufferConcurrently: readers that are read, closed and opened by several
-// goroutines see the bytes that were lent, or an error.
+// goroutines return the bytes that were lent, or an error.
 func TestLentBufferConcurrently(t *testing.T) {
 	watched := new(watchedPool)
 	withPool(watched, func() {
@@ -130,15 +130,15 @@ func answerOf(r *http.Request) *http.Response {
 	}
 }
 
-// TestLateTransports: transports that keep a request's body after they returned,
-// read it twice, or misuse it, never see bytes that are not the call's.
+// TestLateTransports: transports that keep a request's body after they have returned,
+// read it twice, or misuse it, never read bytes of another call.
 func TestLateTransports(t *testing.T) {
 	message := wrapperspb.String(string(bytes.Repeat([]byte("lent"), 50_000)))
 	want, err := proto.Marshal(message)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var late sync.WaitGroup // what transports do after they returned
+	var late sync.WaitGroup // of the reads after transports have returned
 	ended := make(chan struct{})
 	whole := func(what string, r io.Reader) {
 		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, want) {
@@ -230,7 +230,7 @@ func TestLateTransports(t *testing.T) {
 				if got := CodeOf(err); err != nil && got != c.code || (err == nil) != (c.code == 0) {
 					t.Errorf("got %v, want code %v", err, c.code)
 				}
-				for range 20 { // what takes buffers now must not get the one that is lent
+				for range 20 { // these must not get the buffer that is lent
 					b := newBuffer(0)
 					b.reserve(len(want))
 					b.data = append(b.data, make([]byte, len(want))...)
@@ -251,8 +251,8 @@ func TestLateTransports(t *testing.T) {
 	}
 }
 
-// TestEarlyAnswers: net/http's transports, whose writers go on after the answer
-// arrived, send what was lent or nothing, however buffers are used meanwhile.
+// TestEarlyAnswers: net/http's transports go on writing after the answer has arrived.
+// They send the lent bytes or nothing, while other calls use buffers.
 func TestEarlyAnswers(t *testing.T) {
 	const size = 300_000
 	for _, version := range []int{1, 2} {

@@ -49,7 +49,7 @@ func TestOutboxSendsASingleMessage(t *testing.T) {
 			if err := o.add([]byte(message)); err != nil {
 				t.Fatal(err)
 			}
-			synctest.Wait() // nobody sends: what was sent must be on its way
+			synctest.Wait() // after it the message must be written
 			if len(w.writes) != i+1 || w.flushes != i+1 {
 				t.Fatalf("got %d writes and %d flushes, want %d", len(w.writes), w.flushes, i+1)
 			}

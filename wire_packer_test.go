@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Messages packed and unpacked: limits, compressions, and what a peer may do wrong.
+// Messages packed and unpacked: limits, compressions, and faults of a peer.
 
 package connect
 
@@ -34,8 +34,8 @@ func randomMessage(r *rand.Rand) proto.Message {
 	return text(randomSize(r))
 }
 
-// TestPackers: what a packer writes an unpacker of the same codec and
-// compression reads, framed or not.
+// TestPackers: an unpacker reads what a packer with the same codec and compression
+// writes, framed or not.
 func TestPackers(t *testing.T) {
 	gzip := newGzip()
 	for _, codec := range []Codec{protoCodec{}, jsonCodec{}, plainCodec{protoCodec{}}} {
@@ -89,7 +89,7 @@ func testPacker(t *testing.T, r *rand.Rand, codec Codec, used *compression, fram
 	}
 	u := unpacker{codec: codec, framed: framed, compression: used, blame: CodeInternal, hint: r.IntN(len(body) + 2)}
 	if !framed && !anyCompressed {
-		u.compression = nil // what the header tells then
+		u.compression = nil // the header names none then
 	}
 	u.frames.src = chopped(r, body)
 	defer u.free()
@@ -120,8 +120,8 @@ func (p plainCodec) Marshal(m any) ([]byte, error) { return p.c.Marshal(m) }
 
 func (p plainCodec) Unmarshal(data []byte, m any) error { return p.c.Unmarshal(data, m) }
 
-// TestPackErrors: limits are exact, and what cannot be marshalled is an error of
-// the program.
+// TestPackErrors: limits are exact, and a message that cannot be marshalled is an
+// error of the program.
 func TestPackErrors(t *testing.T) {
 	size := proto.Size(text(1000))
 	for _, framed := range []bool{false, true} {
@@ -147,7 +147,7 @@ func TestPackErrors(t *testing.T) {
 	}
 }
 
-// TestUnpackErrors holds what an unpacker makes of bad input. [checklist 16–18,
+// TestUnpackErrors checks the errors of an unpacker for bad input. [checklist 16–18,
 // 25, 28–31, 34]
 func TestUnpackErrors(t *testing.T) {
 	gzip := newGzip()
@@ -236,9 +236,9 @@ func TestUnpackErrors(t *testing.T) {
 	}
 }
 
-// TestHeld: a stream that waits for a message holds what it reads ahead, and one
-// that waits for the rest of a message no more than what arrived of it justifies,
-// also where the pool has buffers of any size.
+// TestHeld: a stream that waits for a message holds the bytes that it has read ahead.
+// One that waits for the rest of a message holds memory in proportion to the bytes
+// that have arrived, even if the pool has buffers of any size.
 func TestHeld(t *testing.T) {
 	gzip := newGzip()
 	big := noise[:16*bufferKept-100]

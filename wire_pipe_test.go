@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The states of a pipe, inside a bubble: there, "waits" is something a test can
-// see.
+// The states of a pipe, in a bubble of testing/synctest, in which a test can find out
+// whether a goroutine waits.
 
 package connect
 
@@ -31,7 +31,7 @@ func begin(f func() error) *task {
 	return t
 }
 
-// waits reports whether the call waits for something that nobody does.
+// waits reports whether the call waits while no other goroutine runs.
 func (k *task) waits() bool {
 	synctest.Wait()
 	select {
@@ -56,8 +56,8 @@ func inBubble(t *testing.T, f func(t *testing.T, p *pipe, cancel context.CancelF
 	})
 }
 
-// TestPipeGathers: what small messages wait comes with one Read, and their
-// writers do not wait.
+// TestPipeGathers: one Read takes all small messages that wait, and their writers do
+// not wait.
 func TestPipeGathers(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pipe, _ context.CancelFunc) {
 		var want []byte
@@ -228,8 +228,8 @@ func TestPipeEnd(t *testing.T) {
 	})
 }
 
-// TestPipeClosed: when the transport wants no more, writers get io.EOF, those
-// that wait, too.
+// TestPipeClosed: when the transport closes the body, writers get io.EOF, also those
+// that wait.
 func TestPipeClosed(t *testing.T) {
 	for name, size := range map[string]int{"small": 1000, "large": pipeBuffered + 1} {
 		t.Run(name, func(t *testing.T) {
@@ -280,8 +280,8 @@ func TestPipeClosed(t *testing.T) {
 	})
 }
 
-// TestPipeClosedAfterAll: a large message that was taken to its last byte is
-// written, even if the transport closes the body before its writer looks again.
+// TestPipeClosedAfterAll: if the transport has read a large message to its last byte,
+// write succeeds, even if the transport closes the body before write runs again.
 func TestPipeClosedAfterAll(t *testing.T) {
 	for name, missing := range map[string]int{"all": 0, "all but a byte": 1} {
 		t.Run(name, func(t *testing.T) {
@@ -313,8 +313,8 @@ func TestPipeClosedAfterAll(t *testing.T) {
 	}
 }
 
-// TestPipeContext: the context's end wakes both sides with its error. A request
-// that was given up never looks complete.
+// TestPipeContext: when the context ends, both sides return its error. A cancelled
+// request never looks complete.
 func TestPipeContext(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pipe, cancel context.CancelFunc) {
 		read := begin(func() error { _, err := p.Read(make([]byte, 1)); return err })
@@ -376,8 +376,8 @@ func TestPipeContext(t *testing.T) {
 	})
 }
 
-// TestPipeIntegrity: whatever the sizes of writes and reads, the bytes are the
-// same, and writers have their messages back when write returns.
+// TestPipeIntegrity: for any sizes of writes and reads, the bytes are the same, and
+// after write has returned the pipe does not use the message.
 func TestPipeIntegrity(t *testing.T) {
 	randomly(t, 50, func(t *testing.T, r *rand.Rand) {
 		ctx, cancel := context.WithCancel(context.Background())
