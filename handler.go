@@ -12,10 +12,10 @@ import (
 // A Handler serves one procedure in all protocols, as an [http.Handler]. It is
 // safe for concurrent use.
 //
-// It answers a request that is not a call of its procedure with an HTTP status
-// and no body: 405 for a method that is not POST (or GET, for unary procedures
-// without side effects), 415 for a content type that it does not take, 505 for a
-// bidirectional stream over HTTP/1.1.
+// It answers a request that is not a call of its procedure with an HTTP status:
+// 405 for a method that is not POST (or GET, for unary procedures without side
+// effects), 415 for a content type that it does not take, 505 for a bidirectional
+// stream over HTTP/1.1.
 type Handler struct {
 	config    *config
 	serve     StreamingHandlerFunc
