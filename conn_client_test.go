@@ -112,7 +112,7 @@ func (b *phaseBody) Close() error {
 // step makes one step.
 func (d *phaseDriver) step(t *testing.T, name string) {
 	switch name {
-	case "send": // may say that the call has ended
+	case "send": // may fail because the call has ended
 		_ = d.conn.Send(text(1))
 	case "end":
 		_ = d.conn.CloseRequest()

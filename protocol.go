@@ -136,7 +136,7 @@ var (
 
 // userAgent returns the User-Agent of a protocol's clients, in the shape that
 // gRPC and Connect ask for: protocol and language, a version, and in brackets
-// what distinguishes this library from others.
+// the Go version and the name of this library.
 func userAgent(product string) []string {
 	return []string{fmt.Sprintf("%s/%s (%s; seed-b7c59c10/connect)", product, ModuleVersion, runtime.Version())}
 }

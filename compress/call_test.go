@@ -218,7 +218,7 @@ func TestDamagedRequest(t *testing.T) {
 	})
 }
 
-// Any number of calls at a time share what the option holds.
+// Many calls at a time share the pools of an option.
 func TestConcurrentCalls(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		server, _ := echoServer(t, f.option())

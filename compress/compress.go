@@ -36,7 +36,7 @@
 //
 // # Bounds
 //
-// Every decompressor works as a stream: what it inflates is what its reader
+// Every decompressor works as a stream: it inflates as many bytes as its reader
 // asks for, plus at most one block, so that a limit set with
 // [connect.WithReadMaxBytes] bounds the work of a small message that claims to
 // be a huge one. Memory per message in flight is bounded by the window of the

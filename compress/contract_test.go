@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file checks what every compressor and decompressor promises, with good
+// This file checks the promises of every compressor and decompressor, with good
 // and with bad data.
 
 package compress_test
@@ -89,7 +89,7 @@ func slicesOf(data []byte, n int) func(func([]byte) bool) {
 	}
 }
 
-// The names mean on the wire what their specifications say.
+// Each name on the wire has the format of its specification.
 func TestWireFormat(t *testing.T) {
 	hello := []byte("hello")
 

@@ -43,7 +43,7 @@ func FuzzDecompress(f *testing.F) {
 	f.Add(byte(0), []byte("\x28\xb5\x2f\xfd\xe0\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00")) // zstd: claims 2^64-1 bytes
 	f.Add(byte(1), []byte("\x5b\xff\xff\x7f"))                                                 // br: claims 16 MiB
 	f.Add(byte(2), []byte("\xff\x06\x00\x00sNaPpY\x80\xff\xff\xff"))                           // snappy: skips 16 MiB
-	f.Add(byte(3), []byte("\x78\xbb\x00\x00\x00\x01"))                                         // zlib: wants a dictionary
+	f.Add(byte(3), []byte("\x78\xbb\x00\x00\x00\x01"))                                         // zlib: needs a dictionary
 	f.Add(byte(4), []byte("\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff\xff\xff"))                 // gzip: an extra field without end
 	pairs := newPairs()
 	f.Fuzz(func(t *testing.T, which byte, data []byte) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Comments: wrapping, quoting, and what a schema's author can write there.
+// Comments: wrapping, quoting, and texts that a schema's author may write.
 
 package main
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Options: what they accept, and what they set.
+// Options: the values that they accept, and the settings that follow.
 
 package main
 

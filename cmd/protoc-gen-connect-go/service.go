@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Services and methods of a schema: the names of what is generated for them, and the facts that shape it.
+// Services and methods of a schema: the names in the code that is generated for them, and its differences.
 
 package main
 
@@ -12,14 +12,14 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// A service is a service of the schema, and the names of what is generated for it.
+// A service is a service of the schema, and the names in the code that is generated for it.
 type service struct {
 	*protogen.Service
 	methods []method
 	names   vars
 }
 
-// A method is a method of the schema, and the names of what is generated for it.
+// A method is a method of the schema, and the names in the code that is generated for it.
 type method struct {
 	*protogen.Method
 	names vars

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file checks the window limit and what a decoder keeps.
+// This file checks the window limit and the decoders that are kept.
 
 package zstd
 
