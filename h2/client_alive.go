@@ -20,9 +20,9 @@ const (
 	lateAfter = time.Second // without an answer a connection is suspect
 	// Servers of gRPC count PINGs that come while they send nothing, and end the
 	// connection after the fourth within five minutes. [gRPC A8]
-	lonePings  = 3
-	loneQuiet  = 5*time.Minute + 10*time.Second
-	tooManyMsg = "too_many_pings" // what they say then
+	idlePingsMax       = 3
+	idlePingInterval   = 5*time.Minute + 10*time.Second
+	tooManyPingsReason = "too_many_pings" // what they say then
 )
 
 var errSilent = errors.New("h2: the peer does not answer: connection given up")
@@ -30,14 +30,14 @@ var errSilent = errors.New("h2: the peer does not answer: connection given up")
 // An aliveness is what a connection knows of its peer's life. conn.mu guards it. It
 // counts reads, and not time, to see whether something has come.
 type aliveness struct {
-	opened  uint64    // conn.reads when the last call was opened
-	asking  bool      // an answer is awaited
-	pinged  bool      // and a PING has asked for it
-	askedAt time.Time //
-	asked   uint64    // conn.reads then
-	askedID uint32    // clientConn.nextID then
-	heard   uint64    // conn.reads when the last answer was noticed
-	lone    int       // PINGs answered while nothing else came
+	readsAtOpen   uint64    // conn.reads when the last call was opened
+	awaiting      bool      // an answer is awaited
+	byPing        bool      // and a PING has asked for it
+	askedTime     time.Time //
+	readsAtAsk    uint64    // conn.reads then
+	nextIDAtAsk   uint32    // clientConn.nextID then
+	readsAtAnswer uint64    // conn.reads when the last answer was noticed
+	idlePings     int       // PINGs answered while nothing else came
 }
 
 // suspect reports whether an answer is late and nothing has come since.
@@ -62,7 +62,7 @@ func (c *clientConn) interval() time.Duration {
 
 // look closes the connection if it was idle for too long, asks whether the peer is
 // alive, and looks for the answer. Calls come and go without touching the timer.
-func (c *clientConn) look() {
+func (c *clientConn) checkAlive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil || c.ending {
@@ -74,12 +74,12 @@ func (c *clientConn) look() {
 	if idle := c.t.config.IdleConnTimeout; !calls && idle > 0 {
 		left := idle - now.Sub(c.idleSince)
 		if left <= 0 {
-			c.retireRelocking(nil)
+			c.retireLocked(nil)
 			return
 		}
 		next = min(next, left)
 	}
-	if c.alive.asking {
+	if c.alive.awaiting {
 		left := c.awaitAnswerLocked(now)
 		if c.err != nil {
 			return
@@ -89,8 +89,8 @@ func (c *clientConn) look() {
 		}
 	}
 	a := &c.alive
-	if waits := calls || c.nextID > 1 && a.opened == c.reads.Load(); waits && !a.asking {
-		if patience, ping := c.patienceLocked(); patience > 0 {
+	if waits := calls || c.nextID > 1 && a.readsAtOpen == c.reads.Load(); waits && !a.awaiting {
+		if patience, ping := c.silenceLimitLocked(); patience > 0 {
 			left := patience - now.Sub(time.Unix(0, c.lastRead.Load()))
 			if left <= 0 {
 				c.askRelocking(now, ping)
@@ -104,22 +104,22 @@ func (c *clientConn) look() {
 
 // patienceLocked is how long the peer may be silent before it is asked, and whether a
 // PING may ask.
-func (c *clientConn) patienceLocked() (patience time.Duration, ping bool) {
+func (c *clientConn) silenceLimitLocked() (patience time.Duration, ping bool) {
 	a := &c.alive
 	patience = c.t.config.KeepAlive
-	if patience <= 0 || !c.t.lenient {
+	if patience <= 0 || !c.t.keepAliveIsDefault {
 		return patience, true
 	}
-	if c.reads.Load() != a.heard {
-		a.lone = 0 // there is more than answers
+	if c.reads.Load() != a.readsAtAnswer {
+		a.idlePings = 0 // there is more than answers
 	}
 	switch {
-	case a.lone < lonePings && !c.host.calm.Load():
+	case a.idlePings < idlePingsMax && !c.host.tooManyPings.Load():
 		return patience, true
-	case c.nextID != a.askedID: // there are new calls
+	case c.nextID != a.nextIDAtAsk: // there are new calls
 		return patience, false
 	}
-	return max(patience, loneQuiet), true
+	return max(patience, idlePingInterval), true
 }
 
 // askRelocking asks whether the peer is alive: with a PING, or with SETTINGS that
@@ -127,7 +127,7 @@ func (c *clientConn) patienceLocked() (patience time.Duration, ping bool) {
 // 6.5.3]
 func (c *clientConn) askRelocking(now time.Time, ping bool) {
 	a := &c.alive
-	a.asking, a.pinged, a.askedAt, a.asked, a.askedID = true, ping, now, c.reads.Load(), c.nextID
+	a.awaiting, a.byPing, a.askedTime, a.readsAtAsk, a.nextIDAtAsk = true, ping, now, c.reads.Load(), c.nextID
 	if ping {
 		c.pingCount++
 		c.writer.out = wire.AppendPing(c.outLocked(), false, pingData(c.pingCount))
@@ -141,25 +141,25 @@ func (c *clientConn) askRelocking(now time.Time, ping bool) {
 // 0 if there is nothing to look for.
 func (c *clientConn) awaitAnswerLocked(now time.Time) time.Duration {
 	a := &c.alive
-	if came := c.reads.Load() - a.asked; came > 0 {
-		a.asking = false
+	if came := c.reads.Load() - a.readsAtAsk; came > 0 {
+		a.awaiting = false
 		switch {
 		case came > 1:
-			a.lone = 0
-		case a.pinged:
-			a.lone++
+			a.idlePings = 0
+		case a.byPing:
+			a.idlePings++
 		}
-		a.heard = c.reads.Load()
+		a.readsAtAnswer = c.reads.Load()
 		c.host.freed() // it may have been suspect
 		return 0
 	}
-	limit, waited := c.t.config.KeepAliveTimeout, now.Sub(a.askedAt)
+	limit, waited := c.t.config.KeepAliveTimeout, now.Sub(a.askedTime)
 	switch {
 	case waited >= limit:
 		c.failLocked(errSilent)
 		return 0
 	case waited >= lateAfter && !c.suspect() && !c.host.single: // calls can go elsewhere
-		c.late.Store(a.asked + 1)
+		c.late.Store(a.readsAtAsk + 1)
 		c.host.freed() // for those who wait there may be another connection
 	}
 	return min(lateAfter, limit-waited)

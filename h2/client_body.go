@@ -37,24 +37,24 @@ const readGrace = time.Millisecond
 // that was not touched when the peer refused the request is left to the next
 // attempt.
 type bodySender struct {
-	s        *clientStream
-	body     io.ReadCloser // nil: none
-	length   int64         // negative: unknown
-	whole    *chunk        // a short body, as long as it is not sent
-	next     int           // what of it goes next
-	trailers bool          // follow the body
-	expects  bool          // the peer has to ask for the body first
-	asked    chan struct{} // has room for one: go on, or find that the stream is over
-	over     chan struct{} // closed when the goroutine has ended; nil if there is none
-	closed   atomic.Bool
-	probe    [1]byte // what a read beyond the end writes to
+	s         *clientStream
+	body      io.ReadCloser // nil: none
+	length    int64         // negative: unknown
+	short     *chunk        // a short body, as long as it is not sent
+	shortSent int           // what of it goes next
+	trailers  bool          // follow the body
+	expects   bool          // the peer has to ask for the body first
+	wake      chan struct{} // has room for one: go on, or find that the stream is over
+	done      chan struct{} // closed when the goroutine has ended; nil if there is none
+	closed    atomic.Bool
+	probe     [1]byte // what a read beyond the end writes to
 
 	// Guarded by conn.mu, from the stream's opening on.
-	running  bool // a goroutine sends the body, or is about to
-	reading  bool // it is in Read
-	used     bool // the body was read or closed
-	declined bool // the peer has answered without asking for it
-	breaker  *time.Timer
+	running    bool // a goroutine sends the body, or is about to
+	reading    bool // it is in Read
+	used       bool // the body was read or closed
+	declined   bool // the peer has answered without asking for it
+	breakTimer *time.Timer
 }
 
 func (b *bodySender) init(s *clientStream) {
@@ -69,11 +69,11 @@ func (b *bodySender) init(s *clientStream) {
 		b.length = -1 // that is how net/http says unknown
 	}
 	expect := r.Header["Expect"]
-	b.expects = len(expect) > 0 && strings.EqualFold(expect[0], "100-continue") && b.patience() > 0
+	b.expects = len(expect) > 0 && strings.EqualFold(expect[0], "100-continue") && b.continueTimeout() > 0
 }
 
 // nothing reports whether there is no body, and nothing after it.
-func (b *bodySender) nothing() bool { return b.body == nil && !b.trailers }
+func (b *bodySender) empty() bool { return b.body == nil && !b.trailers }
 
 // close closes the body, once. It is user code: without locks.
 func (b *bodySender) close() {
@@ -87,12 +87,12 @@ func (b *bodySender) stopLocked() {
 	if !b.running {
 		return
 	}
-	if b.reading && b.breaker == nil {
+	if b.reading && b.breakTimer == nil {
 		b.s.cc.t.breaking.Add(1)
-		b.breaker = time.AfterFunc(readGrace, b.breakOff)
+		b.breakTimer = time.AfterFunc(readGrace, b.breakOff)
 	}
-	if b.asked != nil {
-		signal(b.asked)
+	if b.wake != nil {
+		signal(b.wake)
 	}
 }
 
@@ -130,7 +130,7 @@ func (b *bodySender) prepare() error {
 		whole.free()
 		return err
 	}
-	b.whole = whole
+	b.short = whole
 	return nil
 }
 
@@ -202,23 +202,23 @@ func (b *bodySender) beginRelocking(direct []byte) {
 	case len(direct) > 0:
 		n, err := b.s.appendDataRelocking(direct, true)
 		if rest := direct[n:]; err == nil && len(rest) > 0 {
-			b.whole = newChunk(len(rest)) // as the caller may use its memory again
-			b.whole.data = append(b.whole.data, rest...)
+			b.short = newChunk(len(rest)) // as the caller may use its memory again
+			b.short.data = append(b.short.data, rest...)
 			b.running = true
 		}
 	case b.body == nil:
 		if b.trailers {
 			b.endWithTrailersLocked()
 		}
-	case b.whole == nil:
+	case b.short == nil:
 		b.running = true
 		if b.expects {
-			b.asked = make(chan struct{}, 1)
+			b.wake = make(chan struct{}, 1)
 		}
 	default:
-		n, err := b.s.appendDataRelocking(b.whole.data, true)
-		if err == nil && n < len(b.whole.data) {
-			b.running, b.next = true, n
+		n, err := b.s.appendDataRelocking(b.short.data, true)
+		if err == nil && n < len(b.short.data) {
+			b.running, b.shortSent = true, n
 			return
 		}
 		b.drop() // sent, or the stream is over
@@ -226,18 +226,18 @@ func (b *bodySender) beginRelocking(direct []byte) {
 }
 
 // copyOfWhole returns the bytes of a short body that was read and cannot be had again.
-func (b *bodySender) copyOfWhole() []byte {
-	if b.whole == nil || b.s.request.GetBody != nil {
+func (b *bodySender) copyOfShort() []byte {
+	if b.short == nil || b.s.request.GetBody != nil {
 		return nil
 	}
-	return bytes.Clone(b.whole.data)
+	return bytes.Clone(b.short.data)
 }
 
 // drop gives the memory of a short body back.
 func (b *bodySender) drop() {
-	if b.whole != nil {
-		b.whole.free()
-		b.whole = nil
+	if b.short != nil {
+		b.short.free()
+		b.short = nil
 	}
 }
 
@@ -245,26 +245,26 @@ func (b *bodySender) drop() {
 // head was traced, as the trace wants it.
 func (b *bodySender) launch() {
 	switch {
-	case b.whole != nil:
-		go b.sendWhole()
+	case b.short != nil:
+		go b.sendShort()
 	case b.body == nil || b.used:
 	default:
 		if trace := b.s.trace; b.expects && trace != nil && trace.Wait100Continue != nil {
 			trace.Wait100Continue()
 		}
-		b.over = make(chan struct{})
+		b.done = make(chan struct{})
 		go b.sendAll()
 	}
 }
 
 // settle waits for the goroutine that reads the body: before another attempt,
 // which may use the same reader.
-func (b *bodySender) settle() {
-	if b.over == nil {
+func (b *bodySender) awaitEnd() {
+	if b.done == nil {
 		return
 	}
 	select {
-	case <-b.over:
+	case <-b.done:
 	case <-b.s.ctx.Done():
 	case <-canceledOf(b.s.request):
 	}
@@ -273,10 +273,10 @@ func (b *bodySender) settle() {
 // ---- in a goroutine ----
 
 // sendWhole sends the rest of a short body.
-func (b *bodySender) sendWhole() {
+func (b *bodySender) sendShort() {
 	c := b.s.cc
 	c.mu.Lock()
-	_, err := b.s.stream.sendRelocking(b.s.ctx, b.whole.data[b.next:], true)
+	_, err := b.s.stream.sendRelocking(b.s.ctx, b.short.data[b.shortSent:], true)
 	b.drop()
 	b.endedRelocking(err)
 	c.mu.Unlock()
@@ -286,14 +286,14 @@ func (b *bodySender) sendWhole() {
 // ended takes the end of sending. With conn.mu held.
 func (b *bodySender) endedRelocking(err error) {
 	b.running = false
-	if b.breaker != nil && b.breaker.Stop() {
+	if b.breakTimer != nil && b.breakTimer.Stop() {
 		b.s.cc.t.breaking.Done()
 	}
 	if err != nil {
 		b.s.giveUpRelocking(err)
 	}
 	b.s.cc.flushRelocking()
-	if b.s.headerPatience() > 0 {
+	if b.s.headTimeout() > 0 {
 		b.s.in.signal() // its time runs from now on
 	}
 }
@@ -305,7 +305,7 @@ func (b *bodySender) wrote(err error) {
 }
 
 // patience is how long to wait for the peer to ask for the body.
-func (b *bodySender) patience() time.Duration {
+func (b *bodySender) continueTimeout() time.Duration {
 	if standard := b.s.cc.t.standard; standard != nil {
 		return standard.ExpectContinueTimeout
 	}
@@ -315,10 +315,10 @@ func (b *bodySender) patience() time.Duration {
 // awaitContinue waits until the peer asks for the body, has not for too long, or
 // the stream is over.
 func (b *bodySender) awaitContinue() {
-	timer := time.NewTimer(b.patience())
+	timer := time.NewTimer(b.continueTimeout())
 	defer timer.Stop()
 	select {
-	case <-b.asked:
+	case <-b.wake:
 	case <-timer.C:
 	}
 }
@@ -330,13 +330,13 @@ func (b *bodySender) proceed(wanted bool) {
 	defer c.mu.Unlock()
 	if b.running {
 		b.declined = b.declined || !wanted && !b.used
-		signal(b.asked)
+		signal(b.wake)
 	}
 }
 
 // sendAll sends the body.
 func (b *bodySender) sendAll() {
-	defer close(b.over)
+	defer close(b.done)
 	if b.expects {
 		b.awaitContinue()
 	}
@@ -378,7 +378,7 @@ func (b *bodySender) sendPiecesRelocking() (err error) {
 		var n int
 		n, err = b.body.Read(p)
 		sent += int64(n)
-		err = b.measure(sent, err)
+		err = b.checkLength(sent, err)
 		c.mu.Lock()
 		b.reading = false
 		if err == nil || err == io.EOF {
@@ -401,7 +401,7 @@ func (b *bodySender) sendFromRelocking(body io.WriterTo) error {
 	to := &bodyWriter{b: b}
 	_, err := body.WriteTo(to)
 	if err == nil {
-		err = b.measure(to.sent, io.EOF)
+		err = b.checkLength(to.sent, io.EOF)
 	}
 	c.mu.Lock()
 	b.reading = false
@@ -416,7 +416,7 @@ func (b *bodySender) sendFromRelocking(body io.WriterTo) error {
 // measure returns the error of a read, or what is wrong with the length: sent bytes
 // were there with it. At the end it closes the body, before the end is sent: then the
 // caller may use the body again.
-func (b *bodySender) measure(sent int64, err error) error {
+func (b *bodySender) checkLength(sent int64, err error) error {
 	switch {
 	case b.length >= 0 && sent > b.length:
 		return b.tooLong()
@@ -451,7 +451,7 @@ func (w *bodyWriter) Write(p []byte) (int, error) {
 // if so. With conn.mu held.
 func (b *bodySender) mayReadLocked() bool {
 	s := b.s
-	if s.err != nil || s.sent || s.cc.err != nil || b.declined {
+	if s.err != nil || s.sentEnd || s.cc.err != nil || b.declined {
 		return false
 	}
 	b.reading, b.used = true, true
@@ -475,7 +475,7 @@ func (b *bodySender) sendPieceRelocking(p []byte, last bool) error {
 // endWithTrailers ends the request. With conn.mu held.
 func (b *bodySender) endWithTrailersLocked() {
 	s, c := b.s, b.s.cc
-	if s.overLocked() || s.sent || c.err != nil {
+	if s.overLocked() || s.sentEnd || c.err != nil {
 		return
 	}
 	at := c.beginFieldsLocked()
@@ -491,6 +491,6 @@ func (b *bodySender) endWithTrailersLocked() {
 		}
 	}
 	c.endFieldsLocked(at, s.id, true)
-	s.sent = true
+	s.sentEnd = true
 	c.forgetIfDoneLocked(&s.stream)
 }

@@ -20,11 +20,11 @@ type clientConn struct {
 	host *host
 	tls  *tls.ConnectionState
 
-	active  atomic.Int32  // calls that have a place: a stream, or the promise of one
-	max     atomic.Int32  // places
-	known   atomic.Bool   // the peer has said how many
-	retired atomic.Bool   // takes no more calls
-	over    chan struct{} // closed when the network connection is
+	active      atomic.Int32  // calls that have a place: a stream, or the promise of one
+	max         atomic.Int32  // places
+	gotSettings atomic.Bool   // the peer has said how many
+	retired     atomic.Bool   // takes no more calls
+	done        chan struct{} // closed when the network connection is
 	// late is one more than reads was when the peer was found to be late with a sign of
 	// life; 0: never.
 	late atomic.Uint64
@@ -33,9 +33,8 @@ type clientConn struct {
 	nextID    uint32
 	timer     *time.Timer
 	idleSince time.Time
-	born      bool // has carried a call before
+	used      bool // has carried a call before
 	removed   bool // from the pool
-	proved    bool // the peer has sent its settings
 	ending    bool // the reading goroutine is about to end it
 	goAways   int
 	alive     aliveness
@@ -44,7 +43,7 @@ type clientConn struct {
 func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 	l := t.limits
 	l.burst, l.rate = defaultBurst, defaultRate
-	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now(), over: make(chan struct{})}
+	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now(), done: make(chan struct{})}
 	c.side = c
 	c.max.Store(placesAtFirst)
 	if secure, ok := nc.(*tls.Conn); ok {
@@ -57,19 +56,19 @@ func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 // begin starts reading.
 func (c *clientConn) begin() {
 	c.mu.Lock()
-	c.timer = time.AfterFunc(c.interval(), c.look)
+	c.timer = time.AfterFunc(c.interval(), c.checkAlive)
 	c.mu.Unlock()
 	go func() {
 		err := c.readFrames()
 		c.mu.Lock()
 		err = c.explainLocked(err)
 		c.ending = true
-		c.retireRelocking(err) // finish may linger
+		c.retireLocked(err) // finish may linger
 		c.mu.Unlock()
 		c.finish(err)
 		c.timer.Stop()
 		c.closing.Wait()
-		close(c.over)
+		close(c.done)
 		c.t.ended(c)
 	}()
 }
@@ -98,7 +97,7 @@ func (c *clientConn) releaseLocked() {
 	if c.active.Add(-1) == 0 {
 		c.idleSince = time.Now()
 		if c.retired.Load() {
-			c.leaveRelocking()
+			c.leaveLocked()
 		}
 	}
 	c.host.freed()
@@ -115,34 +114,44 @@ func (c *clientConn) giveBack() {
 func (c *clientConn) retire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.retireRelocking(nil)
+	c.retireLocked(nil)
 }
 
 // retireLocked is retire with mu held. cause is an error that ends the connection,
 // if there is one.
-func (c *clientConn) retireRelocking(cause error) {
+func (c *clientConn) retireLocked(cause error) {
 	c.retired.Store(true)
 	if !c.removed {
 		c.removed = true
-		if c.proved || cause == errClosed || cause == errTransportClosed {
+		if c.gotSettings.Load() || cause == errClosed || cause == errTransportClosed {
 			cause = nil
 		}
 		c.host.remove(c, cause)
 	}
 	if c.active.Load() == 0 {
-		c.leaveRelocking()
+		c.leaveLocked()
 	}
 }
 
-// leave says goodbye and closes. With mu held.
-func (c *clientConn) leaveRelocking() {
+// leaveLocked appends a GOAWAY and has the connection closed once it is written. A
+// goroutine of its own does that: the caller, who may be in the middle of ending a
+// stream, keeps the lock. [RFC 9113, section 6.8]
+func (c *clientConn) leaveLocked() {
 	if c.err != nil || c.ending {
 		return
 	}
 	c.ending = true
 	c.appendGoAwayLocked(ErrCodeNo, "")
+	go c.closeWritten()
+}
+
+// closeWritten closes the connection when all frames are written, or after
+// closeLinger if the peer takes none.
+func (c *clientConn) closeWritten() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.flushRelocking()
-	if c.writer.sending {
+	if c.writer.writing {
 		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger)) // for a peer that takes nothing
 	}
 	c.afterWritingLocked(func() { c.failLocked(errClosed) })
@@ -154,7 +163,7 @@ func (c *clientConn) closeIfIdle() bool {
 	defer c.mu.Unlock()
 	idle := c.active.Load() == 0 && !c.host.single
 	if idle {
-		c.retireRelocking(nil)
+		c.retireLocked(nil)
 	}
 	return idle
 }
@@ -163,11 +172,9 @@ func (c *clientConn) closeIfIdle() bool {
 
 // settledLocked takes the peer's limit on streams. Calls that have a place beyond it
 // and no stream yet will not get one here; see [clientStream.openLocked].
-func (c *clientConn) settledLocked() {
+func (c *clientConn) settingsChangedLocked() {
 	c.max.Store(int32(min(c.peerMaxStreams, 1<<30)))
-	c.known.Store(true)
-	if !c.proved {
-		c.proved = true
+	if !c.gotSettings.Swap(true) {
 		c.host.proved()
 	}
 	c.host.freed()
@@ -183,17 +190,17 @@ func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 		return
 	}
 	ended := ConnError{Code: code, Remote: true, Reason: reason}
-	if code != ErrCodeNo || c.farewell == nil { // an error explains more than a goodbye
-		c.farewell = ended
+	if code != ErrCodeNo || c.peerGoAway == nil { // an error explains more than a goodbye
+		c.peerGoAway = ended
 	}
-	if code == ErrCodeEnhanceYourCalm && reason == tooManyMsg {
-		c.host.calm.Store(true)
+	if code == ErrCodeEnhanceYourCalm && reason == tooManyPingsReason {
+		c.host.tooManyPings.Store(true)
 	}
-	c.retireRelocking(nil)
+	c.retireLocked(nil)
 	for id, s := range c.table.open {
 		if id > last {
 			delete(c.table.open, id)
-			s.user.(*clientStream).refuseLocked()
+			s.user.(*clientStream).markUnprocessedLocked()
 			s.stopLocked(ended)
 			c.wakeLater(s)
 		}
@@ -201,13 +208,13 @@ func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 }
 
 // start has nothing to start: callers are woken.
-func (c *clientConn) start() {}
+func (c *clientConn) startHandlers() {}
 
 // batchEnded has nothing to do before the next read.
 func (c *clientConn) batchEnded() bool { return true }
 
 // overLocked takes the connection out of the pool.
-func (c *clientConn) overLocked(err error) { c.retireRelocking(err) }
+func (c *clientConn) connEndedLocked(err error) { c.retireLocked(err) }
 
 // headers takes the head of a response, or its trailers.
 func (c *clientConn) headers(s *stream, id uint32, end bool) error {
@@ -216,7 +223,7 @@ func (c *clientConn) headers(s *stream, id uint32, end bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.table.idle(id) {
+	if c.table.idleLocked(id) {
 		return violated(ErrCodeProtocol, "HEADERS on stream %d, which was never opened", id)
 	}
 	return nil // the call was given up

@@ -208,14 +208,14 @@ func sendsZero(method string) bool {
 }
 
 // wantsGzip reports whether the transport asks for gzip on its own.
-func (s *clientStream) wantsGzip() bool {
+func (s *clientStream) asksForGzip() bool {
 	h := s.request.Header
 	return !s.cc.t.config.DisableCompression && s.head.method != http.MethodHead &&
 		h["Accept-Encoding"] == nil && h["Range"] == nil
 }
 
 // wantsClose reports whether the connection is to end after the request.
-func (s *clientStream) wantsClose() bool {
+func (s *clientStream) closesConn() bool {
 	r := s.request
 	if r == nil {
 		return false
@@ -264,8 +264,8 @@ func (s *clientStream) appendHeadLocked(d directBody) {
 		c.fieldsOfLocked(s.target)
 		s.lastFields(d, c.fieldLocked)
 	}
-	s.sent = s.sender.nothing() && len(d.bytes) == 0
-	c.endFieldsLocked(at, s.id, s.sent)
+	s.sentEnd = s.sender.empty() && len(d.bytes) == 0
+	c.endFieldsLocked(at, s.id, s.sentEnd)
 }
 
 // fieldsOf encodes what direct calls to the same target begin with. With mu held.

@@ -20,8 +20,8 @@ const informationalMax = 32 // 1xx responses before the final one, if nobody lis
 
 // headers takes a field section. Reading goroutine.
 func (s *clientStream) headers(f *wire.FieldSection, end bool) error {
-	if !s.begun {
-		s.begun = true
+	if !s.gotFirstByte {
+		s.gotFirstByte = true
 		if s.trace != nil && s.trace.GotFirstResponseByte != nil {
 			s.trace.GotFirstResponseByte()
 		}
@@ -41,7 +41,7 @@ func (s *clientStream) headers(f *wire.FieldSection, end bool) error {
 	case s.received > 0:
 		return s.reject(ErrCodeProtocol, "DATA before the head of the response")
 	case status < 200:
-		return s.inform(status, f, end)
+		return s.takeInformational(status, f, end)
 	}
 	return s.takeHead(status, f, end)
 }
@@ -127,17 +127,17 @@ func (s *clientStream) makeResponse(status int, f *wire.FieldSection, end bool, 
 }
 
 // inform takes a 1xx response. [RFC 9110, section 15.2]
-func (s *clientStream) inform(status int, f *wire.FieldSection, end bool) error {
+func (s *clientStream) takeInformational(status int, f *wire.FieldSection, end bool) error {
 	listens := s.trace != nil && s.trace.Got1xxResponse != nil
-	s.informed++
-	s.informedSize += f.Size
+	s.informationals++
+	s.informationalSize += f.Size
 	switch {
 	case end, status == http.StatusSwitchingProtocols:
 		return s.reject(ErrCodeProtocol, "unexpected status %d", status)
-	case s.informed > informationalMax && !listens:
+	case s.informationals > informationalMax && !listens:
 		return s.reject(ErrCodeEnhanceYourCalm, "too many 1xx responses: more than %d", informationalMax)
-	case s.informedSize > f.Limit && !listens:
-		return s.reject(ErrCodeEnhanceYourCalm, "too many 1xx responses: %d bytes of header, the limit is %d (MaxResponseHeaderBytes)", s.informedSize, f.Limit)
+	case s.informationalSize > f.Limit && !listens:
+		return s.reject(ErrCodeEnhanceYourCalm, "too many 1xx responses: %d bytes of header, the limit is %d (MaxResponseHeaderBytes)", s.informationalSize, f.Limit)
 	}
 	proceeds := status == http.StatusContinue
 	if proceeds && s.trace != nil && s.trace.Got100Continue != nil {

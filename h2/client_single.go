@@ -19,7 +19,7 @@ func (p pooled) NewClientConn(nc net.Conn, changed func()) (http.RoundTripper, e
 	t := p.Within.t
 	t.settle()
 	h := newHost(t, false, nc.RemoteAddr().String())
-	h.single, h.changed = true, changed
+	h.single, h.onChange = true, changed
 	c, err := h.add(nc)
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func (s *singleConn) Close() error {
 // notify calls what net/http has left to learn of changes. It may be called with locks
 // held.
 func (h *host) notify() {
-	if h.changed != nil {
-		go h.changed()
+	if h.onChange != nil {
+		go h.onChange()
 	}
 }

@@ -29,9 +29,9 @@ type clientStream struct {
 	gzip    bool // asked for by us, so to be inflated by us
 
 	// Of the reading goroutine.
-	begun        bool   // something has arrived
-	informed     uint32 // 1xx responses
-	informedSize int    // of their field sections, in all
+	gotFirstByte      bool   // something has arrived
+	informationals    uint32 // 1xx responses
+	informationalSize int    // of their field sections, in all
 
 	// Written by the reading goroutine before answered is set.
 	response *http.Response // nil for a direct call
@@ -44,7 +44,7 @@ type clientStream struct {
 	released    bool  // the place was given back
 	trailer     http.Header
 	unwatch     func() bool   // ends the watching of ctx
-	gone        chan struct{} // closed when the place is given back; nil if nobody cares
+	placeFreed  chan struct{} // closed when the place is given back; nil if nobody cares
 }
 
 // An unprocessedError is why a request failed that the peer did not process. The
@@ -64,12 +64,12 @@ var errNoPlace = errors.New("h2: the peer has lowered its limit on streams")
 // roundTrip sends a request on this connection, on which a place is reserved.
 func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
-	both := new(struct {
+	memory := new(struct {
 		clientStream
 		head requestHead
 	})
-	s := &both.clientStream
-	s.cc, s.ctx, s.request, s.trace, s.head = c, ctx, r, httptrace.ContextClientTrace(ctx), &both.head
+	s := &memory.clientStream
+	s.cc, s.ctx, s.request, s.trace, s.head = c, ctx, r, httptrace.ContextClientTrace(ctx), &memory.head
 	s.sender.init(s)
 	if err := s.roundTrip(directBody{}); err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (s *clientStream) send(d directBody) error {
 	if s.trace != nil {
 		s.traceSending(d)
 	}
-	closing := s.wantsClose()
+	closing := s.closesConn()
 	c.mu.Lock()
 	err = s.openLocked(d)
 	if err != nil {
@@ -112,7 +112,7 @@ func (s *clientStream) send(d directBody) error {
 		c.mu.Unlock()
 		failed, again := err.(unprocessedError)
 		if again {
-			failed.bodyUsed, failed.body = s.sender.used, s.sender.copyOfWhole()
+			failed.bodyUsed, failed.body = s.sender.used, s.sender.copyOfShort()
 			err = failed
 		} else {
 			s.sender.close()
@@ -124,9 +124,9 @@ func (s *clientStream) send(d directBody) error {
 	s.sender.beginRelocking(d.bytes)
 	c.flushRelocking()
 	if closing {
-		c.retireRelocking(nil)
+		c.retireLocked(nil)
 	}
-	sent := s.sent
+	sent := s.sentEnd
 	c.mu.Unlock()
 	if s.trace != nil {
 		s.traceSent(sent)
@@ -146,7 +146,7 @@ func (s *clientStream) prepare() (err error) {
 		if *s.head, err = headOf(s.request.Method, s.request.Host, s.request.URL); err != nil {
 			return err
 		}
-		s.gzip = s.wantsGzip()
+		s.gzip = s.asksForGzip()
 	}
 	s.in.wake = make(chan struct{}, 1) // nobody else knows the stream yet
 	return s.sender.prepare()
@@ -156,11 +156,11 @@ func (s *clientStream) prepare() (err error) {
 func (c *clientConn) info() httptrace.GotConnInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	info := httptrace.GotConnInfo{Conn: c.nc, Reused: c.born}
-	if c.born && c.active.Load() == 1 {
+	info := httptrace.GotConnInfo{Conn: c.nc, Reused: c.used}
+	if c.used && c.active.Load() == 1 {
 		info.WasIdle, info.IdleTime = true, time.Since(c.idleSince)
 	}
-	c.born = true
+	c.used = true
 	return info
 }
 
@@ -178,11 +178,11 @@ func (s *clientStream) openLocked(d directBody) error {
 	case c.retired.Load():
 		return unprocessedError{error: errClosed}
 	case c.nextID > wire.StreamIDMax:
-		c.retireRelocking(nil)
+		c.retireLocked(nil)
 		return unprocessedError{error: errors.New("h2: stream numbers are used up")}
 	case uint32(len(c.table.open)) >= c.peerMaxStreams:
 		return unprocessedError{error: errNoPlace}
-	case len(c.writer.out) > outBroken:
+	case len(c.writer.out) > outMax:
 		// Calls come and are given up while the peer takes nothing.
 		c.failLocked(errWriteStalled)
 		return unprocessedError{error: errWriteStalled}
@@ -191,11 +191,11 @@ func (s *clientStream) openLocked(d directBody) error {
 	}
 	id := c.nextID
 	c.nextID += 2
-	c.alive.opened = c.reads.Load()
+	c.alive.readsAtOpen = c.reads.Load()
 	c.table.maxID = id
-	c.born = true
+	c.used = true
 	c.conn.openLocked(&s.stream, id, s)
-	c.writer.crowd++
+	c.writer.inFlight++
 	c.resets.giveBack()
 	return nil
 }
@@ -251,7 +251,7 @@ func (s *clientStream) await() error {
 		unprocessed, used := s.giveUp(err)
 		s.discard(errBodyClosed)
 		if unprocessed {
-			s.sender.settle()
+			s.sender.awaitEnd()
 			err = unprocessedError{error: err, bodyUsed: used}
 		}
 		return err
@@ -268,7 +268,7 @@ func (s *clientStream) failed() error {
 
 // headerPatience returns how long the head of the response may take from the end
 // of the request on; zero means for ever.
-func (s *clientStream) headerPatience() time.Duration {
+func (s *clientStream) headTimeout() time.Duration {
 	if standard := s.cc.t.standard; standard != nil {
 		return standard.ResponseHeaderTimeout
 	}
@@ -277,13 +277,13 @@ func (s *clientStream) headerPatience() time.Duration {
 
 // limitHead starts a timer if the time for the response's head runs already.
 func (s *clientStream) limitHead() *time.Timer {
-	limit := s.headerPatience()
+	limit := s.headTimeout()
 	if limit <= 0 {
 		return nil
 	}
 	s.cc.mu.Lock()
 	defer s.cc.mu.Unlock()
-	if !s.sent {
+	if !s.sentEnd {
 		return nil // its end wakes us
 	}
 	return time.NewTimer(limit)
@@ -305,7 +305,7 @@ func (s *clientStream) watch() {
 	canceled := canceledOf(s.request)
 	c.mu.Lock()
 	if !s.released && canceled != nil {
-		s.gone = make(chan struct{})
+		s.placeFreed = make(chan struct{})
 	}
 	released := s.released
 	c.mu.Unlock()
@@ -317,7 +317,7 @@ func (s *clientStream) watch() {
 			select {
 			case <-canceled:
 				s.giveUp(channelClosed(s.ctx))
-			case <-s.gone:
+			case <-s.placeFreed:
 			}
 		}()
 	}
@@ -364,27 +364,27 @@ func (s *clientStream) freeLocked() {
 		return
 	}
 	s.released = true
-	s.cc.writer.crowd--
+	s.cc.writer.inFlight--
 	if s.unwatch != nil {
 		s.unwatch()
 		s.unwatch = nil
 	}
-	if s.gone != nil {
-		close(s.gone)
+	if s.placeFreed != nil {
+		close(s.placeFreed)
 	}
 	s.cc.releaseLocked()
 }
 
 // refuse says that the peer did not process the request. With conn.mu held; the
 // caller stops the stream.
-func (s *clientStream) refuseLocked() { s.unprocessed = !s.answered.Load() }
+func (s *clientStream) markUnprocessedLocked() { s.unprocessed = !s.answered.Load() }
 
 // stopped takes the stream's early end. With conn.mu held.
 func (s *clientStream) stoppedLocked(err error) {
 	if s.failure == nil {
 		s.failure = err
 		if reset, ok := err.(StreamError); ok && reset.Code == ErrCodeRefusedStream && reset.Cause == errFromPeer {
-			s.refuseLocked()
+			s.markUnprocessedLocked()
 		}
 	}
 	s.sender.stopLocked()
@@ -394,15 +394,15 @@ func (s *clientStream) stoppedLocked(err error) {
 
 // finished takes the end of the response. What was not sent of the request is not
 // wanted. With conn.mu held.
-func (s *clientStream) finishedLocked() {
+func (s *clientStream) peerEndedLocked() {
 	if !s.answered.Load() && s.failure == nil {
 		s.failure = StreamError{StreamID: s.id, Code: ErrCodeProtocol, Cause: errNoHead}
 	}
-	if !s.sent {
+	if !s.sentEnd {
 		if s.err == nil {
 			s.cc.appendResetLocked(s.id, ErrCodeNo)
 		}
-		s.sent = true
+		s.sentEnd = true
 		s.sender.stopLocked()
 		if s.room != nil {
 			signal(s.room)

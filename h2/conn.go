@@ -46,13 +46,13 @@ type side interface {
 	// not open.
 	headers(s *stream, id uint32, end bool) error
 	// settledLocked takes the peer's settings, which have changed.
-	settledLocked()
+	settingsChangedLocked()
 	// goAway takes a GOAWAY: the peer will not take streams after last.
 	goAway(last uint32, code ErrCode, reason string)
 	// overLocked takes the end of the connection.
-	overLocked(err error)
+	connEndedLocked(err error)
 	// start starts what the last frames have begun, before a read that may wait.
-	start()
+	startHandlers()
 	// batchEnded is called when all frames that have arrived were handled. It reports
 	// false if another goroutine reads from now on.
 	batchEnded() bool
@@ -84,32 +84,32 @@ type shared struct {
 	err    error // why the connection is over
 	// farewell is what the peer's GOAWAY said. It explains an end that the network
 	// reports.
-	farewell error
-	table    table
+	peerGoAway error
+	table      table
 
-	send flow.Send    // the connection's windows
-	recv flow.Receive //
+	sendWindow flow.Send    // the connection's windows
+	recvWindow flow.Receive //
 
 	peerWindow     int64 // of a new stream
 	peerFrame      int   // the largest that the peer takes
 	peerMaxStreams uint32
 	peerHeaderList uint32 // size of a field section that the peer accepts; 0: any
 
-	asked     time.Time     // when our settings were sent, until they are acknowledged
-	rtt       time.Duration // how long that took; 0: not known
-	pings     map[[8]byte]chan struct{}
-	pingCount uint64
+	settingsSent time.Time     // when our settings were sent, until they are acknowledged
+	rtt          time.Duration // how long that took; 0: not known
+	pings        map[[8]byte]chan struct{}
+	pingCount    uint64
 	// How many frames of the peer our own make legitimate.
-	earnedWindows, earnedPings int
-	resets                     bucket // streams that end early
+	windowCredit, pingCredit int
+	resets                   bucket // streams that end early
 }
 
 func newConn(nc net.Conn, limits limits) *conn {
 	c := &conn{nc: nc, limits: limits}
 	c.writer = newWriter(nc, limits.writeTimeout)
 	c.table.open = make(map[uint32]*stream)
-	c.send.Open(flow.Start)
-	c.recv.Open(limits.connWindow, flow.Start, limits.connWindow)
+	c.sendWindow.Open(flow.Start)
+	c.recvWindow.Open(limits.connWindow, flow.Start, limits.connWindow)
 	c.peerWindow = flow.Start
 	c.peerFrame = wire.FrameSizeMin
 	c.peerMaxStreams = 1<<32 - 1
@@ -148,8 +148,8 @@ func (c *conn) greet(preface string) {
 		settings = append(settings, wire.Setting{ID: wire.SettingHeaderTableSize, Value: c.limits.decoderTable})
 	}
 	out = wire.AppendSettings(out, settings...)
-	c.asked = time.Now()
-	if more := c.recv.GiveBack(); more > 0 {
+	c.settingsSent = time.Now()
+	if more := c.recvWindow.GiveBack(); more > 0 {
 		out = wire.AppendWindowUpdate(out, 0, more)
 	}
 	c.writer.out = out
@@ -161,7 +161,7 @@ func (c *conn) greet(preface string) {
 // not too much lies unread in all. If it reports true, the caller flushes.
 func (c *conn) giveBackLocked() bool {
 	c.mu.assertHeld()
-	if waits := c.recv.Waits(); waits != c.scarce.Load() {
+	if waits := c.recvWindow.Scarce(); waits != c.scarce.Load() {
 		c.scarce.Store(waits)
 		if waits {
 			// Readers that have not seen scarce have left what they read in consumed.
@@ -170,18 +170,18 @@ func (c *conn) giveBackLocked() bool {
 			}
 		}
 	}
-	if !c.recv.Due() || c.err != nil {
+	if !c.recvWindow.Due() || c.err != nil {
 		return false
 	}
-	c.writer.out = wire.AppendWindowUpdate(c.outLocked(), 0, c.recv.GiveBack())
+	c.writer.out = wire.AppendWindowUpdate(c.outLocked(), 0, c.recvWindow.GiveBack())
 	return true
 }
 
 // earnLocked counts a frame of ours with n bytes. Peers give windows back for a few
 // kilobytes at a time, on the stream and on the connection.
-func (c *conn) earnLocked(n int) {
-	c.earnedWindows += 2 + n/512
-	c.earnedPings = min(c.earnedPings+1, defaultBurst)
+func (c *conn) addCreditLocked(n int) {
+	c.windowCredit += 2 + n/512
+	c.pingCredit = min(c.pingCredit+1, defaultBurst)
 }
 
 // pingLocked appends a PING and returns a channel that is closed when it is answered

@@ -35,8 +35,8 @@ func (c *conn) failLocked(err error) {
 		close(answered)
 	}
 	c.pings = nil
-	c.side.overLocked(err)
-	if c.writer.direct != nil {
+	c.side.connEndedLocked(err)
+	if c.writer.socket != nil {
 		_ = c.nc.Close()
 	} else {
 		// That of TLS says goodbye, and may wait for the peer.
@@ -50,8 +50,8 @@ func (c *conn) explainLocked(err error) error {
 	c.mu.assertHeld()
 	switch {
 	case err == errWriteStalled || errors.As(err, new(ConnError)):
-	case c.farewell != nil:
-		return c.farewell
+	case c.peerGoAway != nil:
+		return c.peerGoAway
 	case err == io.EOF:
 		return io.ErrUnexpectedEOF
 	}

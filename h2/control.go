@@ -73,9 +73,9 @@ func (c *conn) settings(h wire.FrameHeader) error {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if !c.asked.IsZero() {
-			c.rtt = max(time.Since(c.asked), time.Microsecond)
-			c.asked = time.Time{}
+		if !c.settingsSent.IsZero() {
+			c.rtt = max(time.Since(c.settingsSent), time.Microsecond)
+			c.settingsSent = time.Time{}
 			c.rd.dec.Allow(c.limits.decoderTable)
 		}
 		return nil
@@ -104,10 +104,10 @@ func (c *conn) settings(h wire.FrameHeader) error {
 	}
 	_ = c.rd.in.skip(h.Length)
 	c.writer.out = wire.AppendFrame(c.outLocked(), wire.FrameSettings, wire.FlagAck, 0, 0)
-	c.side.settledLocked()
+	c.side.settingsChangedLocked()
 	c.wakeSendersLocked()
 	c.rd.answers = true
-	return c.drownedLocked()
+	return c.checkBacklogLocked()
 }
 
 // apply changes one parameter. With mu held.
@@ -130,7 +130,7 @@ func (c *conn) applyLocked(s wire.Setting) error {
 		change := int64(s.Value) - c.peerWindow
 		c.peerWindow = int64(s.Value)
 		for _, st := range c.table.open {
-			if !st.win.Add(change) {
+			if !st.sendWindow.Add(change) {
 				return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE makes a window larger than %d", flow.Max)
 			}
 		}
@@ -148,7 +148,7 @@ func (c *conn) windowUpdate(h wire.FrameHeader) error {
 	if err != nil {
 		return err
 	}
-	if !c.allowEarned(&c.rd.buckets.windows, &c.earnedWindows) {
+	if !c.allowWithCredit(&c.rd.buckets.windows, &c.windowCredit) {
 		return c.flooded("WINDOW_UPDATE frames")
 	}
 	n := int64(binary.BigEndian.Uint32(b) & flow.Max)
@@ -158,7 +158,7 @@ func (c *conn) windowUpdate(h wire.FrameHeader) error {
 		if n == 0 {
 			return violated(ErrCodeProtocol, "WINDOW_UPDATE of nothing")
 		}
-		if !c.send.Add(n) {
+		if !c.sendWindow.Add(n) {
 			return violated(ErrCodeFlowControl, "the connection's window exceeds %d", flow.Max)
 		}
 		c.wakeSendersLocked()
@@ -170,10 +170,10 @@ func (c *conn) windowUpdate(h wire.FrameHeader) error {
 		return c.strayFrameLocked(h)
 	case n == 0:
 		return c.rejectLocked(h.Stream, ErrCodeProtocol, errors.New("WINDOW_UPDATE of nothing"))
-	case !s.win.Add(n):
+	case !s.sendWindow.Add(n):
 		return c.rejectLocked(h.Stream, ErrCodeFlowControl, errors.New("the window exceeds 2^31-1"))
 	}
-	if s.waits {
+	if s.waiting {
 		signal(s.room)
 	}
 	return nil
@@ -188,7 +188,7 @@ func (c *conn) pingFrame(h wire.FrameHeader) error {
 		return err
 	}
 	data := [8]byte(b)
-	if !h.Has(wire.FlagAck) && !c.allowEarned(&c.rd.buckets.pings, &c.earnedPings) {
+	if !h.Has(wire.FlagAck) && !c.allowWithCredit(&c.rd.buckets.pings, &c.pingCredit) {
 		return c.flooded("PING frames")
 	}
 	c.mu.Lock()
@@ -202,7 +202,7 @@ func (c *conn) pingFrame(h wire.FrameHeader) error {
 	}
 	c.writer.out = wire.AppendPing(c.outLocked(), true, data)
 	c.rd.answers = true
-	return c.drownedLocked()
+	return c.checkBacklogLocked()
 }
 
 func (c *conn) goAwayFrame(h wire.FrameHeader) error {

@@ -56,7 +56,7 @@ func (c *conn) data(h wire.FrameHeader) error {
 func (c *conn) countData(h wire.FrameHeader, length int) (*stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.recv.Arrived(h.Length) {
+	if !c.recvWindow.Arrived(h.Length) {
 		return nil, violated(ErrCodeFlowControl, "DATA exceeds the connection's window")
 	}
 	s := c.table.open[h.Stream]
@@ -70,7 +70,7 @@ func (c *conn) countData(h wire.FrameHeader, length int) (*stream, error) {
 		s.consumed.Add(int64(extra))
 		appended = s.giveBackLocked()
 	} else {
-		c.recv.Consumed(extra)
+		c.recvWindow.Consumed(extra)
 		appended = c.giveBackLocked()
 	}
 	if appended {
@@ -93,13 +93,13 @@ func (c *conn) refuseDataLocked(s *stream, h wire.FrameHeader, length int) error
 	switch {
 	case s == nil:
 		err = c.strayFrameLocked(h)
-	case s.got:
+	case s.gotEnd:
 		err = c.rejectLocked(s.id, ErrCodeStreamClosed, errStreamOver)
 	case !s.trailing:
 		err = c.rejectLocked(s.id, ErrCodeProtocol, errors.New("DATA before the head of the response"))
 	case s.declared >= 0 && s.received+int64(length) > s.declared: // [RFC 9113, section 8.1.1]
 		err = c.rejectLocked(s.id, ErrCodeProtocol, fmt.Errorf("body of %d bytes or more, Content-Length says %d", s.received+int64(length), s.declared))
-	case !s.recv.Arrived(h.Length):
+	case !s.recvWindow.Arrived(h.Length):
 		err = c.rejectLocked(s.id, ErrCodeFlowControl, errors.New("DATA exceeds the stream's window"))
 	default:
 		return nil
@@ -150,9 +150,9 @@ func (c *conn) endOfData(s *stream) error {
 
 // endOfBodyLocked closes the peer's half. err is io.EOF if the body is whole.
 func (c *conn) endOfBodyLocked(s *stream, err error) {
-	s.got = true
+	s.gotEnd = true
 	s.in.end(err)
-	s.user.finishedLocked()
+	s.user.peerEndedLocked()
 	c.forgetIfDoneLocked(s)
 }
 
@@ -160,9 +160,9 @@ func (c *conn) endOfBodyLocked(s *stream, err error) {
 // [RFC 9113, section 5.1]
 func (c *conn) strayFrameLocked(h wire.FrameHeader) error {
 	switch {
-	case c.table.idle(h.Stream):
+	case c.table.idleLocked(h.Stream):
 		return violated(ErrCodeProtocol, "frame of type %d on stream %d, which was never opened", h.Type, h.Stream)
-	case c.table.recentlyReset(h.Stream):
+	case c.table.recentlyResetLocked(h.Stream):
 		return nil // it was under way
 	case h.Type == wire.FrameData:
 		return c.rejectLocked(h.Stream, ErrCodeStreamClosed, errStreamOver)

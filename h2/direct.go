@@ -105,12 +105,12 @@ func (w *response) DirectRequest() (ctx context.Context, fields [][2]string, bod
 func (w *response) DirectField(name, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over || w.status != 0 {
+	if w.handlerDone || w.status != 0 {
 		return
 	}
 	name = wire.Lower(name)
 	values := [1]string{value}
-	if !w.heed(name, values[:]) || !wire.Sendable(name) || !wire.ValidValue(value) {
+	if !w.inspect(name, values[:]) || !wire.Sendable(name) || !wire.ValidValue(value) {
 		return
 	}
 	w.takeParts()
@@ -122,7 +122,7 @@ func (w *response) DirectTrailer(name, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	name = wire.Lower(name)
-	if w.over || !wire.Sendable(name) || name == "content-length" || name == "trailer" || !wire.ValidValue(value) {
+	if w.handlerDone || !wire.Sendable(name) || name == "content-length" || name == "trailer" || !wire.ValidValue(value) {
 		return
 	}
 	w.takeParts()

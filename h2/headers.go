@@ -68,7 +68,7 @@ func (c *conn) headers(h wire.FrameHeader) error {
 		return midFrame(err)
 	}
 	if !h.Has(wire.FlagEndHeaders) {
-		c.rd.began, c.rd.continued = h, 0
+		c.rd.pendingHeaders, c.rd.continued = h, 0
 		return nil
 	}
 	return c.endHeaders(h)
@@ -117,7 +117,7 @@ func (c *conn) skip(piece []byte) error {
 // continuation reads a CONTINUATION frame. A peer may send few that are much shorter
 // than they could be: each costs it less than it costs us.
 func (c *conn) continuation(h wire.FrameHeader) error {
-	if c.rd.began.Stream == 0 {
+	if c.rd.pendingHeaders.Stream == 0 {
 		return violated(ErrCodeProtocol, "CONTINUATION without HEADERS")
 	}
 	if h.Length < wire.FrameSizeMin/2 {
@@ -132,8 +132,8 @@ func (c *conn) continuation(h wire.FrameHeader) error {
 	if !h.Has(wire.FlagEndHeaders) {
 		return nil
 	}
-	began := c.rd.began
-	c.rd.began = wire.FrameHeader{}
+	began := c.rd.pendingHeaders
+	c.rd.pendingHeaders = wire.FrameHeader{}
 	return c.endHeaders(began)
 }
 

@@ -35,24 +35,24 @@ type host struct {
 	address  string     // host:port
 	adopting sync.Mutex // one connection of an http.Transport at a time; taken before mu
 	// calm says that the peer has complained about our PINGs.
-	calm atomic.Bool
+	tooManyPings atomic.Bool
 	// single says that the only connection is one of http.Transport.NewClientConn, and
 	// changed, if not nil, what to call when something about it has changed.
-	single  bool
-	changed func()
+	single   bool
+	onChange func()
 
 	mu      sync.Mutex
 	conns   []*clientConn
 	queue   list.List    // of *waiter: calls that found no place, in the order they came
 	waiting atomic.Int32 // the queue's length; counted before a waiter looks again
 
-	dialing  bool
-	cancel   context.CancelFunc // of the dial under way
-	failed   error              // why the last connection could not be opened
-	failures int                // how many could not, one after another
-	retryAt  time.Time
-	stopped  bool // the transport is closed
-	gone     bool // the transport has forgotten the host
+	dialing   bool
+	cancel    context.CancelFunc // of the dial under way
+	lastErr   error              // why the last connection could not be opened
+	failures  int                // how many could not, one after another
+	retryAt   time.Time
+	stopped   bool // the transport is closed
+	forgotten bool // the transport has forgotten the host
 }
 
 // A waiter is a call without a place. Who takes it out of the queue sets one of
@@ -77,24 +77,24 @@ func newHost(t *Transport, secure bool, address string) *host {
 // dials, calls get errNoConn instead, unless they are patient or a place is in sight.
 func (h *host) get(ctx context.Context, canceled <-chan struct{}, patient bool) (*clientConn, error) {
 	h.mu.Lock()
-	if h.queue.Len() == 0 && !h.stopped && !h.gone {
+	if h.queue.Len() == 0 && !h.stopped && !h.forgotten {
 		if c := h.pickLocked(); c != nil {
 			h.mu.Unlock()
 			return c, nil
 		}
 	}
-	if h.gone {
+	if h.forgotten {
 		h.mu.Unlock()
 		return nil, errHostGone
 	}
-	if h.t.standard != nil && !patient && !h.inSightLocked() {
+	if h.t.standard != nil && !patient && !h.placeSoonLocked() {
 		h.mu.Unlock()
 		return nil, errNoConn
 	}
 	w := &waiter{ctx: ctx, patient: patient, done: make(chan struct{})}
 	h.waiting.Add(1)
 	place := h.queue.PushBack(w)
-	h.serveLocked()
+	h.assignPlacesLocked()
 	h.mu.Unlock()
 
 	var err error
@@ -125,7 +125,7 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}, patient bool) 
 // serve gives places to those who wait, in order, and has a connection opened for
 // those who are left. Whatever makes a place, or the hope of one, calls it. With mu
 // held.
-func (h *host) serveLocked() {
+func (h *host) assignPlacesLocked() {
 	var next *list.Element
 	for first := h.queue.Front(); first != nil; first = next {
 		next = first.Next()
@@ -136,7 +136,7 @@ func (h *host) serveLocked() {
 		}
 		var err error
 		if c == nil {
-			if err = h.hopelessLocked(w); err == nil {
+			if err = h.waitErrorLocked(w); err == nil {
 				if h.t.standard == nil {
 					break // nor is there hope for the others to be over
 				}
@@ -154,19 +154,19 @@ func (h *host) serveLocked() {
 }
 
 // hopelessLocked returns why it is of no use for w to wait, as there is no place.
-func (h *host) hopelessLocked(w *waiter) error {
+func (h *host) waitErrorLocked(w *waiter) error {
 	switch {
 	case h.stopped:
 		return errTransportClosed
 	case h.t.standard != nil:
-		if h.healthyLocked() && (w.patient || h.strict() || h.settlingLocked()) {
+		if h.healthyLocked() && (w.patient || h.strict() || h.awaitsSettingsLocked()) {
 			return nil
 		}
 		return errNoConn
 	case h.healthyLocked():
 		return nil
-	case h.failed != nil && time.Now().Before(h.retryAt):
-		return h.failed
+	case h.lastErr != nil && time.Now().Before(h.retryAt):
+		return h.lastErr
 	}
 	return nil
 }
@@ -201,16 +201,16 @@ func (h *host) pickLocked() *clientConn {
 // inSightLocked reports whether a call that net/http could dial for waits instead: for
 // the SETTINGS of a connection that is new, with as many others as net/http lets onto
 // one, or because the user says so.
-func (h *host) inSightLocked() bool {
+func (h *host) placeSoonLocked() bool {
 	if h.strict() {
 		return h.healthyLocked()
 	}
-	return h.queue.Len() < placesWithin && h.settlingLocked()
+	return h.queue.Len() < placesWithin && h.awaitsSettingsLocked()
 }
 
 // settlingLocked reports whether the SETTINGS of a connection are still to come.
-func (h *host) settlingLocked() bool {
-	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.known.Load() && !c.suspect() })
+func (h *host) awaitsSettingsLocked() bool {
+	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.gotSettings.Load() && !c.suspect() })
 }
 
 // healthyLocked reports whether there is a connection whose peer is not suspected to be
@@ -223,7 +223,7 @@ func (h *host) healthyLocked() bool {
 func (h *host) takesMore() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.inSightLocked() || h.hasRoomLocked()
+	return h.placeSoonLocked() || h.hasRoomLocked()
 }
 
 func (h *host) hasRoomLocked() bool {
@@ -247,13 +247,13 @@ func (h *host) mayDialLocked(needed bool) bool {
 		return false
 	case h.strict() && h.healthyLocked():
 		return false
-	case h.failed != nil && time.Now().Before(h.retryAt):
+	case h.lastErr != nil && time.Now().Before(h.retryAt):
 		return false
 	}
 	// One that is new has more places in a moment. Where one may carry no call at
 	// all, another may not either.
 	return !slices.ContainsFunc(h.conns, func(c *clientConn) bool {
-		return !c.suspect() && (!c.known.Load() || c.max.Load() == 0)
+		return !c.suspect() && (!c.gotSettings.Load() || c.max.Load() == 0)
 	})
 }
 
@@ -275,14 +275,14 @@ func (h *host) dialLocked(ctx context.Context) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.dialing = false
-		h.faultLocked(err)
-		h.serveLocked()
+		h.dialFailedLocked(err)
+		h.assignPlacesLocked()
 	}()
 }
 
 // fault counts a connection that could not be opened. With mu held.
-func (h *host) faultLocked(err error) {
-	h.failed = fmt.Errorf("h2: connecting to %s: %w", h.address, err)
+func (h *host) dialFailedLocked(err error) {
+	h.lastErr = fmt.Errorf("h2: connecting to %s: %w", h.address, err)
 	wait := min(backoffMin<<min(h.failures, 10), backoffMax)
 	h.failures++
 	h.retryAt = time.Now().Add(wait/2 + rand.N(wait/2+1))
@@ -292,7 +292,7 @@ func (h *host) faultLocked(err error) {
 func (h *host) proved() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.failed, h.failures, h.retryAt = nil, 0, time.Time{}
+	h.lastErr, h.failures, h.retryAt = nil, 0, time.Time{}
 }
 
 // add makes an open network connection one of the pool. It closes it if it is too
@@ -308,13 +308,13 @@ func (h *host) add(nc net.Conn) (*clientConn, error) {
 	h.dialing = false
 	switch {
 	case err != nil:
-	case h.gone:
+	case h.forgotten:
 		err = errHostGone
 	case !c.retired.Load(): // greeting may have failed: then there is nothing to add
 		h.conns = append(h.conns, c)
 	}
 	stopped := h.stopped
-	h.serveLocked()
+	h.assignPlacesLocked()
 	h.mu.Unlock()
 	if err == errTransportClosed {
 		_ = nc.Close()
@@ -335,9 +335,9 @@ func (h *host) remove(c *clientConn, err error) {
 	h.notify()
 	h.conns = slices.DeleteFunc(h.conns, func(other *clientConn) bool { return other == c })
 	if err != nil {
-		h.faultLocked(err)
+		h.dialFailedLocked(err)
 	}
-	h.serveLocked()
+	h.assignPlacesLocked()
 }
 
 // freed tells those who wait that there may be a place.
@@ -348,7 +348,7 @@ func (h *host) freed() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.serveLocked()
+	h.assignPlacesLocked()
 }
 
 // stop lets no call in any more, and ends a dial under way.
@@ -359,13 +359,13 @@ func (h *host) stop() {
 	if h.cancel != nil {
 		h.cancel()
 	}
-	h.serveLocked()
+	h.assignPlacesLocked()
 }
 
 // forget reports whether nobody uses the host. Then nobody can from now on.
 func (h *host) forget() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.gone = len(h.conns) == 0 && h.queue.Len() == 0 && !h.dialing
-	return h.gone
+	h.forgotten = len(h.conns) == 0 && h.queue.Len() == 0 && !h.dialing
+	return h.forgotten
 }

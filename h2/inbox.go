@@ -57,7 +57,7 @@ type inbox struct {
 	err         error // after the bytes: io.EOF or why there are no more
 	filling     bool  // the reading goroutine fills the free space of last
 	abandoned   bool  // bytes are dropped: they will not be read
-	late        bool  // the read deadline has passed
+	timedOut    bool  // the read deadline has passed
 	deadline    *time.Timer
 	wake        chan struct{} // has room for one; made when somebody first waits
 }
@@ -168,12 +168,12 @@ func (in *inbox) dropLocked() {
 // passes. It returns io.EOF with the last bytes if the end is known by then.
 func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
 	in.mu.Lock()
-	for in.size == 0 || in.lateLocked() {
-		if in.err != nil || in.late {
+	for in.size == 0 || in.timedOutLocked() {
+		if in.err != nil || in.timedOut {
 			in.signalLocked() // for another goroutine that waits, against the rules
 		}
 		switch {
-		case in.lateLocked():
+		case in.timedOutLocked():
 			in.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
 		case in.err != nil:
@@ -220,7 +220,7 @@ func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
 
 // lateLocked reports whether reads fail because of the deadline. It does not matter
 // to a body that is here as a whole.
-func (in *inbox) lateLocked() bool { return in.late && in.err != io.EOF }
+func (in *inbox) timedOutLocked() bool { return in.timedOut && in.err != io.EOF }
 
 // setDeadline lets reads fail from t on, never if t is zero. A deadline that has
 // passed stays: [http.ResponseController] has no way back.
@@ -228,7 +228,7 @@ func (in *inbox) setDeadline(t time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	passed := in.deadline != nil && !in.deadline.Stop() // its function may wait for mu
-	if in.late || passed || in.abandoned {
+	if in.timedOut || passed || in.abandoned {
 		return
 	}
 	in.deadline = nil
@@ -237,14 +237,14 @@ func (in *inbox) setDeadline(t time.Time) {
 	}
 	wait := time.Until(t)
 	if wait <= 0 {
-		in.late = true
+		in.timedOut = true
 		in.signalLocked()
 		return
 	}
 	in.deadline = time.AfterFunc(wait, func() {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		in.late = true
+		in.timedOut = true
 		in.signalLocked()
 	})
 }

@@ -36,7 +36,7 @@ const (
 	inlineBudget = 50 * time.Microsecond // for the handlers of one batch
 	inlineQuick  = 20 * time.Microsecond // a handler that takes less is
 	inlineProof  = 16                    // runs in a row on workers, all of them quick
-	inlineHeat   = 16 * inlineTick       // from then on
+	inlineLoad   = 16 * inlineTick       // from then on
 	inlineTick   = time.Millisecond      // of the monitor
 	inlineIdle   = 10                    // ticks without a run, then the monitor looks away
 
@@ -55,12 +55,12 @@ type inline struct {
 	watched atomic.Bool // the monitor looks at epoch
 
 	// Of the reading goroutine.
-	starts    []*serverStream // of new requests; nil: was started
-	ours      bool            // it is not net/http's, so a handler may keep it
-	heat      time.Duration   // requests that came, a tick for each, less the time that has passed
-	lastBatch int64           // when its bytes were read
-	running   *serverStream
-	paces     map[string]*pace // by path
+	starts       []*serverStream // of new requests; nil: was started
+	ownGoroutine bool            // it is not net/http's, so a handler may keep it
+	load         time.Duration   // requests that came, a tick for each, less the time that has passed
+	lastBatch    int64           // when its bytes were read
+	running      *serverStream
+	paces        map[string]*pace // by path
 
 	// Guarded by the monitor's mutex.
 	seen  uint64 // epoch at the last tick
@@ -97,14 +97,14 @@ func (c *serverConn) readOn() {
 // with the next answer. It reports false if another goroutine reads now.
 func (c *serverConn) startInline() bool {
 	c.wakeReaders() // who must not wait for handlers
-	if !c.hot() || !c.choose() {
+	if !c.busy() || !c.choose() {
 		c.deliver()
 		return true
 	}
-	if !c.ours {
+	if !c.ownGoroutine {
 		// net/http closes the connection when its goroutine returns, so no handler
 		// gets that one: it waits for the end.
-		c.ours = true
+		c.ownGoroutine = true
 		go c.readOn()
 		return false
 	}
@@ -134,12 +134,12 @@ func (c *serverConn) startInline() bool {
 
 // hot reports whether requests come so fast, one in a tick or more, that it is worth
 // a monitor.
-func (c *serverConn) hot() bool {
+func (c *serverConn) busy() bool {
 	now := c.lastRead.Load()
-	c.heat -= min(time.Duration(now-c.lastBatch), c.heat)
-	c.heat = min(c.heat+time.Duration(len(c.starts))*inlineTick, 4*inlineHeat)
+	c.load -= min(time.Duration(now-c.lastBatch), c.load)
+	c.load = min(c.load+time.Duration(len(c.starts))*inlineTick, 4*inlineLoad)
 	c.lastBatch = now
-	return c.heat >= inlineHeat
+	return c.load >= inlineLoad
 }
 
 // choose leaves those in c.starts that may run inline, and starts the others. It
@@ -167,7 +167,7 @@ func (c *serverConn) choose() bool {
 // quick reports whether the handler of a request has proved quick. If it may prove
 // it now, its pace is set.
 func (c *serverConn) quick(s *serverStream) bool {
-	if s.oversized || !s.got { // who else sets got is the reading goroutine, too
+	if s.oversized || !s.gotEnd { // who else sets got is the reading goroutine, too
 		return false
 	}
 	path := s.pathOf()
@@ -327,14 +327,14 @@ func (m *monitor) watch(c *serverConn) {
 	switch {
 	case len(m.conns) > 1:
 	case m.timer == nil:
-		m.timer = time.AfterFunc(inlineTick, m.look)
+		m.timer = time.AfterFunc(inlineTick, m.tick)
 	default:
 		m.timer.Reset(inlineTick)
 	}
 }
 
 // look is a tick.
-func (m *monitor) look() {
+func (m *monitor) tick() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	kept := m.conns[:0]
@@ -348,7 +348,7 @@ func (m *monitor) look() {
 		default:
 			c.still++
 		}
-		if c.still < inlineIdle || !c.lookAway() {
+		if c.still < inlineIdle || !c.lookAwayLocked() {
 			kept = append(kept, c)
 		}
 	}
@@ -361,7 +361,7 @@ func (m *monitor) look() {
 
 // lookAway reports whether the connection is not watched any more. One that begins to
 // run a handler just now either is seen here, or sees that it has to call watch.
-func (c *serverConn) lookAway() bool {
+func (c *serverConn) lookAwayLocked() bool {
 	c.watched.Store(false)
 	if c.epoch.Load() == c.seen {
 		return true

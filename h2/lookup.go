@@ -31,11 +31,11 @@ func (l *lookUps) find(mux *http.ServeMux, s *serverStream) http.Handler {
 	l.mu.Lock()
 	last := l.last
 	l.mu.Unlock()
-	if s.reads <= last.reads && s.path == last.path && s.host == last.host {
+	if s.readsAtArrival <= last.reads && s.path == last.path && s.host == last.host {
 		return last.handler
 	}
 	next := lookUp{s.sc.reads.Load(), s.host, s.path, nil}
-	next.handler = ask(mux, next.host, next.path)
+	next.handler = handlerOf(mux, next.host, next.path)
 	l.mu.Lock()
 	l.last = next
 	l.mu.Unlock()
@@ -43,21 +43,21 @@ func (l *lookUps) find(mux *http.ServeMux, s *serverStream) http.Handler {
 }
 
 // A question is an [http.Request] that is only good for asking an [http.ServeMux].
-type question struct {
+type muxRequest struct {
 	request http.Request
 	url     url.URL
 }
 
-var questions = sync.Pool{New: func() any {
-	q := &question{request: http.Request{Method: http.MethodPost, Proto: "HTTP/2.0", ProtoMajor: 2}}
+var muxRequests = sync.Pool{New: func() any {
+	q := &muxRequest{request: http.Request{Method: http.MethodPost, Proto: "HTTP/2.0", ProtoMajor: 2}}
 	q.request.URL = &q.url
 	return q
 }}
 
-func ask(mux *http.ServeMux, host, path string) http.Handler {
-	q := questions.Get().(*question)
+func handlerOf(mux *http.ServeMux, host, path string) http.Handler {
+	q := muxRequests.Get().(*muxRequest)
 	q.request.Host, q.request.RequestURI, q.url.Path = host, path, path
 	h, _ := mux.Handler(&q.request)
-	questions.Put(q)
+	muxRequests.Put(q)
 	return h
 }

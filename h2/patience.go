@@ -31,19 +31,19 @@ import (
 // patienceLife is how long a stream lives that is no part of an attack: with 250
 // streams at a time, one that waits so long each time is slower than a client that
 // takes its responses.
-const patienceLife = 20 * time.Millisecond
+const prematureBefore = 20 * time.Millisecond
 
 // prematureLocked reports whether a reset by the client, now, is one of a kind that
 // attacks are made of.
 func (s *serverStream) prematureLocked() bool {
-	if s.w.began {
+	if s.w.headSent {
 		return false
 	}
-	lived := time.Duration(time.Now().UnixNano() - s.opened)
-	if lived >= patienceLife {
+	lived := time.Duration(time.Now().UnixNano() - s.openedAt)
+	if lived >= prematureBefore {
 		return false
 	}
-	timeout := s.patience
+	timeout := s.timeout
 	if s.pairs != nil {
 		timeout = timeoutOf(s.pairs)
 	}

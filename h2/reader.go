@@ -26,18 +26,18 @@ type reader struct {
 	owner owner
 	in    inbound
 
-	dec       *wire.Decoder
-	fields    wire.FieldSection
-	block     []byte           // a field section that came in several pieces
-	began     wire.FrameHeader // of the HEADERS whose CONTINUATION is expected
-	blockSize int              // its length, also of what was not kept
-	continued int              // its CONTINUATION frames that were short
+	dec            *wire.Decoder
+	fields         wire.FieldSection
+	block          []byte           // a field section that came in several pieces
+	pendingHeaders wire.FrameHeader // of the HEADERS whose CONTINUATION is expected
+	blockSize      int              // its length, also of what was not kept
+	continued      int              // its CONTINUATION frames that were short
 
 	greeted bool // the peer's SETTINGS have come
 	buckets buckets
 	bulk    bool // the last frame was long DATA
 
-	woken   []*stream // have news, which their readers learn before the next read waits
+	toWake  []*stream // have news, which their readers learn before the next read waits
 	answers bool      // frames were appended that no goroutine flushes
 	faults  []string  // for countError, which is called without mu
 }
@@ -47,7 +47,7 @@ type reader struct {
 func (c *conn) beforeRead() {
 	c.rd.owner.assert()
 	c.deliver()
-	c.answer()
+	c.flushAnswers()
 }
 
 // afterRead counts a read that brought something.
@@ -85,7 +85,7 @@ func (c *conn) fillFrom(p []byte) error {
 
 // deliver starts the handlers and wakes the readers that the last frames were for.
 func (c *conn) deliver() {
-	c.side.start()
+	c.side.startHandlers()
 	c.wakeReaders()
 	for _, fault := range c.rd.faults {
 		c.limits.countError(fault)
@@ -102,12 +102,12 @@ func (c *conn) count(kind string, code ErrCode) {
 
 // wakeReaders wakes the readers that the last frames were for.
 func (c *conn) wakeReaders() {
-	for i, s := range c.rd.woken {
-		c.rd.woken[i] = nil
+	for i, s := range c.rd.toWake {
+		c.rd.toWake[i] = nil
 		s.queued = false
 		s.in.signal()
 	}
-	c.rd.woken = c.rd.woken[:0]
+	c.rd.toWake = c.rd.toWake[:0]
 }
 
 // wakeLater remembers that a stream has news.
@@ -115,21 +115,21 @@ func (c *conn) wakeLater(s *stream) {
 	c.rd.owner.assert()
 	if !s.queued {
 		s.queued = true
-		c.rd.woken = append(c.rd.woken, s)
+		c.rd.toWake = append(c.rd.toWake, s)
 	}
 }
 
 // answer sends what the reading goroutine has appended because of the last frames,
 // such as the acknowledgement of a PING. Goroutines that deliver has woken may be
 // about to send, too: one write is enough for all.
-func (c *conn) answer() {
+func (c *conn) flushAnswers() {
 	if !c.rd.answers {
 		return
 	}
 	c.rd.answers = false
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.writer.crowd > 0 && !c.writer.sending && len(c.writer.out) > 0 {
+	if c.writer.inFlight > 0 && !c.writer.writing && len(c.writer.out) > 0 {
 		c.mu.Unlock()
 		runtime.Gosched()
 		c.mu.Lock()

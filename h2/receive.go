@@ -25,7 +25,7 @@ func (c *conn) readFrames() error {
 		}
 		b, err := c.rd.in.peek(wire.FrameHeaderLen)
 		if !c.rd.greeted && !c.accepts() {
-			if err := c.foreign(b); err != nil {
+			if err := c.checkFirstBytes(b); err != nil {
 				return err
 			}
 		}
@@ -46,7 +46,7 @@ func (c *conn) readFrames() error {
 
 // foreign returns an error if the first bytes of a server are not HTTP/2's but those
 // that other servers answer with.
-func (c *conn) foreign(b []byte) error {
+func (c *conn) checkFirstBytes(b []byte) error {
 	switch {
 	case bytes.HasPrefix(b, []byte("HTTP/1.")):
 		line, _ := c.rd.in.peek(min(c.rd.in.buffered(), 64))
@@ -72,8 +72,8 @@ func (c *conn) frame(h wire.FrameHeader) error {
 	switch {
 	case h.Length > c.limits.maxFrame:
 		return violated(ErrCodeFrameSize, "frame of %d bytes, want at most %d", h.Length, c.limits.maxFrame)
-	case c.rd.began.Stream != 0 && (h.Type != wire.FrameContinuation || h.Stream != c.rd.began.Stream):
-		return violated(ErrCodeProtocol, "frame of type %d inside the header block of stream %d", h.Type, c.rd.began.Stream)
+	case c.rd.pendingHeaders.Stream != 0 && (h.Type != wire.FrameContinuation || h.Stream != c.rd.pendingHeaders.Stream):
+		return violated(ErrCodeProtocol, "frame of type %d inside the header block of stream %d", h.Type, c.rd.pendingHeaders.Stream)
 	case !c.rd.greeted && (h.Type != wire.FrameSettings || h.Has(wire.FlagAck)):
 		return violated(ErrCodeProtocol, "first frame is of type %d, want SETTINGS", h.Type)
 	}
@@ -150,7 +150,7 @@ func (c *conn) allow(b *bucket) bool { return b.take(time.Now()) }
 // allowEarned spends what our own frames have earned the peer, or else a token:
 // those who are sent much have to answer with WINDOW_UPDATEs, and gRPC's clients
 // measure with PINGs.
-func (c *conn) allowEarned(b *bucket, credit *int) bool {
+func (c *conn) allowWithCredit(b *bucket, credit *int) bool {
 	c.mu.Lock()
 	earned := *credit > 0
 	if earned {
@@ -190,13 +190,13 @@ func (c *conn) rejectLocked(id uint32, code ErrCode, cause error) error {
 		c.appendResetLocked(id, code)
 	}
 	c.rd.answers = true
-	return c.drownedLocked()
+	return c.checkBacklogLocked()
 }
 
 // drowned returns an error if the peer makes us answer and takes no answers. With
 // mu held.
-func (c *conn) drownedLocked() error {
-	if len(c.writer.out) > outBroken {
+func (c *conn) checkBacklogLocked() error {
+	if len(c.writer.out) > outMax {
 		return c.flooded("frames that ask for answers, while none are read")
 	}
 	return nil

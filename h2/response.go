@@ -43,22 +43,22 @@ var partsPool = sync.Pool{New: func() any { return &responseParts{body: make([]b
 // response: so mu is held by each method, and parts are back in their pool only after
 // over was set with mu held.
 type response struct {
-	s        *serverStream
-	mu       sync.Mutex // taken before conn.mu
-	header   http.Header
-	parts    *responseParts
-	status   int   // 0: not decided
-	length   int64 // of Content-Length if declared
-	declared bool  // a length was declared
-	unsized  bool  // no length is to be told
-	dated    bool
-	typed    bool // a type or an encoding of the content was set
-	closing  bool // the connection is to end: "Connection: close"
-	began    bool // the head was sent. Guarded by conn.mu
-	over     bool // the handler has returned
-	cut      bool // something was to be sent and was not
-	written  int64
-	gone     chan bool // of CloseNotify; nil until it is asked for
+	s           *serverStream
+	mu          sync.Mutex // taken before conn.mu
+	header      http.Header
+	parts       *responseParts
+	status      int   // 0: not decided
+	length      int64 // of Content-Length if declared
+	declared    bool  // a length was declared
+	noLength    bool  // no length is to be told
+	hasDate     bool
+	hasType     bool // a type or an encoding of the content was set
+	closeConn   bool // the connection is to end: "Connection: close"
+	headSent    bool // the head was sent. Guarded by conn.mu
+	handlerDone bool // the handler has returned
+	truncated   bool // something was to be sent and was not
+	written     int64
+	closeNotify chan bool // of CloseNotify; nil until it is asked for
 }
 
 // Header returns the header, and the trailers once the head is decided.
@@ -78,7 +78,7 @@ func (w *response) WriteHeader(status int) {
 }
 
 func (w *response) writeHeader(status int) {
-	if w.over {
+	if w.handlerDone {
 		return
 	}
 	if w.status != 0 {
@@ -89,14 +89,14 @@ func (w *response) writeHeader(status int) {
 		panic(fmt.Sprintf("invalid WriteHeader code %v", status)) // net/http's words: programs look at them
 	}
 	if status < 200 {
-		w.inform(status)
+		w.sendInformational(status)
 		return
 	}
-	w.decide(status)
+	w.freezeHeader(status)
 }
 
 // inform sends a 1xx response. 101 does not exist in HTTP/2.
-func (w *response) inform(status int) {
+func (w *response) sendInformational(status int) {
 	if status == http.StatusSwitchingProtocols {
 		return
 	}
@@ -140,7 +140,7 @@ func (w *response) sendContinue() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.s.waitForRoomRelocking()
-	if w.began || w.s.overLocked() {
+	if w.headSent || w.s.overLocked() {
 		return
 	}
 	at := c.beginFieldsLocked()
@@ -158,7 +158,7 @@ func (w *response) WriteString(p string) (int, error) { return write(w, p) }
 func write[T []byte | string](w *response, p T) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over {
+	if w.handlerDone {
 		return 0, errHandlerGone
 	}
 	if w.status == 0 {
@@ -171,7 +171,7 @@ func write[T []byte | string](w *response, p T) (int, error) {
 		return 0, http.ErrContentLength
 	}
 	w.written += int64(len(p))
-	if w.s.isHEAD() && w.began {
+	if w.s.isHEAD() && w.headSent {
 		return len(p), nil // there is nothing more to find out about the body
 	}
 	if len(w.parts.body)+len(p) <= bodyGathered {
@@ -198,7 +198,7 @@ func (w *response) Flush() { _ = w.FlushError() }
 func (w *response) FlushError() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over {
+	if w.handlerDone {
 		return errHandlerGone
 	}
 	if w.status == 0 {
@@ -213,7 +213,7 @@ func (w *response) push(more []byte, flush bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.s.waitForRoomRelocking()
-	if !w.began {
+	if !w.headSent {
 		w.appendHeadLocked(more, false)
 	}
 	for _, p := range [][]byte{w.parts.body, more} {
@@ -221,7 +221,7 @@ func (w *response) push(more []byte, flush bool) error {
 			continue
 		}
 		if _, err := w.s.sendRelocking(context.Background(), p, false); err != nil {
-			w.cut = true
+			w.truncated = true
 			return err
 		}
 	}
@@ -235,34 +235,34 @@ func (w *response) push(more []byte, flush bool) error {
 // takeBack ends the use of the response by the handler. A goroutine that it has left
 // behind in a method does not wait for the peer any longer: what is cut off so, finish
 // resets.
-func (w *response) takeBack() {
+func (w *response) revoke() {
 	if !w.mu.TryLock() {
-		w.s.hurry(true)
+		w.s.setNoWait(true)
 		w.mu.Lock()
-		w.s.hurry(false)
+		w.s.setNoWait(false)
 	}
 	defer w.mu.Unlock()
 	if w.status == 0 {
 		w.writeHeader(http.StatusOK)
 	}
-	w.over = true
+	w.handlerDone = true
 }
 
 // finish ends the response after the handler's return: what is left of it goes
 // in one piece.
 func (w *response) finish() {
-	w.takeBack()
+	w.revoke()
 	s, c := w.s, w.s.sc
 	trailer := w.collectTrailers()
 	if s.isHEAD() && len(trailer) > 0 {
 		// The answer is over with its head, which is that of a GET.
-		w.unsized, trailer = true, nil
+		w.noLength, trailer = true, nil
 	}
 	c.mu.Lock()
 	s.waitForRoomRelocking()
 	switch {
 	case s.overLocked():
-	case w.cut: // in a goroutine that the handler has left behind
+	case w.truncated: // in a goroutine that the handler has left behind
 		c.abortLocked(&s.stream, ErrCodeInternal, errHandlerGone)
 	case w.declared && w.written < w.length && bodyAllowed(w.status) && !s.isHEAD():
 		// The peer gets what there is, and the reset says that it is not all.
@@ -273,7 +273,9 @@ func (w *response) finish() {
 	}
 	parts := w.parts
 	w.parts = nil
-	s.close()
+	last := s.closeRelocking()
+	c.mu.Unlock()
+	s.afterClose(last)
 	if cap(parts.body) <= 2*bodyGathered {
 		clear(parts.fields)
 		clear(parts.trailers)
@@ -286,7 +288,7 @@ func (w *response) finish() {
 // appendGatheredRelocking appends the head, if it was not, and the gathered body, but
 // no end.
 func (w *response) appendGatheredRelocking() {
-	if !w.began {
+	if !w.headSent {
 		w.appendHeadLocked(nil, false)
 	}
 	if len(w.parts.body) > 0 {
@@ -298,7 +300,7 @@ func (w *response) appendGatheredRelocking() {
 func (w *response) appendRestRelocking(trailer []field) {
 	s, c := w.s, w.s.sc
 	end := len(trailer) == 0
-	if !w.began && w.appendHeadLocked(nil, end) {
+	if !w.headSent && w.appendHeadLocked(nil, end) {
 		return
 	}
 	body := w.parts.body
@@ -319,7 +321,7 @@ func (w *response) appendRestRelocking(trailer []field) {
 	at := c.beginFieldsLocked()
 	c.fieldsLocked(trailer)
 	c.endFieldsLocked(at, s.id, true)
-	s.sent = true
+	s.sentEnd = true
 	c.forgetIfDoneLocked(&s.stream)
 }
 
@@ -372,12 +374,12 @@ func (w *response) SetWriteDeadline(t time.Time) error {
 func (w *response) CloseNotify() <-chan bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.gone == nil {
+	if w.closeNotify == nil {
 		gone := make(chan bool, 1)
-		w.gone = gone
+		w.closeNotify = gone
 		w.s.ctx.AfterFunc(func() { gone <- true })
 	}
-	return w.gone
+	return w.closeNotify
 }
 
 // EnableFullDuplex does nothing: HTTP/2 always is.

@@ -19,13 +19,13 @@ import (
 
 // decide takes the status and a copy of the header: what the handler changes
 // later has no effect, trailers apart.
-func (w *response) decide(status int) {
+func (w *response) freezeHeader(status int) {
 	w.status = status
 	w.s.expects.Store(false)
 	w.takeParts()
 	for key, values := range w.header {
 		if key == "Trailer" {
-			w.announce(values)
+			w.announceTrailers(values)
 		}
 	}
 	for key, values := range w.header {
@@ -33,7 +33,7 @@ func (w *response) decide(status int) {
 			continue
 		}
 		name := wire.Lower(key)
-		if !w.heed(name, values) || !wire.Sendable(name) {
+		if !w.inspect(name, values) || !wire.Sendable(name) {
 			continue
 		}
 		for _, value := range values {
@@ -47,11 +47,11 @@ func (w *response) decide(status int) {
 // heed takes from a field what it says of the response as a whole. It reports false
 // if the field is not to be sent. As in net/http, a field without values keeps the one
 // away that would be sent by itself: Content-Length, Content-Type, Date.
-func (w *response) heed(name string, values []string) bool {
+func (w *response) inspect(name string, values []string) bool {
 	switch name {
 	case "content-length":
 		if len(values) == 0 {
-			w.unsized = true
+			w.noLength = true
 			return false
 		}
 		n, err := strconv.ParseUint(values[0], 10, 63)
@@ -60,16 +60,16 @@ func (w *response) heed(name string, values []string) bool {
 		}
 		w.length, w.declared = int64(n), true
 	case "content-type":
-		w.typed = true
+		w.hasType = true
 	case "content-encoding":
 		if len(values) > 0 && values[0] != "" {
-			w.typed = true
+			w.hasType = true
 		}
 	case "date":
-		w.dated = true
+		w.hasDate = true
 	case "connection":
 		if len(values) > 0 && strings.EqualFold(values[0], "close") {
-			w.closing = true
+			w.closeConn = true
 		}
 	}
 	return true
@@ -82,7 +82,7 @@ func (w *response) takeParts() {
 }
 
 // announce takes the keys of trailers from the values of "Trailer".
-func (w *response) announce(values []string) {
+func (w *response) announceTrailers(values []string) {
 	for _, names := range values {
 		for name := range strings.SplitSeq(names, ",") {
 			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
@@ -98,29 +98,29 @@ func (w *response) announce(values []string) {
 // appendHeadLocked appends the head. final says that the gathered body is all there is.
 // It reports whether the head ends the stream.
 func (w *response) appendHeadLocked(more []byte, final bool) (ended bool) {
-	w.began = true
+	w.headSent = true
 	c := w.s.sc
 	if w.s.overLocked() {
 		return false // send will say so
 	}
-	if w.closing {
+	if w.closeConn {
 		c.beginDrainLocked() // ahead of the head: whoever has the answer knows
 	}
 	body := w.parts.body
 	empty := len(body) == 0 && len(more) == 0
 	var own [3]field // that the handler did not set
 	added := own[:0]
-	if !w.typed && !empty && bodyAllowed(w.status) {
+	if !w.hasType && !empty && bodyAllowed(w.status) {
 		first := body
 		if len(first) == 0 {
 			first = more
 		}
 		added = append(added, field{"content-type", http.DetectContentType(first)})
 	}
-	if !w.declared && !w.unsized && final && bodyAllowed(w.status) && (!empty || !w.s.isHEAD()) {
+	if !w.declared && !w.noLength && final && bodyAllowed(w.status) && (!empty || !w.s.isHEAD()) {
 		added = append(added, field{"content-length", strconv.Itoa(len(body))})
 	}
-	if !w.dated {
+	if !w.hasDate {
 		added = append(added, field{"date", dateNow()})
 	}
 	status := field{":status", statusText(w.status)}
@@ -134,7 +134,7 @@ func (w *response) appendHeadLocked(more []byte, final bool) (ended bool) {
 	ended = final && (empty || w.s.isHEAD())
 	c.endFieldsLocked(at, w.s.id, ended)
 	if ended {
-		w.s.sent = true
+		w.s.sentEnd = true
 		c.forgetIfDoneLocked(&w.s.stream)
 	}
 	return ended

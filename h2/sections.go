@@ -20,7 +20,7 @@ func (c *conn) beginFieldsLocked() int {
 
 // field encodes one field. With mu held.
 func (c *conn) fieldLocked(name, value string) {
-	c.writer.out = c.enc.Append(c.writer.out, name, wire.Trimmed(value), wire.Passing(name))
+	c.writer.out = c.enc.Append(c.writer.out, name, wire.Trimmed(value), wire.Volatile(name))
 }
 
 // endFields makes what was encoded since beginFields a HEADERS frame, followed by
@@ -30,7 +30,7 @@ func (c *conn) endFieldsLocked(at int, id uint32, end bool) {
 	if end {
 		flags |= wire.FlagEndStream
 	}
-	c.earnLocked(0)
+	c.addCreditLocked(0)
 	out := c.writer.out
 	size := len(out) - at - wire.FrameHeaderLen
 	if size <= c.peerFrame {

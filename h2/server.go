@@ -58,7 +58,7 @@ const (
 	streamWindowMax     = 4 << 20
 	connWindowDefault   = 8 << 20
 	defaultPingTimeout  = 15 * time.Second
-	goAwayPatience      = time.Second // for the PING between the two GOAWAYs of a graceful end
+	drainPingWait       = time.Second // for the PING between the two GOAWAYs of a graceful end
 )
 
 // ConfigureServer makes server speak HTTP/2 with this package: over TLS, and over
@@ -158,10 +158,10 @@ type acceptedKey struct{}
 
 // An engine is what all connections of one http.Server share.
 type engine struct {
-	config ServerConfig
-	mu     sync.Mutex
-	conns  map[*serverConn]struct{}
-	down   bool // Shutdown was called
+	config     ServerConfig
+	mu         sync.Mutex
+	conns      map[*serverConn]struct{}
+	isShutDown bool // Shutdown was called
 
 	monitor monitor
 	idle    idleWorkers
@@ -179,7 +179,7 @@ func (e *engine) logf(server *http.Server, format string, args ...any) {
 func (e *engine) shutdown() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.down = true
+	e.isShutDown = true
 	for c := range e.conns {
 		go c.drain()
 	}
@@ -191,7 +191,7 @@ func (e *engine) serve(server *http.Server, nc net.Conn, handler http.Handler, g
 	c := e.newServerConn(server, nc, handler)
 	e.mu.Lock()
 	e.conns[c] = struct{}{}
-	down := e.down
+	down := e.isShutDown
 	e.mu.Unlock()
 	defer func() {
 		e.mu.Lock()
@@ -246,19 +246,19 @@ func limitsOf(standard *http.HTTP2Config, headerBytes int) limits {
 // A serverConn is the server's end of a connection.
 type serverConn struct {
 	*conn
-	engine   *engine
-	server   *http.Server
-	handler  http.Handler
-	ctx      context.Context
-	template *http.Request // what all requests have in common
-	direct   bool          // the handler may take direct calls
-	lookUps  lookUps       // of their handlers
-	workers  workers
+	engine      *engine
+	server      *http.Server
+	handler     http.Handler
+	ctx         context.Context
+	template    *http.Request // what all requests have in common
+	directCalls bool          // the handler may take direct calls
+	lookUps     lookUps       // of their handlers
+	workers     workers
 	inline
 	ended chan struct{} // has room for one: nobody reads any more
 
-	stateMu sync.Mutex     // held while ConnState runs; taken before mu
-	told    http.ConnState // what ConnState was told last
+	stateMu   sync.Mutex     // held while ConnState runs; taken before mu
+	lastState http.ConnState // what ConnState was told last
 
 	idleFor     time.Duration // a connection without streams lives; 0 or less: for ever
 	firstTimer  *time.Timer   // nil without ServerConfig.FirstRequestTimeout
@@ -266,10 +266,10 @@ type serverConn struct {
 	healthTimer *time.Timer   // nil without HTTP2Config.SendPingTimeout
 
 	// Guarded by conn.mu.
-	handlers  int // streams whose handler has not returned, reset or not
-	idleSince time.Time
-	draining  bool   // a first GOAWAY was sent
-	last      uint32 // after the second: streams beyond are ignored
+	handlers   int // streams whose handler has not returned, reset or not
+	idleSince  time.Time
+	draining   bool   // a first GOAWAY was sent
+	lastStream uint32 // after the second: streams beyond are ignored
 }
 
 func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Handler) *serverConn {
@@ -285,14 +285,14 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 		l.rate = e.config.ControlRate
 	}
 	c := &serverConn{
-		conn:    newConn(nc, l),
-		engine:  e,
-		server:  server,
-		handler: handler,
-		ctx:     context.Background(),
-		last:    wire.StreamIDMax,
-		idleFor: defaultIdle,
-		ended:   make(chan struct{}, 1),
+		conn:       newConn(nc, l),
+		engine:     e,
+		server:     server,
+		handler:    handler,
+		ctx:        context.Background(),
+		lastStream: wire.StreamIDMax,
+		idleFor:    defaultIdle,
+		ended:      make(chan struct{}, 1),
 	}
 	c.side = c
 	c.workers.idle = &e.idle
@@ -304,7 +304,7 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 	} else if server.ReadTimeout != 0 {
 		c.idleFor = server.ReadTimeout
 	}
-	c.direct = ofStandard(handler) && takesDirect(server)
+	c.directCalls = ofStandard(handler) && takesDirect(server)
 	c.template = &http.Request{Proto: "HTTP/2.0", ProtoMajor: 2}
 	c.template.RemoteAddr = "unknown" // net/http's handler would ask nc itself for an empty one
 	if remote := nc.RemoteAddr(); remote != nil {
@@ -324,9 +324,9 @@ func (c *serverConn) run(greeted, down bool) {
 	if hook := c.server.ConnState; hook != nil {
 		hook(c.nc, http.StateActive)
 	}
-	c.tellState()
+	c.reportState()
 	c.startTimers()
-	if err := c.open(greeted, down); err != nil {
+	if err := c.greetClient(greeted, down); err != nil {
 		c.end(err)
 		return
 	}
@@ -342,8 +342,8 @@ func (c *serverConn) end(err error) {
 	signal(c.ended)
 }
 
-func (c *serverConn) open(greeted, down bool) error {
-	if !c.suitable() {
+func (c *serverConn) greetClient(greeted, down bool) error {
+	if !c.tlsAllowed() {
 		return violated(ErrCodeInadequateSecurity, "want TLS 1.2 or later and a cipher suite that HTTP/2 allows")
 	}
 	c.greet("")
@@ -365,7 +365,7 @@ func (c *serverConn) open(greeted, down bool) error {
 
 // suitable reports whether the connection's TLS may carry HTTP/2.
 // [RFC 9113, section 9.2 and appendix A]
-func (c *serverConn) suitable() bool {
+func (c *serverConn) tlsAllowed() bool {
 	state := c.template.TLS
 	if state == nil || state.Version >= tls.VersionTLS13 {
 		return true
@@ -387,7 +387,7 @@ func (c *serverConn) suitable() bool {
 
 // tellState tells the server's ConnState whether there are streams, if that has
 // changed. Without mu: it runs code of the user.
-func (c *serverConn) tellState() {
+func (c *serverConn) reportState() {
 	hook := c.server.ConnState
 	if hook == nil {
 		return
@@ -400,24 +400,24 @@ func (c *serverConn) tellState() {
 		state = http.StateActive
 	}
 	c.mu.Unlock()
-	if state != c.told {
-		c.told = state
+	if state != c.lastState {
+		c.lastState = state
 		hook(c.nc, state)
 	}
 }
 
 // ---- side ----
 
-func (c *serverConn) settledLocked() {}
+func (c *serverConn) settingsChangedLocked() {}
 
 func (c *serverConn) goAway(uint32, ErrCode, string) {
 	// The client begins no streams any more; those that are open go on.
 }
 
-func (c *serverConn) overLocked(error) {}
+func (c *serverConn) connEndedLocked(error) {}
 
 // start starts the handlers of new requests that were not started inline.
-func (c *serverConn) start() {
+func (c *serverConn) startHandlers() {
 	for i, s := range c.starts {
 		if s != nil {
 			c.starts[i] = nil
@@ -440,7 +440,7 @@ func (c *serverConn) headers(s *stream, id uint32, end bool) error {
 		if c.firstTimer != nil {
 			c.firstTimer.Stop()
 		}
-		c.tellState()
+		c.reportState()
 	}
 	return err
 }
@@ -452,11 +452,11 @@ func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case id <= c.table.maxID && c.table.recentlyReset(id):
+	case id <= c.table.maxID && c.table.recentlyResetLocked(id):
 		return false, nil // it was under way
 	case id <= c.table.maxID:
 		return false, violated(ErrCodeStreamClosed, "HEADERS on stream %d, which is closed", id)
-	case id > c.last:
+	case id > c.lastStream:
 		return false, nil // after the last GOAWAY; the client may try elsewhere
 	}
 	c.table.maxID = id
@@ -472,7 +472,7 @@ func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 	}
 	r := newServerStreamLocked(c, id, f, end)
 	c.handlers++
-	c.writer.crowd++
+	c.writer.inFlight++
 	c.starts = append(c.starts, r)
 	return c.handlers == 1, nil
 }
@@ -487,8 +487,8 @@ func (c *serverConn) answerBadRequestLocked(id uint32) {
 }
 
 // returned counts a handler that has returned. With conn.mu held.
-func (c *serverConn) returnedLocked() {
-	c.writer.crowd--
+func (c *serverConn) handlerReturnedLocked() {
+	c.writer.inFlight--
 	if c.handlers--; c.handlers == 0 {
 		c.idleSince = time.Now()
 	}
@@ -497,5 +497,5 @@ func (c *serverConn) returnedLocked() {
 // drained reports whether the connection has nothing left to do. With conn.mu
 // held.
 func (c *serverConn) drainedLocked() bool {
-	return c.handlers == 0 && c.draining && c.last != wire.StreamIDMax && c.err == nil
+	return c.handlers == 0 && c.draining && c.lastStream != wire.StreamIDMax && c.err == nil
 }

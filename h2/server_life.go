@@ -98,7 +98,7 @@ func (c *serverConn) stopServingRelocking(code ErrCode, reason string) {
 	if c.err != nil {
 		return
 	}
-	c.draining, c.last = true, c.table.maxID
+	c.draining, c.lastStream = true, c.table.maxID
 	c.appendGoAwayLocked(code, reason)
 	c.flushRelocking()
 	c.hangUpLocked()
@@ -128,7 +128,7 @@ func (c *serverConn) beginDrainLocked() {
 
 // endDrain sends the second GOAWAY when the peer has heard of the first.
 func (c *serverConn) endDrain(heard <-chan struct{}) {
-	patience := time.NewTimer(goAwayPatience)
+	patience := time.NewTimer(drainPingWait)
 	defer patience.Stop()
 	select {
 	case <-heard:
@@ -139,7 +139,7 @@ func (c *serverConn) endDrain(heard <-chan struct{}) {
 		c.mu.Unlock()
 		return
 	}
-	c.last = c.table.maxID
+	c.lastStream = c.table.maxID
 	c.appendGoAwayLocked(ErrCodeNo, "")
 	c.flushRelocking()
 	if c.drainedLocked() {

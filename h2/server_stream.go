@@ -32,17 +32,17 @@ type serverStream struct {
 	url     *url.URL // of the request
 
 	// A request that has not been made: see direct.go.
-	host, path string
-	pairs      [][2]string // its fields
-	reads      uint64      // of the connection when it had arrived
+	host, path     string
+	pairs          [][2]string // its fields
+	readsAtArrival uint64      // of the connection when it had arrived
 
 	trailer   http.Header   // received; the reading goroutine hands it over with the end
 	expects   atomic.Bool   // 100-continue was asked for and not answered
 	oversized bool          // the header was too large: answered without the handler
 	bodiless  bool          // the header ended the request
 	timer     *time.Timer   // of the write deadline. Guarded by conn.mu
-	opened    int64         // time.Now().UnixNano, when its head was read
-	patience  time.Duration // timeout of the request; 0: none, or see pairs
+	openedAt  int64         // time.Now().UnixNano, when its head was read
+	timeout   time.Duration // timeout of the request; 0: none, or see pairs
 
 	// Set by the reading goroutine before the handler runs; see inline.go.
 	inline uint64 // the epoch in which it runs there; 0: it runs on a worker
@@ -51,17 +51,17 @@ type serverStream struct {
 
 // newServerStream makes the stream for a request's field section. With mu held.
 func newServerStreamLocked(c *serverConn, id uint32, f *wire.FieldSection, end bool) *serverStream {
-	direct := c.direct && !f.TooLarge() && f.MayBeDirect()
+	direct := c.directCalls && !f.TooLarge() && f.MayBeDirect()
 	var s *serverStream
 	if direct {
 		s = new(serverStream)
 	} else {
-		both := new(struct {
+		memory := new(struct {
 			serverStream
 			url url.URL
 		})
-		s = &both.serverStream
-		s.url = &both.url
+		s = &memory.serverStream
+		s.url = &memory.url
 	}
 	s.sc = c
 	c.openLocked(&s.stream, id, s)
@@ -70,18 +70,18 @@ func newServerStreamLocked(c *serverConn, id uint32, f *wire.FieldSection, end b
 	s.ctx.Context = c.ctx
 	s.w.s = s
 	s.oversized = f.TooLarge()
-	s.opened = c.lastRead.Load()
+	s.openedAt = c.lastRead.Load()
 	s.bodiless = end
 	if end {
-		s.got = true
+		s.gotEnd = true
 		s.in.end(io.EOF)
 	}
 	switch {
 	case s.oversized:
 	case direct:
-		s.host, s.path, s.pairs, s.reads = f.Authority, f.Path, f.Pairs(), c.reads.Load()
+		s.host, s.path, s.pairs, s.readsAtArrival = f.Authority, f.Path, f.Pairs(), c.reads.Load()
 	default:
-		s.patience = timeoutOf(f.Fields)
+		s.timeout = timeoutOf(f.Fields)
 		s.makeRequest(f.Method, f.Authority, f.Path, f.URL, f.Header())
 	}
 	return s
@@ -151,7 +151,7 @@ func (s *serverStream) trailers(f *wire.FieldSection, end bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case s.got:
+	case s.gotEnd:
 		return c.rejectLocked(s.id, ErrCodeStreamClosed, errStreamOver)
 	case !end:
 		return c.rejectLocked(s.id, ErrCodeProtocol, errors.New("second field section does not end the stream"))
@@ -172,12 +172,12 @@ func (s *serverStream) trailers(f *wire.FieldSection, end bool) error {
 // connection's window until the handler has returned: a peer that resets its streams
 // must not have more memory held than one that does not.
 func (s *serverStream) stoppedLocked(error) {
-	s.countAtOnceLocked()
+	s.countEachLocked()
 	s.ctx.cancel(context.Canceled)
 }
 
 // finished has nothing to do: the handler goes on.
-func (s *serverStream) finishedLocked() {}
+func (s *serverStream) peerEndedLocked() {}
 
 // start runs the handler in a goroutine of its own.
 func (s *serverStream) start() { s.sc.workers.run(s) }
@@ -198,9 +198,11 @@ func (s *serverStream) run() {
 		}
 		c.mu.Lock()
 		c.abortLocked(&s.stream, ErrCodeInternal, errHandlerGone)
-		s.close()
+		last := s.closeRelocking()
+		c.mu.Unlock()
+		s.afterClose(last)
 		s.w.mu.Lock() // a goroutine left behind has no stream to wait for any more
-		s.w.over = true
+		s.w.handlerDone = true
 		s.w.mu.Unlock()
 	}()
 	if s.oversized {
@@ -223,12 +225,14 @@ func (s *serverStream) limitTime() {
 	}
 }
 
-// close ends the stream after its handler. It is called with conn.mu held, which
-// it releases.
-func (s *serverStream) close() {
+// closeRelocking ends the stream after its handler. It reports whether it was the
+// connection's last; the caller unlocks conn.mu and calls afterClose.
+//
+// A server may answer before the request has ended. It then asks the client to stop
+// sending with RST_STREAM and NO_ERROR, after a complete response. [RFC 9113, section 8.1]
+func (s *serverStream) closeRelocking() (last bool) {
 	c := s.sc
-	if !s.overLocked() && s.sent {
-		// The body was not wanted. [RFC 9113, section 8.1]
+	if !s.overLocked() && s.sentEnd {
 		c.appendResetLocked(s.id, ErrCodeNo)
 		s.err = errHandlerGone
 		delete(c.table.open, s.id)
@@ -236,24 +240,28 @@ func (s *serverStream) close() {
 	if s.room != nil {
 		signal(s.room) // for a goroutine that the handler has left behind in Write
 	}
-	if s.err == nil && s.sent && s.got {
+	if s.err == nil && s.sentEnd && s.gotEnd {
 		c.resets.giveBack()
 	}
 	s.detachLocked()
-	c.returnedLocked()
+	c.handlerReturnedLocked()
 	if !s.gathersLocked() {
 		c.flushRelocking()
 	}
 	if c.drainedLocked() {
 		c.hangUpLocked()
 	}
-	last := c.handlers == 0
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	c.mu.Unlock()
+	return c.handlers == 0
+}
+
+// afterClose does what closeRelocking leaves, because it runs code of the user or
+// takes other locks.
+func (s *serverStream) afterClose(last bool) {
 	if last {
-		c.tellState()
+		s.sc.reportState()
 	}
 	s.ctx.cancel(context.Canceled)
 	s.discard(http.ErrBodyReadAfterClose)

@@ -27,19 +27,19 @@ type stream struct {
 	received int64
 
 	consumed atomic.Int64 // bytes read that the windows do not count off yet
-	worth    atomic.Int64 // how many of them are worth counting off
+	countAt  atomic.Int64 // how many of them are worth counting off
 
 	// Guarded by conn.mu.
-	win       flow.Send     // what may be sent
-	recv      flow.Receive  // what the peer may send
-	detached  bool          // recv is not kept any more; see detachLocked
-	atOnce    bool          // each read is worth counting off
-	err       error         // why the stream ended before both halves were closed
-	returned  int64         // when the window was given back last: time.Now().UnixNano; 0: never
-	room      chan struct{} // has room for one; made when first needed
-	sent, got bool          // our half is closed, theirs is
-	waits     bool          // in conn.table.waiting
-	hurried   bool          // sending does not wait; see hurry
+	sendWindow      flow.Send     // what may be sent
+	recvWindow      flow.Receive  // what the peer may send
+	detached        bool          // recv is not kept any more; see detachLocked
+	countEach       bool          // each read is worth counting off
+	err             error         // why the stream ended before both halves were closed
+	lastGiveBack    int64         // when the window was given back last: time.Now().UnixNano; 0: never
+	room            chan struct{} // has room for one; made when first needed
+	sentEnd, gotEnd bool          // our half is closed, theirs is
+	waiting         bool          // in conn.table.waiting
+	noWait          bool          // sending does not wait; see hurry
 }
 
 // A streamUser is who the stream is for: a handler's call or a client's.
@@ -47,7 +47,7 @@ type streamUser interface {
 	// stopped says that the stream ended early. With conn.mu held.
 	stoppedLocked(err error)
 	// finished says that the peer has closed its half. With conn.mu held.
-	finishedLocked()
+	peerEndedLocked()
 	// prematureLocked reports whether a reset by the peer, now, costs it a token.
 	prematureLocked() bool
 	// leaveReading is called before a goroutine waits for the peer. If it is the
@@ -60,18 +60,18 @@ func (c *conn) openLocked(s *stream, id uint32, user streamUser) {
 	c.mu.assertHeld()
 	s.conn, s.id, s.user = c, id, user
 	s.declared = -1
-	s.win.Open(c.peerWindow)
+	s.sendWindow.Open(c.peerWindow)
 	size, left := c.limits.streamWindow, c.limits.streamWindow
-	if !c.asked.IsZero() {
+	if !c.settingsSent.IsZero() {
 		left = max(size, flow.Start) // the peer may not have heard of a smaller one
 	}
-	s.recv.Open(size, left, 0)
-	s.setWorthLocked()
+	s.recvWindow.Open(size, left, 0)
+	s.setCountAtLocked()
 	c.table.open[id] = s
 }
 
 // over reports whether nothing may be sent any more. With conn.mu held.
-func (s *stream) overLocked() bool { return s.err != nil || s.sent && s.got }
+func (s *stream) overLocked() bool { return s.err != nil || s.sentEnd && s.gotEnd }
 
 // stop ends the stream early: who waits for it learns why. What was received
 // stays readable. With conn.mu held.
@@ -84,7 +84,7 @@ func (s *stream) stopLocked(err error) {
 	s.user.stoppedLocked(err)
 	s.in.signal()
 	if s.room != nil {
-		s.conn.waitNoMoreLocked(s)
+		s.conn.dequeueLocked(s)
 		signal(s.room)
 	}
 }
@@ -100,7 +100,7 @@ func signal(c chan struct{}) {
 
 // sendable returns how many of n bytes may be sent now. With conn.mu held.
 func (s *stream) sendableLocked(n int) int {
-	return int(min(int64(n), s.win.Left(), s.conn.send.Left(), int64(s.conn.peerFrame)))
+	return int(min(int64(n), s.sendWindow.Left(), s.conn.sendWindow.Left(), int64(s.conn.peerFrame)))
 }
 
 // send appends p as DATA, and closes our half if end is set. It waits for the
@@ -132,7 +132,7 @@ func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 			return done, s.err
 		case c.err != nil:
 			return done, c.err
-		case s.sent:
+		case s.sentEnd:
 			return done, errStreamOver
 		}
 		rest := p[done:]
@@ -144,13 +144,13 @@ func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 		var flags uint8
 		if last {
 			flags = wire.FlagEndStream
-			s.sent = true
+			s.sentEnd = true
 		}
 		if n > 0 || last {
 			c.writer.out = wire.AppendFrame(c.outLocked(), wire.FrameData, flags, s.id, n)
-			c.earnLocked(n)
-			s.win.Spend(n)
-			c.send.Spend(n)
+			c.addCreditLocked(n)
+			s.sendWindow.Spend(n)
+			c.sendWindow.Spend(n)
 			done += n
 			if c.writer.canWriteThroughLocked(n) {
 				c.writeThroughRelocking(rest[:n])
@@ -173,7 +173,7 @@ func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 // wait gives the lock away until there may be window or room. With conn.mu held.
 func (s *stream) waitRelocking(ctx context.Context) error {
 	c := s.conn
-	if s.hurried {
+	if s.noWait {
 		return errHandlerGone
 	}
 	c.flushRelocking() // the peer gives window for what it has seen
@@ -191,9 +191,9 @@ func (s *stream) waitRelocking(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	if err != nil {
-		c.waitNoMoreLocked(s)
+		c.dequeueLocked(s)
 	}
-	if s.err != nil || s.sent {
+	if s.err != nil || s.sentEnd {
 		signal(s.room) // for another goroutine that waits, against the rules
 	}
 	return err
@@ -204,7 +204,7 @@ func (s *stream) waitRelocking(ctx context.Context) error {
 // away meanwhile.
 func (s *stream) waitForRoomRelocking() {
 	c := s.conn
-	for c.writer.fullLocked() && !s.overLocked() && c.err == nil && !s.hurried {
+	for c.writer.fullLocked() && !s.overLocked() && c.err == nil && !s.noWait {
 		s.enqueueLocked()
 		s.user.leaveReading()
 		c.mu.Unlock()
@@ -214,10 +214,10 @@ func (s *stream) waitForRoomRelocking() {
 }
 
 // hurry says whether sending is to fail instead of waiting for windows and room.
-func (s *stream) hurry(yes bool) {
+func (s *stream) setNoWait(yes bool) {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	s.hurried = yes
+	s.noWait = yes
 	if s.room != nil {
 		signal(s.room)
 	}
@@ -228,16 +228,16 @@ func (s *stream) enqueueLocked() {
 	if s.room == nil {
 		s.room = make(chan struct{}, 1)
 	}
-	if !s.waits {
-		s.waits = true
+	if !s.waiting {
+		s.waiting = true
 		s.conn.table.waiting = append(s.conn.table.waiting, s)
 	}
 }
 
 // waitNoMore takes a stream out of those that wait. With mu held.
-func (c *conn) waitNoMoreLocked(s *stream) {
-	if s.waits {
-		s.waits = false
+func (c *conn) dequeueLocked(s *stream) {
+	if s.waiting {
+		s.waiting = false
 		c.table.waiting = slices.DeleteFunc(c.table.waiting, func(other *stream) bool { return other == s })
 	}
 }
@@ -246,7 +246,7 @@ func (c *conn) waitNoMoreLocked(s *stream) {
 func (c *conn) wakeSendersLocked() {
 	for i, s := range c.table.waiting {
 		c.table.waiting[i] = nil
-		s.waits = false
+		s.waiting = false
 		signal(s.room)
 	}
 	c.table.waiting = c.table.waiting[:0]

@@ -30,7 +30,7 @@ func (s *stream) discard(err error) { s.consume(s.in.abandon(err)) }
 
 // consume counts n bytes that have left the inbox.
 func (s *stream) consume(n int) {
-	if n == 0 || s.consumed.Add(int64(n)) < s.worth.Load() && !s.conn.scarce.Load() {
+	if n == 0 || s.consumed.Add(int64(n)) < s.countAt.Load() && !s.conn.scarce.Load() {
 		return
 	}
 	c := s.conn
@@ -48,23 +48,23 @@ func (s *stream) countLocked() {
 		if s.detached {
 			return
 		}
-		s.recv.Consumed(n)
-		s.conn.recv.Consumed(n)
-		s.setWorthLocked()
+		s.recvWindow.Consumed(n)
+		s.conn.recvWindow.Consumed(n)
+		s.setCountAtLocked()
 		// A reader adds to consumed before it looks at worth: one that has seen the
 		// value of before is seen here.
 		n = int(s.consumed.Load())
-		again = n > 0 && n >= int(s.worth.Load())
+		again = n > 0 && n >= int(s.countAt.Load())
 	}
 }
 
 // setWorthLocked sets how much has to be read until half of the window is owed.
-func (s *stream) setWorthLocked() {
+func (s *stream) setCountAtLocked() {
 	worth := 0
-	if !s.atOnce {
-		worth = max(1, (s.recv.Size()+1)/2-s.recv.Owed())
+	if !s.countEach {
+		worth = max(1, (s.recvWindow.Size()+1)/2-s.recvWindow.Unsent())
 	}
-	s.worth.Store(int64(worth))
+	s.countAt.Store(int64(worth))
 }
 
 // giveBackLocked gives the windows of the stream and of the connection back, where
@@ -73,12 +73,12 @@ func (s *stream) giveBackLocked() bool {
 	c := s.conn
 	s.countLocked()
 	appended := c.giveBackLocked()
-	if !s.recv.Due() || s.got || s.err != nil || c.err != nil {
+	if !s.recvWindow.Due() || s.gotEnd || s.err != nil || c.err != nil {
 		return appended
 	}
-	s.growLocked(s.recv.Owed())
-	c.writer.out = wire.AppendWindowUpdate(c.outLocked(), s.id, s.recv.GiveBack())
-	s.setWorthLocked()
+	s.growLocked(s.recvWindow.Unsent())
+	c.writer.out = wire.AppendWindowUpdate(c.outLocked(), s.id, s.recvWindow.GiveBack())
+	s.setCountAtLocked()
 	return true
 }
 
@@ -89,14 +89,14 @@ func (s *stream) giveBackLocked() bool {
 func (s *stream) growLocked(owed int) {
 	c := s.conn
 	now := time.Now().UnixNano()
-	before := s.returned
-	s.returned = now
-	size := s.recv.Size()
+	before := s.lastGiveBack
+	s.lastGiveBack = now
+	size := s.recvWindow.Size()
 	if before == 0 || c.rtt == 0 || (now-before)*int64(size) > int64(2*c.rtt)*int64(owed) {
 		return
 	}
 	if grown := min(2*size, c.limits.maxStreamWindow); grown > size {
-		s.recv.Grow(grown - size)
+		s.recvWindow.Grow(grown - size)
 	}
 }
 
@@ -109,14 +109,14 @@ func (s *stream) detachLocked() bool {
 	}
 	s.countLocked()
 	s.detached = true
-	s.conn.recv.Consumed(s.recv.Held())
+	s.conn.recvWindow.Consumed(s.recvWindow.Unread())
 	return s.conn.giveBackLocked()
 }
 
 // countAtOnceLocked lets each read be counted when it happens, and not when the
 // connection looks: it does not find the stream in its table any more.
-func (s *stream) countAtOnceLocked() {
-	s.atOnce = true
-	s.setWorthLocked()
+func (s *stream) countEachLocked() {
+	s.countEach = true
+	s.setCountAtLocked()
 	s.giveBackLocked()
 }

@@ -30,11 +30,11 @@ type table struct {
 
 // idle reports whether a stream was never opened. Only clients open streams: their
 // numbers are odd.
-func (t *table) idle(id uint32) bool { return id%2 == 0 || id > t.maxID }
+func (t *table) idleLocked(id uint32) bool { return id%2 == 0 || id > t.maxID }
 
 // noteReset remembers that frames of a stream may be under way. size is that of the
 // ring.
-func (t *table) noteReset(id uint32, size int) {
+func (t *table) noteResetLocked(id uint32, size int) {
 	if len(t.resets) < size {
 		t.resets = append(t.resets, id)
 		return
@@ -45,7 +45,7 @@ func (t *table) noteReset(id uint32, size int) {
 
 // recentlyReset reports whether frames of a stream may have been under way when it
 // was reset.
-func (t *table) recentlyReset(id uint32) bool { return slices.Contains(t.resets, id) }
+func (t *table) recentlyResetLocked(id uint32) bool { return slices.Contains(t.resets, id) }
 
 // abortLocked resets a stream that may be open. The caller flushes.
 func (c *conn) abortLocked(s *stream, code ErrCode, cause error) {
@@ -62,12 +62,12 @@ func (c *conn) abortLocked(s *stream, code ErrCode, cause error) {
 func (c *conn) appendResetLocked(id uint32, code ErrCode) {
 	c.mu.assertHeld()
 	c.writer.out = wire.AppendRSTStream(c.outLocked(), id, code)
-	c.table.noteReset(id, min(max(resetsMin, int(c.limits.maxStreams)), resetsMax))
+	c.table.noteResetLocked(id, min(max(resetsMin, int(c.limits.maxStreams)), resetsMax))
 }
 
 // forgetIfDoneLocked forgets a stream whose both halves are closed.
 func (c *conn) forgetIfDoneLocked(s *stream) {
-	if s.sent && s.got {
+	if s.sentEnd && s.gotEnd {
 		delete(c.table.open, s.id)
 	}
 }

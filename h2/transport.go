@@ -82,20 +82,20 @@ const (
 // REFUSED_STREAM, is tried again on its own. It may be used by any number of
 // goroutines.
 type Transport struct {
-	config   TransportConfig
-	limits   limits
-	standard *http.Transport // with ConfigureTransport: who dials
-	settled  sync.Once       // config and limits are complete
-	lenient  bool            // KeepAlive was left to us
-	off      bool            // GODEBUG=http2client=0
+	config             TransportConfig
+	limits             limits
+	standard           *http.Transport // with ConfigureTransport: who dials
+	settled            sync.Once       // config and limits are complete
+	keepAliveIsDefault bool            // KeepAlive was left to us
+	switchedOff        bool            // GODEBUG=http2client=0
 
 	mu      sync.Mutex
 	hosts   map[string]*host // by scheme://host:port
-	spelled map[string]*host // by scheme://host as URLs have it, which is faster to find
+	byURL   map[string]*host // by scheme://host as URLs have it, which is faster to find
 	sweepAt int              // number of hosts at which unused ones are forgotten
 	conns   map[*clientConn]struct{}
 	closed  bool
-	empty   chan struct{} // closed when closed is set and there are no conns
+	drained chan struct{} // closed when closed is set and there are no conns
 
 	breaking sync.WaitGroup // bodies of requests that are about to be closed during a Read
 }
@@ -109,13 +109,13 @@ func NewTransport(config *TransportConfig) *Transport {
 
 func newTransport(config *TransportConfig, standard *http.Transport) *Transport {
 	t := &Transport{
-		standard: standard,
-		off:      standard == nil && switchedOff(switchClient),
-		hosts:    make(map[string]*host),
-		spelled:  make(map[string]*host),
-		sweepAt:  hostsKept,
-		conns:    make(map[*clientConn]struct{}),
-		empty:    make(chan struct{}),
+		standard:    standard,
+		switchedOff: standard == nil && switchedOff(switchClient),
+		hosts:       make(map[string]*host),
+		byURL:       make(map[string]*host),
+		sweepAt:     hostsKept,
+		conns:       make(map[*clientConn]struct{}),
+		drained:     make(chan struct{}),
 	}
 	if config != nil {
 		t.config = *config
@@ -150,7 +150,7 @@ func (t *Transport) fillIn() {
 		c.KeepAlive = c.HTTP2.SendPingTimeout
 	}
 	if c.KeepAlive == 0 {
-		c.KeepAlive, t.lenient = defaultKeepAlive, true
+		c.KeepAlive, t.keepAliveIsDefault = defaultKeepAlive, true
 	}
 	if c.KeepAliveTimeout <= 0 {
 		c.KeepAliveTimeout = defaultKeepAlive
@@ -310,13 +310,13 @@ func (t *Transport) host(u *url.URL) (*host, error) {
 	switch {
 	case t.closed:
 		return nil, errTransportClosed
-	case t.off:
+	case t.switchedOff:
 		return nil, errSwitchedOff
 	}
 	// The common key is found without building a string.
 	var buf [128]byte
 	key := append(append(append(buf[:0], u.Scheme...), "://"...), u.Host...)
-	if h := t.spelled[string(key)]; h != nil {
+	if h := t.byURL[string(key)]; h != nil {
 		return h, nil
 	}
 	authority, err := asciiHost(u.Host)
@@ -324,8 +324,8 @@ func (t *Transport) host(u *url.URL) (*host, error) {
 		return nil, err
 	}
 	h := t.hostLocked(u.Scheme, withPort(u.Scheme, authority))
-	if len(t.spelled) < hostsKept {
-		t.spelled[string(key)] = h
+	if len(t.byURL) < hostsKept {
+		t.byURL[string(key)] = h
 	}
 	return h, nil
 }
@@ -351,7 +351,7 @@ func (t *Transport) sweepLocked() {
 			delete(t.hosts, key)
 		}
 	}
-	clear(t.spelled)
+	clear(t.byURL)
 	t.sweepAt = max(hostsKept, 2*len(t.hosts))
 }
 
@@ -391,7 +391,7 @@ func (t *Transport) CloseIdleConnections() {
 	defer patience.Stop()
 	for _, c := range closing {
 		select {
-		case <-c.over:
+		case <-c.done:
 		case <-patience.C:
 			return
 		}
@@ -406,7 +406,7 @@ func (t *Transport) Shutdown(ctx context.Context) error {
 		c.retire()
 	}
 	select {
-	case <-t.empty:
+	case <-t.drained:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -422,7 +422,7 @@ func (t *Transport) Close() error {
 		c.failLocked(errTransportClosed)
 		c.mu.Unlock()
 	}
-	<-t.empty
+	<-t.drained
 	t.breaking.Wait()
 	return nil
 }
@@ -439,7 +439,7 @@ func (t *Transport) end() {
 		h.stop()
 	}
 	if len(t.conns) == 0 {
-		close(t.empty)
+		close(t.drained)
 	}
 }
 
@@ -470,6 +470,6 @@ func (t *Transport) ended(c *clientConn) {
 	defer t.mu.Unlock()
 	delete(t.conns, c)
 	if len(t.conns) == 0 && t.closed {
-		close(t.empty)
+		close(t.drained)
 	}
 }

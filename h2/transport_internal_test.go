@@ -130,7 +130,7 @@ func TestHostsForgotten(t *testing.T) {
 			t.Fatal("got a response from nobody")
 		}
 	}
-	if n, m := len(transport.hosts), len(transport.spelled); n > hostsKept || m > hostsKept {
+	if n, m := len(transport.hosts), len(transport.byURL); n > hostsKept || m > hostsKept {
 		t.Errorf("got %d and %d hosts that are kept, want at most %d", n, m, hostsKept)
 	}
 	if err := transport.Close(); err != nil {

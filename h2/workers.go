@@ -97,14 +97,14 @@ func (i *idleWorkers) watch(w *workers) {
 	switch {
 	case len(i.all) > 1:
 	case i.timer == nil:
-		i.timer = time.AfterFunc(workersRest, i.look)
+		i.timer = time.AfterFunc(workersRest, i.tick)
 	default:
 		i.timer.Reset(workersRest)
 	}
 }
 
 // look is a tick.
-func (i *idleWorkers) look() {
+func (i *idleWorkers) tick() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	kept := i.all[:0]

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	outStart   = 4 << 10
-	outKept    = 256 << 10 // larger buffers are left to the garbage collector
-	outFull    = 128 << 10 // beyond, DATA waits until some of it is sent
-	outBroken  = 4 << 20   // beyond, the peer lets us answer without taking the answers
-	passedMin  = 16 << 10  // DATA of this length is written from where it lies
-	yieldBelow = 1 << 10   // with less, it is worth a moment to see who adds to it
+	outStart        = 4 << 10
+	outKept         = 256 << 10 // larger buffers are left to the garbage collector
+	outFull         = 128 << 10 // beyond, DATA waits until some of it is sent
+	outMax          = 4 << 20   // beyond, the peer lets us answer without taking the answers
+	writeThroughMin = 16 << 10  // DATA of this length is written from where it lies
+	yieldBelow      = 1 << 10   // with less, it is worth a moment to see who adds to it
 )
 
 // A writer gathers frames and writes them. The connection's mutex guards it; no
@@ -26,14 +26,14 @@ const (
 // goroutine made for that waits at all: what the socket does not take at once is
 // left to [conn.writeRest].
 type writer struct {
-	nc      net.Conn
-	direct  tryWriter     // writes without waiting; nil if nc cannot
-	timeout time.Duration // for the peer to take something
-	out     []byte        // frames to write; see outLocked
-	held    *outBuffer    // the memory of out; nil if there is none
-	sending bool          // somebody is writing, and will write what out has by then
-	crowd   int           // callers and handlers under way, who may add to out
-	quiet   []func()      // to be called when nobody writes
+	nc         net.Conn
+	socket     tryWriter     // writes without waiting; nil if nc cannot
+	timeout    time.Duration // for the peer to take something
+	out        []byte        // frames to write; see outLocked
+	buffer     *outBuffer    // the memory of out; nil if there is none
+	writing    bool          // somebody is writing, and will write what out has by then
+	inFlight   int           // callers and handlers under way, who may add to out
+	afterWrite []func()      // to be called when nobody writes
 }
 
 // A tryWriter writes what a socket takes without waiting.
@@ -44,7 +44,7 @@ type tryWriter interface {
 }
 
 func newWriter(nc net.Conn, timeout time.Duration) writer {
-	return writer{nc: nc, direct: newTryWriter(nc), timeout: timeout}
+	return writer{nc: nc, socket: newTryWriter(nc), timeout: timeout}
 }
 
 // An outBuffer is memory for frames. Connections that have none to write have none.
@@ -55,39 +55,39 @@ var outBuffers = sync.Pool{New: func() any { return &outBuffer{make([]byte, 0, o
 // outLocked returns the frames that have gathered, for more to be appended.
 func (c *conn) outLocked() []byte {
 	w := &c.writer
-	if w.held == nil {
-		w.held = outBuffers.Get().(*outBuffer)
-		w.out = w.held.b
+	if w.buffer == nil {
+		w.buffer = outBuffers.Get().(*outBuffer)
+		w.out = w.buffer.b
 	}
 	return w.out
 }
 
 // full reports whether DATA should wait.
-func (w *writer) fullLocked() bool { return len(w.out) >= outFull && w.sending }
+func (w *writer) fullLocked() bool { return len(w.out) >= outFull && w.writing }
 
 // flush sends what has gathered, or leaves it to who is sending. The caller holds
 // c.mu, which is released and taken again. It does not wait for the network.
 func (c *conn) flushRelocking() {
 	c.mu.assertHeld()
 	w := &c.writer
-	if w.sending || len(w.out) == 0 {
+	if w.writing || len(w.out) == 0 {
 		return
 	}
-	w.sending = true
+	w.writing = true
 	for len(w.out) > 0 && c.err == nil {
-		if w.crowd > 1 && len(w.out) < yieldBelow {
+		if w.inFlight > 1 && len(w.out) < yieldBelow {
 			// Others are about to add theirs: one write carries all of it.
 			c.mu.Unlock()
 			runtime.Gosched()
 			c.mu.Lock()
 		}
-		out := w.swapLocked()
-		if w.direct == nil {
+		out := w.takeLocked()
+		if w.socket == nil {
 			go c.writeRest(out, 0)
 			return
 		}
 		c.mu.Unlock()
-		n, err := w.direct.tryWrite(out.b, nil)
+		n, err := w.socket.tryWrite(out.b, nil)
 		c.mu.Lock()
 		switch {
 		case err != nil:
@@ -97,15 +97,15 @@ func (c *conn) flushRelocking() {
 			return
 		}
 		w.recycleLocked(out)
-		c.roomMadeLocked()
+		c.wakeIfRoomLocked()
 	}
-	c.writtenLocked()
+	c.endWriteLocked()
 }
 
 // canPass reports whether DATA may be written from where it lies, without being
 // gathered. With mu held.
 func (w *writer) canWriteThroughLocked(n int) bool {
-	return n >= passedMin && w.direct != nil && !w.sending
+	return n >= writeThroughMin && w.socket != nil && !w.writing
 }
 
 // pass writes what has gathered, and then data that is too long to be worth
@@ -113,10 +113,10 @@ func (w *writer) canWriteThroughLocked(n int) bool {
 // copied. With mu held, which it gives away meanwhile.
 func (c *conn) writeThroughRelocking(data []byte) {
 	w := &c.writer
-	w.sending = true
-	out := w.swapLocked()
+	w.writing = true
+	out := w.takeLocked()
 	c.mu.Unlock()
-	n, err := w.direct.tryWrite(out.b, data)
+	n, err := w.socket.tryWrite(out.b, data)
 	c.mu.Lock()
 	switch {
 	case err != nil:
@@ -131,20 +131,20 @@ func (c *conn) writeThroughRelocking(data []byte) {
 		return
 	}
 	w.recycleLocked(out)
-	c.roomMadeLocked()
+	c.wakeIfRoomLocked()
 	if len(w.out) == 0 || c.err != nil {
-		c.writtenLocked()
+		c.endWriteLocked()
 		return
 	}
-	w.sending = false // flush goes on with what has gathered meanwhile
+	w.writing = false // flush goes on with what has gathered meanwhile
 	c.flushRelocking()
 }
 
 // written ends the writing. With mu held.
-func (c *conn) writtenLocked() {
-	c.writer.sending = false
-	quiet := c.writer.quiet
-	c.writer.quiet = nil
+func (c *conn) endWriteLocked() {
+	c.writer.writing = false
+	quiet := c.writer.afterWrite
+	c.writer.afterWrite = nil
 	for _, f := range quiet {
 		f()
 	}
@@ -153,18 +153,18 @@ func (c *conn) writtenLocked() {
 // afterWriting calls f, with mu held, when all that was said has been written or
 // the connection is over. With mu held.
 func (c *conn) afterWritingLocked(f func()) {
-	if c.writer.sending {
-		c.writer.quiet = append(c.writer.quiet, f)
+	if c.writer.writing {
+		c.writer.afterWrite = append(c.writer.afterWrite, f)
 	} else {
 		f()
 	}
 }
 
 // swapLocked takes what has gathered.
-func (w *writer) swapLocked() *outBuffer {
-	out := w.held
+func (w *writer) takeLocked() *outBuffer {
+	out := w.buffer
 	out.b = w.out
-	w.out, w.held = nil, nil
+	w.out, w.buffer = nil, nil
 	return out
 }
 
@@ -188,13 +188,13 @@ func (c *conn) writeRest(out *outBuffer, n int) {
 		}
 		w.recycleLocked(out)
 		if len(w.out) == 0 || c.err != nil {
-			c.writtenLocked()
-			c.roomMadeLocked()
+			c.endWriteLocked()
+			c.wakeIfRoomLocked()
 			c.mu.Unlock()
 			return
 		}
-		out, n = w.swapLocked(), 0
-		c.roomMadeLocked()
+		out, n = w.takeLocked(), 0
+		c.wakeIfRoomLocked()
 		c.mu.Unlock()
 	}
 }
@@ -225,7 +225,7 @@ func (w *writer) write(b []byte) error {
 }
 
 // roomMade wakes the streams whose DATA waited for room. With mu held.
-func (c *conn) roomMadeLocked() {
+func (c *conn) wakeIfRoomLocked() {
 	if len(c.writer.out) < outFull {
 		c.wakeSendersLocked()
 	}

@@ -47,10 +47,10 @@ func (s *Send) Add(n int64) bool {
 
 // A Receive is a window that this side grants to the peer.
 type Receive struct {
-	size  int // what the peer may send before any of it is read
-	ahead int // so much may lie unread and is given back all the same
-	left  int // what the peer may still send
-	held  int // what lies unread
+	size   int // what the peer may send before any of it is read
+	ahead  int // so much may lie unread and is given back all the same
+	left   int // what the peer may still send
+	unread int // what lies unread
 }
 
 // Open sets the window. left is what the peer takes it for: [Start] for a connection,
@@ -67,10 +67,10 @@ func (r *Receive) Size() int { return r.size }
 func (r *Receive) Left() int { return r.left }
 
 // Held returns how many bytes lie unread.
-func (r *Receive) Held() int { return r.held }
+func (r *Receive) Unread() int { return r.unread }
 
 // Owed returns how many bytes were read and are not given back.
-func (r *Receive) Owed() int { return r.size - r.left - max(0, r.held-r.ahead) }
+func (r *Receive) Unsent() int { return r.size - r.left - max(0, r.unread-r.ahead) }
 
 // Arrived counts n bytes that the peer has sent. It reports false, and counts
 // nothing, if the peer was not allowed to.
@@ -79,18 +79,18 @@ func (r *Receive) Arrived(n int) bool {
 		return false
 	}
 	r.left -= n
-	r.held += n
+	r.unread += n
 	return true
 }
 
 // Consumed counts n bytes that are not held any more: they were read or dropped.
-func (r *Receive) Consumed(n int) { r.held -= n }
+func (r *Receive) Consumed(n int) { r.unread -= n }
 
 // Waits reports whether so much lies unread that the peer may run out of window.
-func (r *Receive) Waits() bool { return r.held > r.ahead }
+func (r *Receive) Scarce() bool { return r.unread > r.ahead }
 
 // Due reports whether enough is owed to be worth a WINDOW_UPDATE: half of the window.
-func (r *Receive) Due() bool { return r.Owed() >= (r.size+1)/2 }
+func (r *Receive) Due() bool { return r.Unsent() >= (r.size+1)/2 }
 
 // Grow makes the window larger by n bytes, which the peer learns with what it is
 // given back next.
@@ -99,7 +99,7 @@ func (r *Receive) Grow(n int) { r.size += n }
 // GiveBack returns what is owed, for a WINDOW_UPDATE that the caller sends. It returns
 // 0 if the peer sends that much only later: see Open.
 func (r *Receive) GiveBack() int {
-	n := max(0, r.Owed())
+	n := max(0, r.Unsent())
 	r.left += n
 	return n
 }

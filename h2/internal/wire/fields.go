@@ -307,7 +307,7 @@ func Sendable(name string) bool {
 
 // passing reports whether the value of a field is different each time, so that
 // it has no place in the table of the compression.
-func Passing(name string) bool {
+func Volatile(name string) bool {
 	switch name {
 	case "content-length", "grpc-timeout", "connect-timeout-ms", "traceparent", "x-request-id", "grpc-message", "grpc-status-details-bin":
 		return true
