@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The reading goroutine: frames that are about streams and the connection, and
-// carry nothing for their users.
+// The reading goroutine: PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, PING and GOAWAY.
+// [RFC 9113, sections 6.3 to 6.9]
+//
+// Invariants. Each of these frames costs its sender little and may cost the receiver
+// more, so each takes a token from the bucket of its kind. Answers are appended and not
+// flushed: they leave with the next write. SETTINGS are applied and acknowledged under
+// one lock, so every frame that is appended later obeys them.
 
 package h2
 
@@ -15,6 +20,8 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
+// priority checks a PRIORITY frame and ignores it: priorities of RFC 7540 are
+// deprecated. [RFC 9113, sections 5.3.2 and 6.3]
 func (c *conn) priority(h wire.FrameHeader) error {
 	if h.Stream == 0 {
 		return violated(ErrCodeProtocol, "PRIORITY without a stream")
@@ -35,9 +42,11 @@ func (c *conn) priority(h wire.FrameHeader) error {
 	if binary.BigEndian.Uint32(b)&wire.StreamIDMax == h.Stream {
 		return c.reject(h.Stream, ErrCodeProtocol, "stream %d depends on itself", h.Stream)
 	}
-	return nil // deprecated: it has no effect [RFC 9113, section 5.3.2]
+	return nil
 }
 
+// rstStream ends a stream that the peer resets. One on a stream that is not open is
+// ignored or an error, see strayFrameLocked. [RFC 9113, section 6.4]
 func (c *conn) rstStream(h wire.FrameHeader) error {
 	if h.Stream == 0 {
 		return violated(ErrCodeProtocol, "RST_STREAM without a stream")
@@ -58,11 +67,14 @@ func (c *conn) rstStream(h wire.FrameHeader) error {
 	}
 	delete(c.table.open, s.id)
 	s.stopLocked(StreamError{StreamID: s.id, Code: code, Cause: errFromPeer})
-	c.rd.answers = true // the stream may have given the connection's window back
+	c.rd.answers = true // a WINDOW_UPDATE for the connection may have been appended
 	c.wakeLater(s)
 	return nil
 }
 
+// settings applies a SETTINGS frame and appends its acknowledgement, or takes the
+// acknowledgement of ours, whose delay is a round trip. Once ours are acknowledged, the
+// peer's encoder obeys our table size. [RFC 9113, sections 6.5 and 6.5.3]
 func (c *conn) settings(h wire.FrameHeader) error {
 	if h.Stream != 0 {
 		return violated(ErrCodeProtocol, "SETTINGS on stream %d", h.Stream)
@@ -110,7 +122,10 @@ func (c *conn) settings(h wire.FrameHeader) error {
 	return c.checkBacklogLocked()
 }
 
-// apply changes one parameter. With mu held.
+// applyLocked applies one parameter; unknown ones are ignored. A new
+// SETTINGS_INITIAL_WINDOW_SIZE changes the windows of all open streams by the
+// difference, below zero if need be, and not the connection's. [RFC 9113, sections 6.5.2
+// and 6.9.2]
 func (c *conn) applyLocked(s wire.Setting) error {
 	switch s.ID {
 	case wire.SettingHeaderTableSize:
@@ -143,6 +158,9 @@ func (c *conn) applyLocked(s wire.Setting) error {
 	return nil
 }
 
+// windowUpdate enlarges a window and wakes the senders that wait for it. An increment of
+// zero, or a window beyond 2^31-1, is an error of the stream, or of the connection if it
+// is the connection's window. [RFC 9113, sections 6.9 and 6.9.1]
 func (c *conn) windowUpdate(h wire.FrameHeader) error {
 	b, err := c.payload(h, 4)
 	if err != nil {
@@ -179,6 +197,7 @@ func (c *conn) windowUpdate(h wire.FrameHeader) error {
 	return nil
 }
 
+// pingFrame answers a PING, or takes the answer to ours. [RFC 9113, section 6.7]
 func (c *conn) pingFrame(h wire.FrameHeader) error {
 	if h.Stream != 0 {
 		return violated(ErrCodeProtocol, "PING on stream %d", h.Stream)
@@ -205,6 +224,8 @@ func (c *conn) pingFrame(h wire.FrameHeader) error {
 	return c.checkBacklogLocked()
 }
 
+// goAwayFrame reads a GOAWAY; its debug data are for people, and the first 256 bytes are
+// kept. [RFC 9113, section 6.8]
 func (c *conn) goAwayFrame(h wire.FrameHeader) error {
 	if h.Stream != 0 {
 		return violated(ErrCodeProtocol, "GOAWAY on stream %d", h.Stream)
@@ -218,7 +239,7 @@ func (c *conn) goAwayFrame(h wire.FrameHeader) error {
 	}
 	last, code := binary.BigEndian.Uint32(b)&wire.StreamIDMax, ErrCode(binary.BigEndian.Uint32(b[4:]))
 	_ = c.rd.in.skip(8)
-	reason := make([]byte, min(h.Length-8, 256)) // what follows is for people
+	reason := make([]byte, min(h.Length-8, 256))
 	if _, err := io.ReadFull(&c.rd.in, reason); err != nil {
 		return midFrame(err)
 	}

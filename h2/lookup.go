@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Which handler of an http.ServeMux a direct call is for.
+// Which handler of an http.ServeMux serves a direct call.
 
 package h2
 
@@ -10,18 +10,19 @@ import (
 	"sync"
 )
 
-// lookUps asks a ServeMux for the handlers of one connection's requests. Patterns
-// may be added at any time, and count for all requests that arrive afterwards. So
-// what was found for one request is good for others to the same host and path if
-// they had arrived by then, and only for them: those of one batch, mostly.
+// lookUps finds the handlers of one connection's requests in a ServeMux. Programs may
+// add patterns at any time, and requests that arrive later must see them. So an answer
+// of the mux is good for requests to the same host and path that had arrived when the
+// mux was asked, and for no others: in practice, for those of one batch. mu guards last,
+// and the mux is asked without it.
 type lookUps struct {
 	mu   sync.Mutex
 	last lookUp
 }
 
-// A lookUp is what a ServeMux was asked, and its answer.
+// A lookUp is a question to a ServeMux and the answer.
 type lookUp struct {
-	reads      uint64 // of the connection, before the mux was asked
+	reads      uint64 // conn.reads before the mux was asked
 	host, path string
 	handler    http.Handler
 }
@@ -42,7 +43,7 @@ func (l *lookUps) find(mux *http.ServeMux, s *serverStream) http.Handler {
 	return next.handler
 }
 
-// A question is an [http.Request] that is only good for asking an [http.ServeMux].
+// A muxRequest is an [http.Request] that serves only to ask an [http.ServeMux].
 type muxRequest struct {
 	request http.Request
 	url     url.URL
@@ -54,6 +55,7 @@ var muxRequests = sync.Pool{New: func() any {
 	return q
 }}
 
+// handlerOf asks mux for the handler of a POST.
 func handlerOf(mux *http.ServeMux, host, path string) http.Handler {
 	q := muxRequests.Get().(*muxRequest)
 	q.request.Host, q.request.RequestURI, q.url.Path = host, path, path

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Gathered writing: whoever has frames appends them, and whoever finds nobody
-// sending sends for all.
+// Gathered writing: any goroutine appends its frames to one buffer, and the goroutine
+// that finds no other writing writes them all.
+//
+// Invariants. One goroutine writes at a time: the one that set writing, or the writeRest
+// to which it handed over. While writing is set, frames that others append leave with
+// the next write of that goroutine; a goroutine that appends while it is not set flushes
+// before it waits for anything. No goroutine waits for the network under conn.mu, and
+// only writeRest waits for it at all: bytes that a socket does not take at once are left
+// to it, and so is everything for connections that cannot be written to without waiting.
 
 package h2
 
@@ -15,30 +22,27 @@ import (
 const (
 	outStart        = 4 << 10
 	outKept         = 256 << 10 // larger buffers are left to the garbage collector
-	outFull         = 128 << 10 // beyond, DATA waits until some of it is sent
-	outMax          = 4 << 20   // beyond, the peer lets us answer without taking the answers
+	outFull         = 128 << 10 // beyond, DATA waits until some is written
+	outMax          = 4 << 20   // beyond, the peer takes too little: the connection ends
 	writeThroughMin = 16 << 10  // DATA of this length is written from where it lies
-	yieldBelow      = 1 << 10   // with less, it is worth a moment to see who adds to it
+	yieldBelow      = 1 << 10   // with less to write, others get a moment to append
 )
 
-// A writer gathers frames and writes them. The connection's mutex guards it; no
-// goroutine waits for the network while it holds the mutex, and none but a
-// goroutine made for that waits at all: what the socket does not take at once is
-// left to [conn.writeRest].
+// A writer gathers frames and writes them. conn.mu guards it.
 type writer struct {
 	nc         net.Conn
-	socket     tryWriter     // writes without waiting; nil if nc cannot
-	timeout    time.Duration // for the peer to take something
+	socket     tryWriter     // writes to nc without waiting; nil if nc is no socket
+	timeout    time.Duration // how long the peer may take no byte; 0: for ever
 	out        []byte        // frames to write; see outLocked
 	buffer     *outBuffer    // the memory of out; nil if there is none
-	writing    bool          // somebody is writing, and will write what out has by then
-	inFlight   int           // callers and handlers under way, who may add to out
-	afterWrite []func()      // to be called when nobody writes
+	writing    bool          // a goroutine writes, and goes on with out
+	inFlight   int           // calls in flight, whose goroutines may append to out
+	afterWrite []func()      // functions to run when all is written
 }
 
-// A tryWriter writes what a socket takes without waiting.
+// A tryWriter writes as many bytes as a socket takes without waiting.
 type tryWriter interface {
-	// tryWrite writes one after the other. It returns how many bytes were taken,
+	// tryWrite writes head, then body, and returns how many bytes the socket took,
 	// which may be none.
 	tryWrite(head, body []byte) (int, error)
 }
@@ -47,12 +51,13 @@ func newWriter(nc net.Conn, timeout time.Duration) writer {
 	return writer{nc: nc, socket: newTryWriter(nc), timeout: timeout}
 }
 
-// An outBuffer is memory for frames. Connections that have none to write have none.
+// An outBuffer is memory for frames. Connections that have no frames to write have none.
 type outBuffer struct{ b []byte }
 
 var outBuffers = sync.Pool{New: func() any { return &outBuffer{make([]byte, 0, outStart)} }}
 
-// outLocked returns the frames that have gathered, for more to be appended.
+// outLocked returns the frames that have gathered. The caller appends and stores the
+// result in writer.out.
 func (c *conn) outLocked() []byte {
 	w := &c.writer
 	if w.buffer == nil {
@@ -62,11 +67,17 @@ func (c *conn) outLocked() []byte {
 	return w.out
 }
 
-// full reports whether DATA should wait.
+// fullLocked reports whether DATA should wait.
 func (w *writer) fullLocked() bool { return len(w.out) >= outFull && w.writing }
 
-// flush sends what has gathered, or leaves it to who is sending. The caller holds
-// c.mu, which is released and taken again. It does not wait for the network.
+// flushRelocking writes the frames that have gathered, unless another goroutine writes:
+// that one then writes these, too. It does not wait for the network.
+//
+// The loop writes until nothing is left, because frames appended during a write have no
+// other goroutine to write them. With several calls in flight and little to write it
+// yields once before each write, so that others append first and one write carries the
+// frames of all; DATA of one stream keeps its order
+// because frames are appended under the lock. [RFC 9113, section 5] What a socket does not take goes to writeRest, together with writing.
 func (c *conn) flushRelocking() {
 	c.mu.assertHeld()
 	w := &c.writer
@@ -76,7 +87,6 @@ func (c *conn) flushRelocking() {
 	w.writing = true
 	for len(w.out) > 0 && c.err == nil {
 		if w.inFlight > 1 && len(w.out) < yieldBelow {
-			// Others are about to add theirs: one write carries all of it.
 			c.mu.Unlock()
 			runtime.Gosched()
 			c.mu.Lock()
@@ -102,15 +112,15 @@ func (c *conn) flushRelocking() {
 	c.endWriteLocked()
 }
 
-// canPass reports whether DATA may be written from where it lies, without being
-// gathered. With mu held.
+// canWriteThroughLocked reports whether DATA of n bytes may be written from where it
+// lies, without a copy into out.
 func (w *writer) canWriteThroughLocked(n int) bool {
 	return n >= writeThroughMin && w.socket != nil && !w.writing
 }
 
-// pass writes what has gathered, and then data that is too long to be worth
-// copying. The frame's header was gathered last. What the socket does not take is
-// copied. With mu held, which it gives away meanwhile.
+// writeThroughRelocking writes all that has gathered, and behind it data, whose frame
+// header was gathered last. Bytes of data that the socket does not take are copied: the
+// caller may use its memory again.
 func (c *conn) writeThroughRelocking(data []byte) {
 	w := &c.writer
 	w.writing = true
@@ -136,22 +146,22 @@ func (c *conn) writeThroughRelocking(data []byte) {
 		c.endWriteLocked()
 		return
 	}
-	w.writing = false // flush goes on with what has gathered meanwhile
+	w.writing = false // or the flush would leave what has gathered to this goroutine
 	c.flushRelocking()
 }
 
-// written ends the writing. With mu held.
+// endWriteLocked ends the writing and runs the functions of afterWritingLocked.
 func (c *conn) endWriteLocked() {
 	c.writer.writing = false
-	quiet := c.writer.afterWrite
+	functions := c.writer.afterWrite
 	c.writer.afterWrite = nil
-	for _, f := range quiet {
+	for _, f := range functions {
 		f()
 	}
 }
 
-// afterWriting calls f, with mu held, when all that was said has been written or
-// the connection is over. With mu held.
+// afterWritingLocked runs f with mu held when all frames are written or the connection
+// has ended: at once if no goroutine writes, so the caller flushes first.
 func (c *conn) afterWritingLocked(f func()) {
 	if c.writer.writing {
 		c.writer.afterWrite = append(c.writer.afterWrite, f)
@@ -160,7 +170,7 @@ func (c *conn) afterWritingLocked(f func()) {
 	}
 }
 
-// swapLocked takes what has gathered.
+// takeLocked takes the frames that have gathered, to be written.
 func (w *writer) takeLocked() *outBuffer {
 	out := w.buffer
 	out.b = w.out
@@ -168,7 +178,7 @@ func (w *writer) takeLocked() *outBuffer {
 	return out
 }
 
-// recycleLocked gives the memory of what was written to the next connection.
+// recycleLocked puts a buffer that was written back into the pool.
 func (w *writer) recycleLocked(out *outBuffer) {
 	if cap(out.b) <= outKept {
 		out.b = out.b[:0]
@@ -176,8 +186,8 @@ func (w *writer) recycleLocked(out *outBuffer) {
 	}
 }
 
-// writeRest writes out from n on, and then all that gathers meanwhile. It is the
-// goroutine that waits where flush must not.
+// writeRest writes out from n on, and then all that gathers meanwhile. It runs in a
+// goroutine of its own and waits for the network.
 func (c *conn) writeRest(out *outBuffer, n int) {
 	w := &c.writer
 	for {
@@ -199,9 +209,10 @@ func (c *conn) writeRest(out *outBuffer, n int) {
 	}
 }
 
-// write writes all of b, as long as some of it is taken within each timeout. So a peer
-// that stops taking is found out within two: in the first it has taken some. A TLS
-// connection is over after a timeout; there, some of it is a record of up to 16 KiB.
+// write writes all of b, as long as the peer takes at least a byte within each timeout.
+// So a peer that takes no more is found out within two timeouts: in the first it may
+// have taken a byte. A TLS connection cannot be used after a timeout, so there the peer
+// must take a record of up to 16 KiB within each.
 func (w *writer) write(b []byte) error {
 	const piece = 16 << 10
 	for len(b) > 0 {
@@ -224,7 +235,7 @@ func (w *writer) write(b []byte) error {
 	return nil
 }
 
-// roomMade wakes the streams whose DATA waited for room. With mu held.
+// wakeIfRoomLocked wakes the streams whose DATA waits, if there is room.
 func (c *conn) wakeIfRoomLocked() {
 	if len(c.writer.out) < outFull {
 		c.wakeSendersLocked()
