@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Whether the peer of a client is alive, and how long a connection may be idle.
+// Whether the peer of a client's connection is alive, and how long a connection may be
+// idle.
 //
-// Invariants. A connection is asked when nothing has come for a while although a call
-// is open, or was opened since something came last: callers may give up sooner than
-// the connection is asked. What comes, be it an answer or not, is a sign of life. A
-// connection that owes an answer for a second gets no more calls until something comes.
+// Invariants. A connection is asked when nothing has come for KeepAlive although a call
+// is open, or was opened since anything came: callers may give up before the connection
+// is asked. Any bytes that come, an answer or not, are a sign of life, so the code
+// compares counts of reads and not times. A connection that owes an answer for lateAfter
+// is suspect, and gets no more calls until bytes come.
 
 package h2
 
@@ -17,36 +19,38 @@ import (
 )
 
 const (
-	lateAfter = time.Second // without an answer a connection is suspect
-	// Servers of gRPC count PINGs that come while they send nothing, and end the
-	// connection after the fourth within five minutes. [gRPC A8]
+	lateAfter = time.Second // without an answer, then a connection is suspect
+	// Servers of gRPC count PINGs that arrive while they send nothing, and end the
+	// connection at the fourth within five minutes, with the reason "too_many_pings".
+	// [gRPC A8]
 	idlePingsMax       = 3
 	idlePingInterval   = 5*time.Minute + 10*time.Second
-	tooManyPingsReason = "too_many_pings" // what they say then
+	tooManyPingsReason = "too_many_pings"
 )
 
 var errSilent = errors.New("h2: the peer does not answer: connection given up")
 
-// An aliveness is what a connection knows of its peer's life. conn.mu guards it. It
-// counts reads, and not time, to see whether something has come.
+// An aliveness records when the peer was asked and when it last answered. conn.mu guards
+// it.
 type aliveness struct {
 	readsAtOpen   uint64    // conn.reads when the last call was opened
-	awaiting      bool      // an answer is awaited
-	byPing        bool      // and a PING has asked for it
+	awaiting      bool      // the peer was asked and has not answered
+	byPing        bool      // it was asked by PING, not by SETTINGS
 	askedTime     time.Time //
-	readsAtAsk    uint64    // conn.reads then
-	nextIDAtAsk   uint32    // clientConn.nextID then
+	readsAtAsk    uint64    // conn.reads when the peer was asked
+	nextIDAtAsk   uint32    // clientConn.nextID when the peer was asked
 	readsAtAnswer uint64    // conn.reads when the last answer was noticed
-	idlePings     int       // PINGs answered while nothing else came
+	idlePings     int       // PINGs in a row that were answered while nothing else came
 }
 
-// suspect reports whether an answer is late and nothing has come since.
+// suspect reports whether an answer is late and nothing has come since it was found to
+// be.
 func (c *clientConn) suspect() bool {
 	late := c.late.Load()
 	return late != 0 && late == c.reads.Load()+1
 }
 
-// interval is how long nothing has to be looked at.
+// interval returns how long the timer may sleep at the most.
 func (c *clientConn) interval() time.Duration {
 	alive, idle := c.t.config.KeepAlive, c.t.config.IdleConnTimeout
 	switch {
@@ -60,8 +64,10 @@ func (c *clientConn) interval() time.Duration {
 	return min(alive, idle)
 }
 
-// look closes the connection if it was idle for too long, asks whether the peer is
-// alive, and looks for the answer. Calls come and go without touching the timer.
+// checkAlive runs when the timer fires. It closes the connection if it was idle for too
+// long, looks for an answer that is due, asks the peer if it was silent for too long,
+// and sets the timer for the next of these. Calls come and go without touching the
+// timer.
 func (c *clientConn) checkAlive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,8 +108,13 @@ func (c *clientConn) checkAlive() {
 	c.timer.Reset(next)
 }
 
-// patienceLocked is how long the peer may be silent before it is asked, and whether a
-// PING may ask.
+// silenceLimitLocked returns how long the peer may be silent before it is asked, and
+// whether by PING.
+//
+// With the default KeepAlive, gRPC servers must not count too many PINGs. After
+// idlePingsMax that nothing but answers followed, or a complaint, a connection that has
+// new calls is asked by SETTINGS, which no server counts, and one that has none by a
+// PING every idlePingInterval.
 func (c *clientConn) silenceLimitLocked() (patience time.Duration, ping bool) {
 	a := &c.alive
 	patience = c.t.config.KeepAlive
@@ -111,7 +122,7 @@ func (c *clientConn) silenceLimitLocked() (patience time.Duration, ping bool) {
 		return patience, true
 	}
 	if c.reads.Load() != a.readsAtAnswer {
-		a.idlePings = 0 // there is more than answers
+		a.idlePings = 0 // more than answers has come
 	}
 	switch {
 	case a.idlePings < idlePingsMax && !c.host.tooManyPings.Load():
@@ -122,9 +133,8 @@ func (c *clientConn) silenceLimitLocked() (patience time.Duration, ping bool) {
 	return max(patience, idlePingInterval), true
 }
 
-// askRelocking asks whether the peer is alive: with a PING, or with SETTINGS that
-// change nothing and have to be acknowledged, which no peer counts. [RFC 9113, section
-// 6.5.3]
+// askRelocking asks whether the peer is alive: by PING [RFC 9113, section 6.7], or by
+// SETTINGS that change nothing and have to be acknowledged all the same [section 6.5.3].
 func (c *clientConn) askRelocking(now time.Time, ping bool) {
 	a := &c.alive
 	a.awaiting, a.byPing, a.askedTime, a.readsAtAsk, a.nextIDAtAsk = true, ping, now, c.reads.Load(), c.nextID
@@ -137,8 +147,8 @@ func (c *clientConn) askRelocking(now time.Time, ping bool) {
 	c.flushRelocking()
 }
 
-// awaitAnswerLocked looks whether the peer has answered. It returns when to look again,
-// 0 if there is nothing to look for.
+// awaitAnswerLocked looks for the answer. It returns when to look again, 0 if there is
+// nothing to look for any more. After KeepAliveTimeout the connection fails.
 func (c *clientConn) awaitAnswerLocked(now time.Time) time.Duration {
 	a := &c.alive
 	if came := c.reads.Load() - a.readsAtAsk; came > 0 {
@@ -160,7 +170,7 @@ func (c *clientConn) awaitAnswerLocked(now time.Time) time.Duration {
 		return 0
 	case waited >= lateAfter && !c.suspect() && !c.host.single: // calls can go elsewhere
 		c.late.Store(a.readsAtAsk + 1)
-		c.host.freed() // for those who wait there may be another connection
+		c.host.freed() // calls that wait may get another connection
 	}
 	return min(lateAfter, limit-waited)
 }
