@@ -50,7 +50,7 @@ func (s *sender) open(id uint32, namesAndValues ...string) {
 func (s *sender) settle() {
 	synctest.Wait()
 	for {
-		f, _ := s.p.take(func(f *frame) bool {
+		f := s.p.takeNew(func(f *frame) bool {
 			return f.Type == http2.FrameWindowUpdate || f.Type == http2.FrameSettings && !f.Flags.Has(http2.FlagSettingsAck)
 		})
 		switch {
