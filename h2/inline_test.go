@@ -121,7 +121,7 @@ func (p *inlinePeer) requests(w *http2.Framer, dos ...string) (ids []uint32) {
 	return ids
 }
 
-// TestInlineBatch wants the answers of a batch in one write, whatever the bodies of
+// TestInlineBatch expects the answers of a batch in one write, whatever the bodies of
 // its requests.
 func TestInlineBatch(t *testing.T) {
 	t.Parallel()
@@ -302,8 +302,8 @@ func TestInlineRendezvous(t *testing.T) {
 	})
 }
 
-// TestInlineWindow has a handler wait for the peer's window, which nobody would read
-// about if it were still the one who reads. That takes no tick.
+// TestInlineWindow has a handler wait for the peer's window. Its goroutine must not be the
+// reading one meanwhile, or no goroutine would read the WINDOW_UPDATE. That takes no tick.
 func TestInlineWindow(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
@@ -325,7 +325,7 @@ func TestInlineWindow(t *testing.T) {
 	})
 }
 
-// TestInlineFlush wants what a handler flushes while it runs.
+// TestInlineFlush expects what a handler flushes while it runs.
 func TestInlineFlush(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {

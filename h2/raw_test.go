@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A client that speaks in frames: it sends whatever a test wants, lawful or not,
+// A client that speaks in frames: it sends what a test needs, lawful or not,
 // and keeps what the server answers until the test asks for it.
 
 package h2_test
@@ -386,7 +386,7 @@ func field(fields []hpack.HeaderField, name string) string {
 	return ""
 }
 
-// wantWorks makes a request and wants its answer.
+// wantWorks makes a request and expects its answer.
 func (p *rawPeer) wantWorks(id uint32) {
 	p.t.Helper()
 	p.get(id)

@@ -45,7 +45,7 @@ func (p *rawPeer) bytes(b string) {
 	})
 }
 
-// preface says who the client is, in one piece: the one that reads may have
+// preface sends the client's preface in one piece: the reading goroutine may have
 // something to acknowledge in between.
 func (p *rawPeer) preface(settings ...http2.Setting) {
 	p.write(func(w *http2.Framer) error {

@@ -85,12 +85,12 @@ func TestHeadOf(t *testing.T) {
 	}
 }
 
-// A saysInMemory says that reading it does not wait.
+// A saysInMemory reports that reading it does not wait.
 type saysInMemory struct{ io.Reader }
 
 func (r *saysInMemory) InMemory(self io.Reader) bool { return self == io.Reader(r) }
 
-// TestInMemory knows the bodies that are read without waiting.
+// TestInMemory lists the bodies that are read without waiting.
 func TestInMemory(t *testing.T) {
 	type own struct{ *bytes.Reader }
 	says := saysInMemory{strings.NewReader("")}

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// A peer is the other end of some windows: it knows only what WINDOW_UPDATEs give it.
+// A peer is the other end of some windows: it counts only what WINDOW_UPDATEs give it.
 type peer struct {
 	conn    int // what it may send on the connection
 	streams []*testStream
