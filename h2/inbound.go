@@ -186,9 +186,3 @@ func (b *inbound) readPast(p []byte) (int, error) {
 	}
 	return n, err
 }
-
-// close gives the buffer back.
-func (b *inbound) close() {
-	b.r, b.w = 0, 0
-	b.giveBigBack()
-}

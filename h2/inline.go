@@ -26,7 +26,6 @@ package h2
 
 import (
 	"errors"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,9 +82,7 @@ func (c *serverConn) serveFrames() {
 func (c *serverConn) readOn() {
 	defer func() {
 		if v := recover(); v != nil {
-			stack := make([]byte, 64<<10)
-			stack = stack[:runtime.Stack(stack, false)]
-			c.engine.logf(c.server, "h2: panic serving %v: %v\n%s", c.template.RemoteAddr, v, stack)
+			c.logPanic(v)
 			_ = c.nc.Close()
 			signal(c.ended)
 		}

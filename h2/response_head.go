@@ -88,12 +88,9 @@ func (w *response) takeParts() {
 func (w *response) announceTrailers(values []string) {
 	for _, names := range values {
 		for name := range strings.SplitSeq(names, ",") {
-			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
-			switch key {
-			case "", "Transfer-Encoding", "Trailer", "Content-Length":
-				continue
+			if key := trailerKey(name); key != "" {
+				w.parts.keys = append(w.parts.keys, key)
 			}
-			w.parts.keys = append(w.parts.keys, key)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -185,6 +186,13 @@ func (e *engine) logf(server *http.Server, format string, args ...any) {
 	} else {
 		log.Printf(format, args...)
 	}
+}
+
+// logPanic logs a panic with the stack of the calling goroutine, in net/http's words.
+func (c *serverConn) logPanic(v any) {
+	stack := make([]byte, 64<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	c.engine.logf(c.server, "h2: panic serving %v: %v\n%s", c.template.RemoteAddr, v, stack)
 }
 
 // shutdown begins the graceful end of all connections. It does not wait for it.

@@ -16,7 +16,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -136,10 +135,9 @@ func (s *serverStream) declareTrailers() {
 	r := s.request
 	for _, names := range r.Header["Trailer"] {
 		for name := range strings.SplitSeq(names, ",") {
-			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
-			switch key {
-			case "", "Transfer-Encoding", "Trailer", "Content-Length":
-				continue // never trailers
+			key := trailerKey(name)
+			if key == "" {
+				continue
 			}
 			if r.Trailer == nil {
 				r.Trailer = make(http.Header)
@@ -148,6 +146,17 @@ func (s *serverStream) declareTrailers() {
 		}
 	}
 	delete(r.Header, "Trailer")
+}
+
+// trailerKey returns the key of a name in the field "Trailer", "" if it cannot be a
+// trailer's. [RFC 9110, section 6.5.1]
+func trailerKey(name string) string {
+	switch key := http.CanonicalHeaderKey(strings.TrimSpace(name)); key {
+	case "Transfer-Encoding", "Trailer", "Content-Length":
+		return ""
+	default:
+		return key
+	}
 }
 
 // trailers takes the field section that ends the request, for the reading goroutine.
@@ -200,9 +209,7 @@ func (s *serverStream) run() {
 		// The handler panicked, or ended its goroutine.
 		v := recover()
 		if v != nil && v != http.ErrAbortHandler {
-			stack := make([]byte, 64<<10)
-			stack = stack[:runtime.Stack(stack, false)]
-			c.engine.logf(c.server, "h2: panic serving %v: %v\n%s", c.template.RemoteAddr, v, stack)
+			c.logPanic(v)
 		}
 		c.mu.Lock()
 		c.abortLocked(&s.stream, ErrCodeInternal, errHandlerGone)
