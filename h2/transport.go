@@ -27,9 +27,9 @@ import (
 type TransportConfig struct {
 	// HTTP2 has the settings for which net/http has fields: frame size, windows, HPACK
 	// tables, WriteByteTimeout (30 seconds if zero), CountError,
-	// StrictMaxConcurrentRequests, and SendPingTimeout and
-	// PingTimeout, which stand for KeepAlive and KeepAliveTimeout where these are zero.
-	// With ConfigureTransport, nil means that of the http.Transport.
+	// StrictMaxConcurrentRequests, and SendPingTimeout and PingTimeout, which stand for
+	// KeepAlive and KeepAliveTimeout where these are zero. With ConfigureTransport, nil
+	// means that of the http.Transport.
 	HTTP2 *http.HTTP2Config
 
 	// KeepAlive is how long a connection with open calls may be silent before it is
