@@ -96,8 +96,8 @@ func (c *clientConn) checkAlive() {
 	}
 	a := &c.alive
 	if waits := calls || c.nextID > 1 && a.readsAtOpen == c.reads.Load(); waits && !a.awaiting {
-		if patience, ping := c.silenceLimitLocked(); patience > 0 {
-			left := patience - now.Sub(time.Unix(0, c.lastRead.Load()))
+		if limit, ping := c.silenceLimitLocked(); limit > 0 {
+			left := limit - now.Sub(time.Unix(0, c.lastRead.Load()))
 			if left <= 0 {
 				c.askRelocking(now, ping)
 				left = min(lateAfter, c.t.config.KeepAliveTimeout)
@@ -115,22 +115,22 @@ func (c *clientConn) checkAlive() {
 // idlePingsMax that nothing but answers followed, or a complaint, a connection that has
 // new calls is asked by SETTINGS, which no server counts, and one that has none by a
 // PING every idlePingInterval.
-func (c *clientConn) silenceLimitLocked() (patience time.Duration, ping bool) {
+func (c *clientConn) silenceLimitLocked() (limit time.Duration, ping bool) {
 	a := &c.alive
-	patience = c.t.config.KeepAlive
-	if patience <= 0 || !c.t.keepAliveIsDefault {
-		return patience, true
+	limit = c.t.config.KeepAlive
+	if limit <= 0 || !c.t.keepAliveIsDefault {
+		return limit, true
 	}
 	if c.reads.Load() != a.readsAtAnswer {
 		a.idlePings = 0 // more than answers has come
 	}
 	switch {
 	case a.idlePings < idlePingsMax && !c.host.tooManyPings.Load():
-		return patience, true
+		return limit, true
 	case c.nextID != a.nextIDAtAsk: // there are new calls
-		return patience, false
+		return limit, false
 	}
-	return max(patience, idlePingInterval), true
+	return max(limit, idlePingInterval), true
 }
 
 // askRelocking asks whether the peer is alive: by PING [RFC 9113, section 6.7], or by

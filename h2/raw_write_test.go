@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The writing half of a rawPeer: frames in the order and shape that a test needs, also against the rules.
+// The writing half of a rawPeer: frames in the order and shape that a test needs, also
+// against the rules.
 
 package h2_test
 

@@ -4,8 +4,8 @@
 // that the client accepts.
 //
 // Invariants. freezeHeader copies the handler's header, so that later changes have no
-// effect. A head or
-// trailers that exceed the client's SETTINGS_MAX_HEADER_LIST_SIZE are not sent. [RFC 9113, section 6.5.2]
+// effect. A head or trailers that exceed the client's SETTINGS_MAX_HEADER_LIST_SIZE are
+// not sent. [RFC 9113, section 6.5.2]
 
 package h2
 

@@ -2,9 +2,8 @@
 
 // The client: how a request finds a connection, and another one if need be.
 //
-// Invariants. Transport.mu guards the maps; it is taken before
-// host.mu. A request is sent again only if the peer did not
-// process it. [RFC 9113, section 8.7]
+// Invariants. Transport.mu guards the maps; it is taken before host.mu. A request is
+// sent again only if the peer did not process it. [RFC 9113, section 8.7]
 
 package h2
 

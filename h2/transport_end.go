@@ -25,12 +25,12 @@ func (t *Transport) CloseIdleConnections() {
 	if len(closing) == 0 {
 		return
 	}
-	patience := time.NewTimer(closeLinger)
-	defer patience.Stop()
+	timer := time.NewTimer(closeLinger)
+	defer timer.Stop()
 	for _, c := range closing {
 		select {
 		case <-c.done:
-		case <-patience.C:
+		case <-timer.C:
 			return
 		}
 	}

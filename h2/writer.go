@@ -76,8 +76,10 @@ func (w *writer) fullLocked() bool { return len(w.out) >= outFull && w.writing }
 // The loop writes until nothing is left, because frames appended during a write have no
 // other goroutine to write them. With several calls in flight and little to write it
 // yields once before each write, so that others append first and one write carries the
-// frames of all; DATA of one stream keeps its order
-// because frames are appended under the lock. [RFC 9113, section 5] What a socket does not take goes to writeRest, together with writing.
+// frames of all. The frames of a stream keep their order [RFC 9113, section 5], because
+// they are appended and taken under the lock, and one goroutine writes at a time. The
+// bytes that a socket does not take go to writeRest, which is then the goroutine that
+// writes.
 func (c *conn) flushRelocking() {
 	c.mu.assertHeld()
 	w := &c.writer
