@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Token buckets: how often a peer may do what costs it less than it costs us.
+// Token buckets: how often a peer may do what costs it less than it costs this side.
+//
+// Invariants. A bucket has between 0 and burst tokens. It has no lock: the goroutine
+// that owns it, or holds conn.mu for [shared].resets, calls its methods.
 
 package h2
 
 import "time"
 
-// A bucket holds tokens for one kind of event. It refills with time. The zero
-// bucket with limits set is full.
+// A bucket holds tokens for one kind of event and refills with time. With nothing spent
+// it is full.
 type bucket struct {
 	burst, rate int // tokens when full, tokens per second
 	spent       int
@@ -32,8 +35,8 @@ func (b *bucket) take(now time.Time) bool {
 // giveBack puts a token back.
 func (b *bucket) giveBack() { b.spent = max(0, b.spent-1) }
 
-// The buckets of one connection's reading goroutine. Each guards one kind of frame
-// that is free for the sender.
+// buckets are those of one connection's reading goroutine, one for each kind of frame
+// that is free for its sender. [RFC 9113, section 10.5]
 type buckets struct {
 	pings    bucket
 	settings bucket

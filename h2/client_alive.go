@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Whether the peer of a client is alive, and how long a connection may be idle.
+// Whether the peer of a client's connection is alive, and how long a connection may be
+// idle.
 //
-// Invariants. A connection is asked when nothing has come for a while although a call
-// is open, or was opened since something came last: callers may give up sooner than
-// the connection is asked. What comes, be it an answer or not, is a sign of life. A
-// connection that owes an answer for a second gets no more calls until something comes.
+// Invariants. A connection is asked when nothing has come for KeepAlive although a call
+// is open, or was opened since anything came: callers may give up before the connection
+// is asked. Any bytes that come, an answer or not, are a sign of life, so the code
+// compares counts of reads and not times. A connection that owes an answer for lateAfter
+// is suspect, and gets no more calls until bytes come.
 
 package h2
 
@@ -17,36 +19,38 @@ import (
 )
 
 const (
-	lateAfter = time.Second // without an answer a connection is suspect
-	// Servers of gRPC count PINGs that come while they send nothing, and end the
-	// connection after the fourth within five minutes. [gRPC A8]
-	lonePings  = 3
-	loneQuiet  = 5*time.Minute + 10*time.Second
-	tooManyMsg = "too_many_pings" // what they say then
+	lateAfter = time.Second // without an answer, then a connection is suspect
+	// Servers of gRPC count PINGs that arrive while they send nothing, and end the
+	// connection at the fourth within five minutes, with the reason "too_many_pings".
+	// [gRPC A8]
+	idlePingsMax       = 3
+	idlePingInterval   = 5*time.Minute + 10*time.Second
+	tooManyPingsReason = "too_many_pings"
 )
 
 var errSilent = errors.New("h2: the peer does not answer: connection given up")
 
-// An aliveness is what a connection knows of its peer's life. conn.mu guards it. It
-// counts reads, and not time, to see whether something has come.
+// An aliveness records when the peer was asked and when it last answered. conn.mu guards
+// it.
 type aliveness struct {
-	opened  uint64    // conn.reads when the last call was opened
-	asking  bool      // an answer is awaited
-	pinged  bool      // and a PING has asked for it
-	askedAt time.Time //
-	asked   uint64    // conn.reads then
-	askedID uint32    // clientConn.nextID then
-	heard   uint64    // conn.reads when the last answer was noticed
-	lone    int       // PINGs answered while nothing else came
+	readsAtOpen   uint64    // conn.reads when the last call was opened
+	awaiting      bool      // the peer was asked and has not answered
+	byPing        bool      // it was asked by PING, not by SETTINGS
+	askedTime     time.Time //
+	readsAtAsk    uint64    // conn.reads when the peer was asked
+	nextIDAtAsk   uint32    // clientConn.nextID when the peer was asked
+	readsAtAnswer uint64    // conn.reads when the last answer was noticed
+	idlePings     int       // PINGs in a row that were answered while nothing else came
 }
 
-// suspect reports whether an answer is late and nothing has come since.
+// suspect reports whether an answer is late and nothing has come since it was found to
+// be.
 func (c *clientConn) suspect() bool {
 	late := c.late.Load()
 	return late != 0 && late == c.reads.Load()+1
 }
 
-// interval is how long nothing has to be looked at.
+// interval returns how long the timer may sleep at the most.
 func (c *clientConn) interval() time.Duration {
 	alive, idle := c.t.config.KeepAlive, c.t.config.IdleConnTimeout
 	switch {
@@ -60,9 +64,11 @@ func (c *clientConn) interval() time.Duration {
 	return min(alive, idle)
 }
 
-// look closes the connection if it was idle for too long, asks whether the peer is
-// alive, and looks for the answer. Calls come and go without touching the timer.
-func (c *clientConn) look() {
+// checkAlive runs when the timer fires. It closes the connection if it was idle for too
+// long, looks for an answer that is due, asks the peer if it was silent for too long,
+// and sets the timer for the next of these. Calls come and go without touching the
+// timer.
+func (c *clientConn) checkAlive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil || c.ending {
@@ -74,12 +80,12 @@ func (c *clientConn) look() {
 	if idle := c.t.config.IdleConnTimeout; !calls && idle > 0 {
 		left := idle - now.Sub(c.idleSince)
 		if left <= 0 {
-			c.retireRelocking(nil)
+			c.retireLocked(nil)
 			return
 		}
 		next = min(next, left)
 	}
-	if c.alive.asking {
+	if c.alive.awaiting {
 		left := c.awaitAnswerLocked(now)
 		if c.err != nil {
 			return
@@ -89,9 +95,9 @@ func (c *clientConn) look() {
 		}
 	}
 	a := &c.alive
-	if waits := calls || c.nextID > 1 && a.opened == c.reads.Load(); waits && !a.asking {
-		if patience, ping := c.patienceLocked(); patience > 0 {
-			left := patience - now.Sub(time.Unix(0, c.lastRead.Load()))
+	if waits := calls || c.nextID > 1 && a.readsAtOpen == c.reads.Load(); waits && !a.awaiting {
+		if limit, ping := c.silenceLimitLocked(); limit > 0 {
+			left := limit - now.Sub(time.Unix(0, c.lastRead.Load()))
 			if left <= 0 {
 				c.askRelocking(now, ping)
 				left = min(lateAfter, c.t.config.KeepAliveTimeout)
@@ -102,32 +108,36 @@ func (c *clientConn) look() {
 	c.timer.Reset(next)
 }
 
-// patienceLocked is how long the peer may be silent before it is asked, and whether a
-// PING may ask.
-func (c *clientConn) patienceLocked() (patience time.Duration, ping bool) {
+// silenceLimitLocked returns how long the peer may be silent before it is asked, and
+// whether by PING.
+//
+// With the default KeepAlive, gRPC servers must not count too many PINGs. After
+// idlePingsMax that nothing but answers followed, or a complaint, a connection that has
+// new calls is asked by SETTINGS, which no server counts, and one that has none by a
+// PING every idlePingInterval.
+func (c *clientConn) silenceLimitLocked() (limit time.Duration, ping bool) {
 	a := &c.alive
-	patience = c.t.config.KeepAlive
-	if patience <= 0 || !c.t.lenient {
-		return patience, true
+	limit = c.t.config.KeepAlive
+	if limit <= 0 || !c.t.keepAliveIsDefault {
+		return limit, true
 	}
-	if c.reads.Load() != a.heard {
-		a.lone = 0 // there is more than answers
+	if c.reads.Load() != a.readsAtAnswer {
+		a.idlePings = 0 // more than answers has come
 	}
 	switch {
-	case a.lone < lonePings && !c.host.calm.Load():
-		return patience, true
-	case c.nextID != a.askedID: // there are new calls
-		return patience, false
+	case a.idlePings < idlePingsMax && !c.host.tooManyPings.Load():
+		return limit, true
+	case c.nextID != a.nextIDAtAsk: // there are new calls
+		return limit, false
 	}
-	return max(patience, loneQuiet), true
+	return max(limit, idlePingInterval), true
 }
 
-// askRelocking asks whether the peer is alive: with a PING, or with SETTINGS that
-// change nothing and have to be acknowledged, which no peer counts. [RFC 9113, section
-// 6.5.3]
+// askRelocking asks whether the peer is alive: by PING [RFC 9113, section 6.7], or by
+// SETTINGS that change nothing and have to be acknowledged all the same [section 6.5.3].
 func (c *clientConn) askRelocking(now time.Time, ping bool) {
 	a := &c.alive
-	a.asking, a.pinged, a.askedAt, a.asked, a.askedID = true, ping, now, c.reads.Load(), c.nextID
+	a.awaiting, a.byPing, a.askedTime, a.readsAtAsk, a.nextIDAtAsk = true, ping, now, c.reads.Load(), c.nextID
 	if ping {
 		c.pingCount++
 		c.writer.out = wire.AppendPing(c.outLocked(), false, pingData(c.pingCount))
@@ -137,30 +147,30 @@ func (c *clientConn) askRelocking(now time.Time, ping bool) {
 	c.flushRelocking()
 }
 
-// awaitAnswerLocked looks whether the peer has answered. It returns when to look again,
-// 0 if there is nothing to look for.
+// awaitAnswerLocked looks for the answer. It returns when to look again, 0 if there is
+// nothing to look for any more. After KeepAliveTimeout the connection fails.
 func (c *clientConn) awaitAnswerLocked(now time.Time) time.Duration {
 	a := &c.alive
-	if came := c.reads.Load() - a.asked; came > 0 {
-		a.asking = false
+	if came := c.reads.Load() - a.readsAtAsk; came > 0 {
+		a.awaiting = false
 		switch {
 		case came > 1:
-			a.lone = 0
-		case a.pinged:
-			a.lone++
+			a.idlePings = 0
+		case a.byPing:
+			a.idlePings++
 		}
-		a.heard = c.reads.Load()
+		a.readsAtAnswer = c.reads.Load()
 		c.host.freed() // it may have been suspect
 		return 0
 	}
-	limit, waited := c.t.config.KeepAliveTimeout, now.Sub(a.askedAt)
+	limit, waited := c.t.config.KeepAliveTimeout, now.Sub(a.askedTime)
 	switch {
 	case waited >= limit:
 		c.failLocked(errSilent)
 		return 0
 	case waited >= lateAfter && !c.suspect() && !c.host.single: // calls can go elsewhere
-		c.late.Store(a.asked + 1)
-		c.host.freed() // for those who wait there may be another connection
+		c.late.Store(a.readsAtAsk + 1)
+		c.host.freed() // calls that wait may get another connection
 	}
 	return min(lateAfter, limit-waited)
 }

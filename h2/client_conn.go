@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The client's end of a connection: how many calls it takes, whether it is alive,
-// and how it ends.
+// The client's side of a connection: how many calls it takes, and how it ends.
+//
+// Invariants. active counts the calls that have a place: a stream, or the promise of
+// one. host.pickLocked takes a place, and releaseLocked gives each back once. A
+// connection whose retired is set takes no more calls and closes after its last; removed
+// is set once it is out of its host's conns. The places that the pool reads without
+// conn.mu are atomics, and may be more than the peer allows by now: openLocked looks
+// again.
 
 package h2
 
@@ -12,39 +18,36 @@ import (
 	"time"
 )
 
-// A clientConn carries calls to one host. The pool reserves a place before a call
-// begins (active), and reads without the connection's lock whether there is one.
+// A clientConn carries calls to one host.
 type clientConn struct {
 	*conn
 	t    *Transport
 	host *host
 	tls  *tls.ConnectionState
 
-	active  atomic.Int32  // calls that have a place: a stream, or the promise of one
-	max     atomic.Int32  // places
-	known   atomic.Bool   // the peer has said how many
-	retired atomic.Bool   // takes no more calls
-	over    chan struct{} // closed when the network connection is
-	// late is one more than reads was when the peer was found to be late with a sign of
-	// life; 0: never.
+	active      atomic.Int32  // calls that have a place
+	max         atomic.Int32  // places in all
+	gotSettings atomic.Bool   // the peer's first SETTINGS were applied
+	retired     atomic.Bool   // takes no more calls
+	done        chan struct{} // closed when the network connection is closed
+	// late is reads+1 of the moment when an answer was found to be late; 0: never.
 	late atomic.Uint64
 
 	// Guarded by conn.mu.
 	nextID    uint32
 	timer     *time.Timer
 	idleSince time.Time
-	born      bool // has carried a call before
-	removed   bool // from the pool
-	proved    bool // the peer has sent its settings
-	ending    bool // the reading goroutine is about to end it
-	goAways   int
+	used      bool // a call has used it
+	removed   bool // from its host's conns
+	ending    bool // the end has begun: a GOAWAY is appended, or reading has ended
+	goAways   int  // received
 	alive     aliveness
 }
 
 func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 	l := t.limits
 	l.burst, l.rate = defaultBurst, defaultRate
-	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now(), over: make(chan struct{})}
+	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now(), done: make(chan struct{})}
 	c.side = c
 	c.max.Store(placesAtFirst)
 	if secure, ok := nc.(*tls.Conn); ok {
@@ -54,28 +57,29 @@ func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 	return c
 }
 
-// begin starts reading.
+// begin starts the reading goroutine and the timer.
 func (c *clientConn) begin() {
 	c.mu.Lock()
-	c.timer = time.AfterFunc(c.interval(), c.look)
+	c.timer = time.AfterFunc(c.interval(), c.checkAlive)
 	c.mu.Unlock()
 	go func() {
 		err := c.readFrames()
 		c.mu.Lock()
 		err = c.explainLocked(err)
 		c.ending = true
-		c.retireRelocking(err) // finish may linger
+		c.retireLocked(err) // before finish, which may take a second
 		c.mu.Unlock()
 		c.finish(err)
 		c.timer.Stop()
 		c.closing.Wait()
-		close(c.over)
+		close(c.done)
 		c.t.ended(c)
 	}()
 }
 
-// greetingWritten waits until what was said has been written, and returns why it could
-// not be. A connection that takes nothing ends after the time for writing.
+// greetingWritten waits until the preface and SETTINGS are written, and returns the
+// error that prevented it. A connection whose peer takes nothing ends after the write
+// timeout.
 func (c *clientConn) greetingWritten() error {
 	written := make(chan struct{})
 	c.mu.Lock()
@@ -87,18 +91,18 @@ func (c *clientConn) greetingWritten() error {
 	return c.err
 }
 
-// load returns how many calls the connection carries, and whether it takes more.
+// load returns how many calls the connection carries, and whether it takes another.
 func (c *clientConn) load() (int, bool) {
 	n := c.active.Load()
 	return int(n), !c.retired.Load() && n < c.max.Load() && !c.suspect()
 }
 
-// release gives a place back. With mu held.
+// releaseLocked gives a place back.
 func (c *clientConn) releaseLocked() {
 	if c.active.Add(-1) == 0 {
 		c.idleSince = time.Now()
 		if c.retired.Load() {
-			c.leaveRelocking()
+			c.leaveLocked()
 		}
 	}
 	c.host.freed()
@@ -115,66 +119,76 @@ func (c *clientConn) giveBack() {
 func (c *clientConn) retire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.retireRelocking(nil)
+	c.retireLocked(nil)
 }
 
-// retireLocked is retire with mu held. cause is an error that ends the connection,
-// if there is one.
-func (c *clientConn) retireRelocking(cause error) {
+// retireLocked is retire for callers that hold conn.mu. cause is the error that ends the
+// connection, if one does: before the first SETTINGS, it counts as a failed dial.
+func (c *clientConn) retireLocked(cause error) {
 	c.retired.Store(true)
 	if !c.removed {
 		c.removed = true
-		if c.proved || cause == errClosed || cause == errTransportClosed {
+		if c.gotSettings.Load() || cause == errClosed || cause == errTransportClosed {
 			cause = nil
 		}
 		c.host.remove(c, cause)
 	}
 	if c.active.Load() == 0 {
-		c.leaveRelocking()
+		c.leaveLocked()
 	}
 }
 
-// leave says goodbye and closes. With mu held.
-func (c *clientConn) leaveRelocking() {
+// leaveLocked appends a GOAWAY and has the connection closed once it is written. A
+// goroutine of its own does that: the caller, who may be in the middle of ending a
+// stream, keeps the lock. [RFC 9113, section 6.8]
+func (c *clientConn) leaveLocked() {
 	if c.err != nil || c.ending {
 		return
 	}
 	c.ending = true
 	c.appendGoAwayLocked(ErrCodeNo, "")
+	go c.closeWritten()
+}
+
+// closeWritten closes the connection when all frames are written, or after
+// closeLinger if the peer takes none.
+func (c *clientConn) closeWritten() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.flushRelocking()
-	if c.writer.sending {
+	if c.writer.writing {
 		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger)) // for a peer that takes nothing
 	}
 	c.afterWritingLocked(func() { c.failLocked(errClosed) })
 }
 
-// closeIfIdle closes the connection if it carries no call, and reports whether it does.
+// closeIfIdle closes the connection if it carries no call, and reports whether it does
+// so.
 func (c *clientConn) closeIfIdle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	idle := c.active.Load() == 0 && !c.host.single
 	if idle {
-		c.retireRelocking(nil)
+		c.retireLocked(nil)
 	}
 	return idle
 }
 
 // ---- side ----
 
-// settledLocked takes the peer's limit on streams. Calls that have a place beyond it
-// and no stream yet will not get one here; see [clientStream.openLocked].
-func (c *clientConn) settledLocked() {
+// settingsChangedLocked takes the peer's limit on streams. A call that has a place
+// beyond it and no stream yet goes back to the pool: see clientStream.openLocked. [RFC
+// 9113, section 5.1.2]
+func (c *clientConn) settingsChangedLocked() {
 	c.max.Store(int32(min(c.peerMaxStreams, 1<<30)))
-	c.known.Store(true)
-	if !c.proved {
-		c.proved = true
+	if !c.gotSettings.Swap(true) {
 		c.host.proved()
 	}
 	c.host.freed()
 }
 
-// goAway stops new calls, and lets those that the peer will not process be tried
-// elsewhere. [RFC 9113, section 6.8]
+// goAway stops new calls on the connection. Streams above last were not processed, so
+// their calls are tried elsewhere; the others go on. [RFC 9113, sections 6.8 and 8.7]
 func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,41 +197,43 @@ func (c *clientConn) goAway(last uint32, code ErrCode, reason string) {
 		return
 	}
 	ended := ConnError{Code: code, Remote: true, Reason: reason}
-	if code != ErrCodeNo || c.farewell == nil { // an error explains more than a goodbye
-		c.farewell = ended
+	if code != ErrCodeNo || c.peerGoAway == nil { // an error explains more than NO_ERROR
+		c.peerGoAway = ended
 	}
-	if code == ErrCodeEnhanceYourCalm && reason == tooManyMsg {
-		c.host.calm.Store(true)
+	if code == ErrCodeEnhanceYourCalm && reason == tooManyPingsReason {
+		c.host.tooManyPings.Store(true)
 	}
-	c.retireRelocking(nil)
+	c.retireLocked(nil)
 	for id, s := range c.table.open {
 		if id > last {
 			delete(c.table.open, id)
-			s.user.(*clientStream).refuseLocked()
+			s.user.(*clientStream).markUnprocessedLocked()
 			s.stopLocked(ended)
 			c.wakeLater(s)
 		}
 	}
 }
 
-// start has nothing to start: callers are woken.
-func (c *clientConn) start() {}
+// startHandlers does nothing: a client has no handlers.
+func (c *clientConn) startHandlers() {}
 
-// batchEnded has nothing to do before the next read.
+// batchEnded reports true: the same goroutine reads on.
 func (c *clientConn) batchEnded() bool { return true }
 
-// overLocked takes the connection out of the pool.
-func (c *clientConn) overLocked(err error) { c.retireRelocking(err) }
+// connEndedLocked takes the connection out of the pool.
+func (c *clientConn) connEndedLocked(err error) { c.retireLocked(err) }
 
-// headers takes the head of a response, or its trailers.
+// headers takes the head or the trailers of a response. Those for a call that was given
+// up are dropped; on a stream that was never opened they are an error of the connection.
+// [RFC 9113, section 5.1]
 func (c *clientConn) headers(s *stream, id uint32, end bool) error {
 	if s != nil {
 		return s.user.(*clientStream).headers(&c.rd.fields, end)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.table.idle(id) {
+	if c.table.idleLocked(id) {
 		return violated(ErrCodeProtocol, "HEADERS on stream %d, which was never opened", id)
 	}
-	return nil // the call was given up
+	return nil
 }

@@ -135,7 +135,7 @@ func TestInformational(t *testing.T) {
 	})
 }
 
-// TestInformationalRefused ends a call because its trace says so.
+// TestInformationalRefused ends a call because its trace returns an error.
 func TestInformationalRefused(t *testing.T) {
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusProcessing)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Why a request's user does not wait any more: its context, or the channel that
-// http.Request had before.
+// The two ways in which the user of a request ends it: the request's context, and the
+// channel http.Request.Cancel, which is older.
 
 package h2
 
@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// errCanceled is for requests whose Cancel was closed.
+// errCanceled is the error of requests whose Cancel was closed.
 var errCanceled = errors.New("h2: request canceled")
 
-// cancelGrace is how long http.Client may take between the two ways of ending a request
-// that are due at the same moment.
+// cancelGrace is how long http.Client may take to close Cancel after it has ended the
+// context of the same request.
 const cancelGrace = 100 * time.Millisecond
 
-// canceledOf returns the older of the two ways to end a request. http.Client uses
-// it for its Timeout. Direct calls have no request.
+// canceledOf returns a request's Cancel, which http.Client uses for its Timeout. A
+// direct call has no request and no such channel.
 func canceledOf(r *http.Request) <-chan struct{} {
 	if r == nil {
 		return nil
@@ -29,23 +29,24 @@ func canceledOf(r *http.Request) <-chan struct{} {
 	return r.Cancel
 }
 
-// contextEnded returns why ctx is over. An http.Client whose Timeout passes ends the
-// context, notes that it was the Timeout, and closes canceled. It looks for its note when
-// RoundTrip or Read has returned, which is why they do not return before.
+// contextEnded returns the cause of ctx's end. An http.Client whose Timeout passes ends
+// the context, records that it was the Timeout, and closes canceled. It reads its record
+// when RoundTrip or Read returns: so these wait until canceled is closed, cancelGrace at
+// the most.
 func contextEnded(ctx context.Context, canceled <-chan struct{}) error {
 	if canceled != nil && ctx.Err() == context.DeadlineExceeded {
 		timer := time.NewTimer(cancelGrace)
 		defer timer.Stop()
 		select {
 		case <-canceled:
-		case <-timer.C: // it is somebody else's
+		case <-timer.C: // the deadline was not http.Client's
 		}
 	}
 	return context.Cause(ctx)
 }
 
-// channelClosed returns the error for a request whose Cancel was closed. If its context
-// ended at the same time, that says more.
+// channelClosed returns the error of a request whose Cancel was closed. The context's
+// cause, if it has ended too, explains more.
 func channelClosed(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

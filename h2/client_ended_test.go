@@ -100,7 +100,7 @@ func (c *closingConn) Close() error {
 }
 
 // TestIdleClosed closes idle connections: when that returns they are closed, over TLS,
-// too, which says goodbye before.
+// too, which sends an alert before.
 func TestIdleClosed(t *testing.T) {
 	s, trust := startTLS(t, true, true)
 	var closed atomic.Int32

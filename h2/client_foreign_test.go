@@ -19,7 +19,7 @@ import (
 )
 
 // TestForeignServer calls servers that do not speak HTTP/2 over cleartext. The error
-// says what they speak, and what to do.
+// names the protocol that they speak, and the remedy.
 func TestForeignServer(t *testing.T) {
 	oldHTTP := httptest.NewServer(http.HandlerFunc(sayProto))
 	defer oldHTTP.Close()
@@ -43,7 +43,7 @@ func TestForeignServer(t *testing.T) {
 	}
 }
 
-// TestForeignHalf hangs up in the middle of what another protocol says first.
+// TestForeignHalf hangs up in the middle of the first bytes of another protocol.
 func TestForeignHalf(t *testing.T) {
 	for _, first := range []string{"H", "HTTP/1", "\x15", "\x00\x00"} {
 		bubble(t, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestConfigureNothing(t *testing.T) {
 }
 
 // TestSwitchedOff has the operator switch HTTP/2 off: servers and an http.Transport go
-// on with HTTP/1.1, a transport that has only HTTP/2 says why it does nothing.
+// on with HTTP/1.1, a transport that has only HTTP/2 returns an error with the reason.
 func TestSwitchedOff(t *testing.T) {
 	serve := func(off string) (int, string, error) {
 		t.Setenv("GODEBUG", off)

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// meetProgram has a server act as the program says, against some calls.
+// meetProgram has a server follow the program, against some calls.
 func meetProgram(t *testing.T, code []byte) {
 	p := program(code)
 	s, client := newFake(t, &h2.TransportConfig{MaxConnsPerHost: 1})

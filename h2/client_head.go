@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The head of a client's request: checked, and made a field section.
+// The head of a client's request: checked, and made a field section. [RFC 9113, sections
+// 8.2 and 8.3.1]
+//
+// Invariants. A request is checked before it gets a stream, so that a fault of the
+// caller's costs no stream and sends nothing. Pseudo-fields come first.
 
 package h2
 
@@ -16,7 +20,7 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
-// check looks for what net/http's own transport looks for.
+// check returns the errors that net/http's transport finds in a request.
 func check(r *http.Request) error {
 	if err := checkURL(r.URL); err != nil {
 		return err
@@ -67,8 +71,8 @@ func checkField(key, name string, values []string) error {
 	return nil
 }
 
-// asciiHost returns a host as it is on the wire and for dialing: names in other
-// scripts in their ASCII form.
+// asciiHost returns a host in the form of the wire and of dialing: a name in another
+// script becomes ASCII.
 func asciiHost(host string) (string, error) {
 	plain := true
 	for i := 0; i < len(host); i++ {
@@ -82,7 +86,7 @@ func asciiHost(host string) (string, error) {
 	if plain {
 		return host, nil
 	}
-	// net/http knows how, and says it in requests of HTTP/1.1 only.
+	// net/http converts the name when it writes a request of HTTP/1.1.
 	var b bytes.Buffer
 	r := http.Request{URL: &url.URL{Host: host}, Host: host}
 	if err := r.Write(&b); err != nil {
@@ -96,11 +100,14 @@ func asciiHost(host string) (string, error) {
 	return ascii, nil
 }
 
-// A requestHead is what the pseudo-fields of a request say.
+// A requestHead has the values of a request's pseudo-fields. CONNECT has no scheme and
+// no path. [RFC 9113, section 8.5]
 type requestHead struct {
 	method, authority, scheme, path string // no scheme and path with CONNECT
 }
 
+// headOf returns the head for a request with this method, host and URL. An empty host
+// stands for the URL's.
 func headOf(method, host string, u *url.URL) (head requestHead, err error) {
 	head.method = method
 	if method == "" {
@@ -126,6 +133,7 @@ func headOf(method, host string, u *url.URL) (head requestHead, err error) {
 	return head, nil
 }
 
+// notInPath reports whether a character may not be in ":path".
 func notInPath(c rune) bool { return c <= ' ' || c == 0x7f }
 
 // fields yields the pseudo-fields.
@@ -138,7 +146,7 @@ func (h *requestHead) fields(yield func(name, value string)) {
 	}
 }
 
-// fields yields the request's fields in the order of the wire.
+// fields yields the request's fields in the order in which they are sent.
 func (s *clientStream) fields(d directBody, yield func(name, value string)) {
 	if s.target != nil {
 		s.target.fields(yield)
@@ -149,7 +157,7 @@ func (s *clientStream) fields(d directBody, yield func(name, value string)) {
 	s.lastFields(d, yield)
 }
 
-// lastFields yields the fields that are different for each call to the same target.
+// lastFields yields the fields that differ between calls to the same target.
 func (s *clientStream) lastFields(d directBody, yield func(name, value string)) {
 	for i := range d.fields {
 		yield(d.fields[i][0], d.fields[i][1])
@@ -159,7 +167,7 @@ func (s *clientStream) lastFields(d directBody, yield func(name, value string)) 
 	}
 }
 
-// requestFields yields what is in the headers of an http.Request.
+// requestFields yields the fields of an http.Request.
 func (s *clientStream) requestFields(yield func(name, value string)) {
 	r := s.request
 	agent := false
@@ -167,7 +175,7 @@ func (s *clientStream) requestFields(yield func(name, value string)) {
 		name := wire.Lower(key)
 		switch name {
 		case "host", "content-length", "connection", "proxy-connection", "transfer-encoding", "upgrade", "keep-alive":
-			continue // said otherwise, or not at all [RFC 9113, section 8.2.2]
+			continue // sent in another form, or not in HTTP/2 [RFC 9113, section 8.2.2]
 		case "trailer":
 			if len(r.Trailer) > 0 {
 				continue
@@ -202,20 +210,21 @@ func (s *clientStream) requestFields(yield func(name, value string)) {
 	}
 }
 
-// sendsZero reports whether a method's requests say that they have no body.
+// sendsZero reports whether a request with this method and no body has a Content-Length
+// of zero. [RFC 9110, section 8.6]
 func sendsZero(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
-// wantsGzip reports whether the transport asks for gzip on its own.
-func (s *clientStream) wantsGzip() bool {
+// asksForGzip reports whether the transport adds "accept-encoding: gzip".
+func (s *clientStream) asksForGzip() bool {
 	h := s.request.Header
 	return !s.cc.t.config.DisableCompression && s.head.method != http.MethodHead &&
 		h["Accept-Encoding"] == nil && h["Range"] == nil
 }
 
-// wantsClose reports whether the connection is to end after the request.
-func (s *clientStream) wantsClose() bool {
+// closesConn reports whether the connection closes after the request.
+func (s *clientStream) closesConn() bool {
 	r := s.request
 	if r == nil {
 		return false
@@ -236,8 +245,8 @@ func (s *clientStream) wantsClose() bool {
 	return false
 }
 
-// tooLarge reports whether the peer has said that it does not take a head of this
-// size. [RFC 9113, section 6.5.2] With conn.mu held.
+// tooLargeLocked reports whether the head exceeds the peer's
+// SETTINGS_MAX_HEADER_LIST_SIZE. [RFC 9113, section 6.5.2]
 func (s *clientStream) tooLargeLocked(d directBody) bool {
 	limit := int(s.cc.peerHeaderList)
 	if limit == 0 {
@@ -254,7 +263,8 @@ func (s *clientStream) tooLargeLocked(d directBody) bool {
 	return size > limit
 }
 
-// writeHead appends the request's field section. With conn.mu held.
+// appendHeadLocked appends the request's field section, with END_STREAM if nothing
+// follows it.
 func (s *clientStream) appendHeadLocked(d directBody) {
 	c := s.cc
 	at := c.beginFieldsLocked()
@@ -264,11 +274,12 @@ func (s *clientStream) appendHeadLocked(d directBody) {
 		c.fieldsOfLocked(s.target)
 		s.lastFields(d, c.fieldLocked)
 	}
-	s.sent = s.sender.nothing() && len(d.bytes) == 0
-	c.endFieldsLocked(at, s.id, s.sent)
+	s.sentEnd = s.sender.empty() && len(d.bytes) == 0
+	c.endFieldsLocked(at, s.id, s.sentEnd)
 }
 
-// fieldsOf encodes what direct calls to the same target begin with. With mu held.
+// fieldsOfLocked encodes the fields with which all direct calls to a target begin. The
+// encoder keeps the result as long as its table is the same.
 func (c *conn) fieldsOfLocked(d *directTarget) {
 	var known bool
 	if c.writer.out, known = c.enc.Repeat(c.writer.out, d); known {

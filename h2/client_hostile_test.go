@@ -210,7 +210,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestHostileGoAways says GOAWAY again and again.
+// TestHostileGoAways sends GOAWAY again and again.
 func TestHostileGoAways(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, client := newFake(t, nil)

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The response of a client's call: its head, made of what arrives, and its body.
+// The response of a client's call: informational heads, the head, the body and the
+// trailers.
+//
+// Invariants. The reading goroutine writes response and reply before it sets answered,
+// and the caller reads them after. Trailers are written under conn.mu before the body's
+// end, and the reader moves them to Response.Trailer when it has read the end.
 
 package h2
 
@@ -16,12 +21,13 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
-const informationalMax = 32 // 1xx responses before the final one, if nobody listens
+const informationalMax = 32 // 1xx responses before the final one, without a trace
 
-// headers takes a field section. Reading goroutine.
+// headers takes a field section of the response, for the reading goroutine:
+// informational heads, the head, or the trailers. [RFC 9113, section 8.1]
 func (s *clientStream) headers(f *wire.FieldSection, end bool) error {
-	if !s.begun {
-		s.begun = true
+	if !s.gotFirstByte {
+		s.gotFirstByte = true
 		if s.trace != nil && s.trace.GotFirstResponseByte != nil {
 			s.trace.GotFirstResponseByte()
 		}
@@ -41,12 +47,12 @@ func (s *clientStream) headers(f *wire.FieldSection, end bool) error {
 	case s.received > 0:
 		return s.reject(ErrCodeProtocol, "DATA before the head of the response")
 	case status < 200:
-		return s.inform(status, f, end)
+		return s.takeInformational(status, f, end)
 	}
 	return s.takeHead(status, f, end)
 }
 
-// sectionName names the field section that is being received.
+// sectionName returns the name of the field section that is being received.
 func (s *clientStream) sectionName() string {
 	if s.trailing {
 		return "trailers"
@@ -61,18 +67,20 @@ func (s *clientStream) reject(code ErrCode, format string, args ...any) error {
 	return err
 }
 
-// takeHead takes the head of the final response.
+// takeHead takes the head of the final response. A response without a body, to HEAD or
+// with a status such as 304, may have a Content-Length that is another response's. [RFC
+// 9110, section 8.6]
 func (s *clientStream) takeHead(status int, f *wire.FieldSection, end bool) error {
 	c := s.cc
 	bodiless := s.head.method == http.MethodHead || !bodyAllowed(status)
 	ending := io.EOF
 	if end && f.Length > 0 && !bodiless {
-		ending = io.ErrUnexpectedEOF // for the reader of the body, as net/http has it
+		ending = io.ErrUnexpectedEOF // returned by the body's Read, as in net/http
 	}
 	s.trailing = true
 	switch {
 	case bodiless:
-		s.declared = 0 // what the field says is of another response [RFC 9110, section 8.6]
+		s.declared = 0
 	default:
 		s.declared = f.Length
 	}
@@ -95,7 +103,8 @@ func (s *clientStream) takeHead(status int, f *wire.FieldSection, end bool) erro
 	return nil
 }
 
-// makeResponse makes the response. ending is what end means for its body.
+// makeResponse makes the http.Response. ending is the error with which its body ends if
+// end is set.
 func (s *clientStream) makeResponse(status int, f *wire.FieldSection, end bool, ending error) {
 	res := &http.Response{
 		Status:        statusLine(status),
@@ -126,24 +135,25 @@ func (s *clientStream) makeResponse(status int, f *wire.FieldSection, end bool, 
 	}
 }
 
-// inform takes a 1xx response. [RFC 9110, section 15.2]
-func (s *clientStream) inform(status int, f *wire.FieldSection, end bool) error {
-	listens := s.trace != nil && s.trace.Got1xxResponse != nil
-	s.informed++
-	s.informedSize += f.Size
+// takeInformational takes a 1xx response. Their number and size are bounded, unless a
+// trace takes them. [RFC 9110, section 15.2]
+func (s *clientStream) takeInformational(status int, f *wire.FieldSection, end bool) error {
+	traced := s.trace != nil && s.trace.Got1xxResponse != nil
+	s.informationals++
+	s.informationalSize += f.Size
 	switch {
 	case end, status == http.StatusSwitchingProtocols:
 		return s.reject(ErrCodeProtocol, "unexpected status %d", status)
-	case s.informed > informationalMax && !listens:
+	case s.informationals > informationalMax && !traced:
 		return s.reject(ErrCodeEnhanceYourCalm, "too many 1xx responses: more than %d", informationalMax)
-	case s.informedSize > f.Limit && !listens:
-		return s.reject(ErrCodeEnhanceYourCalm, "too many 1xx responses: %d bytes of header, the limit is %d (MaxResponseHeaderBytes)", s.informedSize, f.Limit)
+	case s.informationalSize > f.Limit && !traced:
+		return s.reject(ErrCodeEnhanceYourCalm, "too many 1xx responses: %d bytes of header, the limit is %d (MaxResponseHeaderBytes)", s.informationalSize, f.Limit)
 	}
 	proceeds := status == http.StatusContinue
 	if proceeds && s.trace != nil && s.trace.Got100Continue != nil {
 		s.trace.Got100Continue()
 	}
-	if listens {
+	if traced {
 		if err := s.trace.Got1xxResponse(status, map[string][]string(f.Header())); err != nil {
 			s.giveUp(err)
 			s.cc.wakeLater(&s.stream)
@@ -156,7 +166,8 @@ func (s *clientStream) inform(status int, f *wire.FieldSection, end bool) error 
 	return nil
 }
 
-// takeTrailers takes the field section after the body.
+// takeTrailers takes the field section after the body. [RFC 9113, sections 8.1 and
+// 8.1.1]
 func (s *clientStream) takeTrailers(f *wire.FieldSection, end bool) error {
 	switch {
 	case !end:
@@ -180,7 +191,7 @@ func (s *clientStream) takeTrailers(f *wire.FieldSection, end bool) error {
 	return nil
 }
 
-// announceTrailers makes the announced trailers keys of the response's.
+// announceTrailers makes the names in the field "Trailer" the keys of Response.Trailer.
 func announceTrailers(res *http.Response, values []string) {
 	res.Trailer = make(http.Header)
 	for _, names := range values {
@@ -193,7 +204,7 @@ func announceTrailers(res *http.Response, values []string) {
 	delete(res.Header, "Trailer")
 }
 
-// statusLine returns what http.Response has as its Status.
+// statusLine returns the value of Response.Status.
 func statusLine(status int) string {
 	if status == http.StatusOK {
 		return "200 OK"
@@ -203,13 +214,15 @@ func statusLine(status int) string {
 
 // ---- the body ----
 
-// responseBody is the body of a response. One goroutine reads; any may close.
+// A responseBody is the body of a response. One goroutine at a time reads; Close is safe
+// for concurrent use.
 type responseBody struct {
 	s      *clientStream
 	closed atomic.Bool
 }
 
-// Read reads from the body. With the end, the response's trailers are there.
+// Read reads from the body. With io.EOF, the trailers are in Response.Trailer. Any other
+// error gives the call up.
 func (b *responseBody) Read(p []byte) (int, error) {
 	s := b.s
 	if b.closed.Load() {
@@ -220,7 +233,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if err != io.EOF && s.ctx.Err() != nil {
-		_ = contextEnded(s.ctx, canceledOf(s.request)) // the error may be another
+		_ = contextEnded(s.ctx, canceledOf(s.request)) // waits for http.Client's record, see there
 	}
 	c := s.cc
 	c.mu.Lock()
@@ -230,7 +243,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		return n, err
 	}
 	switch {
-	case s.trailer == nil: // as with a direct call
+	case s.trailer == nil: // none, or a direct call
 	case s.response.Trailer == nil:
 		s.response.Trailer = s.trailer
 	default:
@@ -242,7 +255,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the reading. A response that has not ended is cancelled.
+// Close ends the reading. A response that has not ended is cancelled with RST_STREAM.
 func (b *responseBody) Close() error {
 	if b.closed.Swap(true) {
 		return nil
@@ -252,15 +265,14 @@ func (b *responseBody) Close() error {
 	return nil
 }
 
-// An inflater is the body of a response whose compression the transport asked
-// for.
+// An inflater is the body of a response for which the transport asked for gzip.
 type inflater struct {
 	body *responseBody
 	zip  *gzip.Reader
 	err  error
 }
 
-// Read inflates. The stream's errors come through.
+// Read inflates. Errors of the stream come through unchanged.
 func (z *inflater) Read(p []byte) (int, error) {
 	switch {
 	case z.body.closed.Load():

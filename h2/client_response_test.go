@@ -79,7 +79,7 @@ func TestClientTrailers(t *testing.T) {
 	})
 }
 
-// readerOf reads s and calls atEnd before it says io.EOF.
+// readerOf reads s and calls atEnd before it returns io.EOF.
 func readerOf(s string, atEnd func()) io.Reader {
 	inner := strings.NewReader(s)
 	return readerFunc(func(p []byte) (int, error) {
@@ -133,8 +133,8 @@ func TestClientBodiless(t *testing.T) {
 	})
 }
 
-// TestClientGzip has the transport ask for gzip and inflate it, unless it was told
-// not to.
+// TestClientGzip has the transport ask for gzip and inflate it, unless
+// DisableCompression is set.
 func TestClientGzip(t *testing.T) {
 	text := strings.Repeat("gzip me ", 10_000)
 	handler := func(w http.ResponseWriter, r *http.Request) {

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// TestRetryAfterGoAway says GOAWAY to a call that was not begun. It is made again,
+// TestRetryAfterGoAway sends GOAWAY to a call that was not begun. It is made again,
 // on another connection, with a new body.
 func TestRetryAfterGoAway(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A connection of its own, as http.Transport.NewClientConn returns it: it belongs to no
-// pool, and its user reserves places on it.
+// A connection as http.Transport.NewClientConn returns it: it belongs to no pool, and
+// its user reserves places on it.
+//
+// Invariants. Its host has single set and no other connection. reserved counts the
+// places that are taken on the connection and not used by a call yet.
 
 package h2
 
@@ -12,14 +15,14 @@ import (
 	"sync"
 )
 
-// NewClientConn is called by http.Transport.NewClientConn, which has dialed. changed is
-// to be called, without locks, when a call ends, the peer's limit changes, or the
-// connection is over. The result has the methods that net/http asks for.
+// NewClientConn makes a connection that http.Transport.NewClientConn has dialed one of
+// its own. It calls changed, without locks, when a call ends, the peer's limit changes,
+// or the connection is over. The result has the methods that net/http looks for.
 func (p pooled) NewClientConn(nc net.Conn, changed func()) (http.RoundTripper, error) {
 	t := p.Within.t
 	t.settle()
 	h := newHost(t, false, nc.RemoteAddr().String())
-	h.single, h.changed = true, changed
+	h.single, h.onChange = true, changed
 	c, err := h.add(nc)
 	if err != nil {
 		return nil, err
@@ -27,18 +30,18 @@ func (p pooled) NewClientConn(nc net.Conn, changed func()) (http.RoundTripper, e
 	return &singleConn{conn: c}, nil
 }
 
-// A singleConn is the only connection of its host. Its methods may be called by any
-// number of goroutines.
+// A singleConn is the only connection of its host. Its methods are safe for concurrent
+// use.
 type singleConn struct {
 	conn *clientConn
 
 	mu       sync.Mutex
-	reserved int // places that RoundTrip uses or Release gives back
+	reserved int // places that RoundTrip will use or Release give back
 }
 
 var errUnavailable = errors.New("h2: the connection takes no more calls")
 
-// RoundTrip sends a request on a place that was reserved, or else waits for one.
+// RoundTrip sends a request on a reserved place. Without one it waits for a place.
 func (s *singleConn) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := check(r); err != nil {
 		s.Release()
@@ -74,7 +77,7 @@ func (s *singleConn) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// explain says why there is no place.
+// explain returns the reason why there is no place.
 func (s *singleConn) explain(err error) error {
 	if err != errNoConn {
 		return err
@@ -85,7 +88,7 @@ func (s *singleConn) explain(err error) error {
 	return err
 }
 
-// take uses a reservation, if there is one.
+// take uses a reservation, and reports whether there was one.
 func (s *singleConn) take() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +121,7 @@ func (s *singleConn) Release() {
 	}
 }
 
-// Available returns how many calls find a place at once.
+// Available returns how many places are free.
 func (s *singleConn) Available() int {
 	if s.conn.retired.Load() {
 		return 0
@@ -126,7 +129,7 @@ func (s *singleConn) Available() int {
 	return max(0, int(s.conn.max.Load()-s.conn.active.Load()))
 }
 
-// InFlight returns how many calls have a place.
+// InFlight returns how many places are taken.
 func (s *singleConn) InFlight() int {
 	if s.Err() != nil {
 		return 0
@@ -134,7 +137,7 @@ func (s *singleConn) InFlight() int {
 	return int(s.conn.active.Load())
 }
 
-// Err returns why the connection is over, nil if it is not.
+// Err returns the reason for the connection's end, nil if it is open.
 func (s *singleConn) Err() error {
 	c := s.conn
 	c.mu.Lock()
@@ -154,10 +157,9 @@ func (s *singleConn) Close() error {
 	return nil
 }
 
-// notify calls what net/http has left to learn of changes. It may be called with locks
-// held.
+// notify calls onChange in a goroutine, as its caller may hold locks.
 func (h *host) notify() {
-	if h.changed != nil {
-		go h.changed()
+	if h.onChange != nil {
+		go h.onChange()
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/seed-b7c59c10/connect/h2"
 )
 
-// moody is a handler that does what the request's header says.
+// moody is a handler that follows the request's header.
 func moody(w http.ResponseWriter, r *http.Request) {
 	switch r.Header.Get("X-Mood") {
 	case "echo":

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// One call of a client: its request sent, the head of its response awaited.
+// One call of a client: its request is sent, and the head of its response awaited.
+//
+// Invariants. A call has a place on its connection before it has a stream, and gives the
+// place back once, in freeLocked. A call fails with unprocessedError only if the peer
+// cannot have processed its request, so that it may be sent again. [RFC 9113, section
+// 8.7] Every wait of a call ends when its context does.
 
 package h2
 
@@ -26,12 +31,12 @@ type clientStream struct {
 	trace   *httptrace.ClientTrace
 	sender  bodySender
 	body    responseBody
-	gzip    bool // asked for by us, so to be inflated by us
+	gzip    bool // the transport asked for gzip, and inflates it
 
 	// Of the reading goroutine.
-	begun        bool   // something has arrived
-	informed     uint32 // 1xx responses
-	informedSize int    // of their field sections, in all
+	gotFirstByte      bool   // a field section has arrived
+	informationals    uint32 // 1xx responses
+	informationalSize int    // bytes of their field sections, in all
 
 	// Written by the reading goroutine before answered is set.
 	response *http.Response // nil for a direct call
@@ -39,37 +44,37 @@ type clientStream struct {
 	answered atomic.Bool
 
 	// Guarded by conn.mu.
-	failure     error // why there is no response, or none any more
-	unprocessed bool  // there is no response, and the peer has said that it did nothing
-	released    bool  // the place was given back
-	trailer     http.Header
+	failure     error         // why the response does not come, or ended early
+	unprocessed bool          // no response, and the peer did not process the request
+	released    bool          // the place was given back
+	trailer     http.Header   // received
 	unwatch     func() bool   // ends the watching of ctx
-	gone        chan struct{} // closed when the place is given back; nil if nobody cares
+	placeFreed  chan struct{} // closed when the place is given back; nil if no goroutine waits for it
 }
 
-// An unprocessedError is why a request failed that the peer did not process. The
-// request's body was not closed, unless some of it was used.
+// An unprocessedError is the error of a request that the peer did not process. Its body
+// is not closed yet, unless some of it was used.
 type unprocessedError struct {
 	error
-	bodyUsed bool   // it was read or closed, and will be closed
-	body     []byte // all of it, if it was read and the request has no GetBody
+	bodyUsed bool   // some of the body was read, or it was closed; it will be closed
+	body     []byte // the whole body, if it was read and the request has no GetBody
 }
 
 func (e unprocessedError) Unwrap() error { return e.error }
 
-// errNoPlace is for calls whose place was lost before they had a stream: the peer has
-// lowered its limit on streams, or said for the first time what it is.
+// errNoPlace is the error of a call that lost its place before it had a stream: the
+// peer's SETTINGS allow fewer streams than places were given.
 var errNoPlace = errors.New("h2: the peer has lowered its limit on streams")
 
-// roundTrip sends a request on this connection, on which a place is reserved.
+// roundTrip sends a request on this connection, on which its place is reserved.
 func (c *clientConn) roundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
-	both := new(struct {
+	memory := new(struct {
 		clientStream
 		head requestHead
 	})
-	s := &both.clientStream
-	s.cc, s.ctx, s.request, s.trace, s.head = c, ctx, r, httptrace.ContextClientTrace(ctx), &both.head
+	s := &memory.clientStream
+	s.cc, s.ctx, s.request, s.trace, s.head = c, ctx, r, httptrace.ContextClientTrace(ctx), &memory.head
 	s.sender.init(s)
 	if err := s.roundTrip(directBody{}); err != nil {
 		return nil, err
@@ -91,8 +96,8 @@ func (s *clientStream) roundTrip(d directBody) error {
 	return nil
 }
 
-// send opens the stream and writes the head, and as much of the body as goes
-// without waiting.
+// send opens the stream and writes the head, with as much of the body as goes without
+// waiting.
 func (s *clientStream) send(d directBody) error {
 	c := s.cc
 	err := s.prepare()
@@ -104,7 +109,7 @@ func (s *clientStream) send(d directBody) error {
 	if s.trace != nil {
 		s.traceSending(d)
 	}
-	closing := s.wantsClose()
+	closing := s.closesConn()
 	c.mu.Lock()
 	err = s.openLocked(d)
 	if err != nil {
@@ -112,7 +117,7 @@ func (s *clientStream) send(d directBody) error {
 		c.mu.Unlock()
 		failed, again := err.(unprocessedError)
 		if again {
-			failed.bodyUsed, failed.body = s.sender.used, s.sender.copyOfWhole()
+			failed.bodyUsed, failed.body = s.sender.used, s.sender.copyOfShort()
 			err = failed
 		} else {
 			s.sender.close()
@@ -124,9 +129,9 @@ func (s *clientStream) send(d directBody) error {
 	s.sender.beginRelocking(d.bytes)
 	c.flushRelocking()
 	if closing {
-		c.retireRelocking(nil)
+		c.retireLocked(nil)
 	}
-	sent := s.sent
+	sent := s.sentEnd
 	c.mu.Unlock()
 	if s.trace != nil {
 		s.traceSent(sent)
@@ -135,7 +140,8 @@ func (s *clientStream) send(d directBody) error {
 	return nil
 }
 
-// prepare does what need not, or must not, be done with conn.mu held.
+// prepare does the work that needs no conn.mu, or runs code of the user and must not
+// have it.
 func (s *clientStream) prepare() (err error) {
 	if s.ctx.Err() != nil {
 		return contextEnded(s.ctx, canceledOf(s.request))
@@ -146,30 +152,33 @@ func (s *clientStream) prepare() (err error) {
 		if *s.head, err = headOf(s.request.Method, s.request.Host, s.request.URL); err != nil {
 			return err
 		}
-		s.gzip = s.wantsGzip()
+		s.gzip = s.asksForGzip()
 	}
-	s.in.wake = make(chan struct{}, 1) // nobody else knows the stream yet
+	s.in.wake = make(chan struct{}, 1) // without a lock: no other goroutine has the stream yet
 	return s.sender.prepare()
 }
 
-// info describes the connection to a trace.
+// info describes the connection for a trace.
 func (c *clientConn) info() httptrace.GotConnInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	info := httptrace.GotConnInfo{Conn: c.nc, Reused: c.born}
-	if c.born && c.active.Load() == 1 {
+	info := httptrace.GotConnInfo{Conn: c.nc, Reused: c.used}
+	if c.used && c.active.Load() == 1 {
 		info.WasIdle, info.IdleTime = true, time.Since(c.idleSince)
 	}
-	c.born = true
+	c.used = true
 	return info
 }
 
-// openLocked gives the call a stream. The table has the streams that the peer may
-// still count: one leaves it with the last frame of its second half or with
-// RST_STREAM, and the HEADERS of the next follow that frame on the wire. So the number
-// in the table, and not the number of calls, is what the peer's limit is about. It
-// holds from our acknowledgement on, which is appended when the limit is applied.
-// [RFC 9113, sections 5.1.2 and 6.5.3]
+// openLocked gives the call a stream, if the peer's limit allows another.
+//
+// The limit is about streams that are open or half-closed at the peer [RFC 9113, section
+// 5.1.2], and not about calls. A stream leaves the table with the last frame of its
+// second half or with RST_STREAM, and the HEADERS of the next one follow that frame on
+// the wire: so the peer never counts more than the table has. A lower limit holds once
+// it is acknowledged [section 6.5.3], and the acknowledgement is appended under the same
+// lock. Numbers of streams grow and are not used again; a connection on which they are
+// used up takes no more calls [section 5.1.1].
 func (s *clientStream) openLocked(d directBody) error {
 	c := s.cc
 	switch {
@@ -178,12 +187,12 @@ func (s *clientStream) openLocked(d directBody) error {
 	case c.retired.Load():
 		return unprocessedError{error: errClosed}
 	case c.nextID > wire.StreamIDMax:
-		c.retireRelocking(nil)
+		c.retireLocked(nil)
 		return unprocessedError{error: errors.New("h2: stream numbers are used up")}
 	case uint32(len(c.table.open)) >= c.peerMaxStreams:
 		return unprocessedError{error: errNoPlace}
-	case len(c.writer.out) > outBroken:
-		// Calls come and are given up while the peer takes nothing.
+	case len(c.writer.out) > outMax:
+		// Calls have come and were given up, and the peer takes no frames.
 		c.failLocked(errWriteStalled)
 		return unprocessedError{error: errWriteStalled}
 	case s.tooLargeLocked(d):
@@ -191,16 +200,17 @@ func (s *clientStream) openLocked(d directBody) error {
 	}
 	id := c.nextID
 	c.nextID += 2
-	c.alive.opened = c.reads.Load()
+	c.alive.readsAtOpen = c.reads.Load()
 	c.table.maxID = id
-	c.born = true
+	c.used = true
 	c.conn.openLocked(&s.stream, id, s)
-	c.writer.crowd++
+	c.writer.inFlight++
 	c.resets.giveBack()
 	return nil
 }
 
-// traceSending tells the trace what is about to be written, and to whom.
+// traceSending reports to the trace the connection and the fields that are about to be
+// written.
 func (s *clientStream) traceSending(d directBody) {
 	if s.trace.GotConn != nil {
 		s.trace.GotConn(s.cc.info())
@@ -210,7 +220,8 @@ func (s *clientStream) traceSending(d directBody) {
 	}
 }
 
-// traceSent tells the trace what was written. The response may be faster.
+// traceSent reports to the trace that the head was written, and all of the request if
+// all is set. The response may come sooner.
 func (s *clientStream) traceSent(all bool) {
 	if s.trace.WroteHeaders != nil {
 		s.trace.WroteHeaders()
@@ -220,16 +231,17 @@ func (s *clientStream) traceSent(all bool) {
 	}
 }
 
-// await waits for the head of the response.
+// await waits for the head of the response, until the call's context ends or
+// ResponseHeaderTimeout has passed.
 func (s *clientStream) await() error {
-	var patience <-chan time.Time
+	var timeout <-chan time.Time
 	wake := s.in.wake // made before the stream was opened
 	canceled := canceledOf(s.request)
 	for !s.answered.Load() {
-		if patience == nil {
+		if timeout == nil {
 			if timer := s.limitHead(); timer != nil {
 				defer timer.Stop()
-				patience = timer.C
+				timeout = timer.C
 			}
 		}
 		var err error
@@ -245,13 +257,13 @@ func (s *clientStream) await() error {
 			err = contextEnded(s.ctx, canceled)
 		case <-canceled:
 			err = channelClosed(s.ctx)
-		case <-patience:
+		case <-timeout:
 			err = errHeaderTimeout
 		}
 		unprocessed, used := s.giveUp(err)
 		s.discard(errBodyClosed)
 		if unprocessed {
-			s.sender.settle()
+			s.sender.awaitEnd()
 			err = unprocessedError{error: err, bodyUsed: used}
 		}
 		return err
@@ -259,37 +271,37 @@ func (s *clientStream) await() error {
 	return nil
 }
 
-// failed returns why there will be no response, nil if there may be one.
+// failed returns the reason why no response will come, nil if one may.
 func (s *clientStream) failed() error {
 	s.cc.mu.Lock()
 	defer s.cc.mu.Unlock()
 	return s.failure
 }
 
-// headerPatience returns how long the head of the response may take from the end
-// of the request on; zero means for ever.
-func (s *clientStream) headerPatience() time.Duration {
+// headTimeout returns how long the head of the response may take after the end of the
+// request; zero means no limit.
+func (s *clientStream) headTimeout() time.Duration {
 	if standard := s.cc.t.standard; standard != nil {
 		return standard.ResponseHeaderTimeout
 	}
 	return 0
 }
 
-// limitHead starts a timer if the time for the response's head runs already.
+// limitHead returns a timer if the time for the response's head runs already.
 func (s *clientStream) limitHead() *time.Timer {
-	limit := s.headerPatience()
+	limit := s.headTimeout()
 	if limit <= 0 {
 		return nil
 	}
 	s.cc.mu.Lock()
 	defer s.cc.mu.Unlock()
-	if !s.sent {
-		return nil // its end wakes us
+	if !s.sentEnd {
+		return nil // the end of the request wakes await
 	}
 	return time.NewTimer(limit)
 }
 
-// A headerTimeout is the error after ResponseHeaderTimeout.
+// headerTimeout is the error after ResponseHeaderTimeout.
 type headerTimeout struct{}
 
 func (headerTimeout) Error() string   { return "h2: timeout awaiting response headers" }
@@ -298,26 +310,26 @@ func (headerTimeout) Temporary() bool { return true }
 
 var errHeaderTimeout error = headerTimeout{}
 
-// watch lets the end of ctx find the stream from now on, whether the body is read
-// or not.
+// watch makes the end of the context give the call up from now on, whether the body is
+// being read or not.
 func (s *clientStream) watch() {
 	c := s.cc
 	canceled := canceledOf(s.request)
 	c.mu.Lock()
 	if !s.released && canceled != nil {
-		s.gone = make(chan struct{})
+		s.placeFreed = make(chan struct{})
 	}
 	released := s.released
 	c.mu.Unlock()
 	if released {
-		return // all is here
+		return // the response is complete
 	}
 	if canceled != nil {
 		go func() {
 			select {
 			case <-canceled:
 				s.giveUp(channelClosed(s.ctx))
-			case <-s.gone:
+			case <-s.placeFreed:
 			}
 		}()
 	}
@@ -336,8 +348,9 @@ func (s *clientStream) watch() {
 	}
 }
 
-// giveUp resets the stream because of its user. It reports whether the peer has
-// done nothing, and whether the request's body was used.
+// giveUp resets the stream, because the user of the call or a timeout ended it. It
+// reports whether the peer did not process the request, and whether the request's body
+// was used. [RFC 9113, section 8.7]
 func (s *clientStream) giveUp(cause error) (unprocessed, used bool) {
 	c := s.cc
 	c.mu.Lock()
@@ -346,7 +359,7 @@ func (s *clientStream) giveUp(cause error) (unprocessed, used bool) {
 	return s.unprocessed, s.sender.used
 }
 
-// giveUpLocked is giveUp with conn.mu held.
+// giveUpRelocking is giveUp for callers that hold conn.mu.
 func (s *clientStream) giveUpRelocking(cause error) {
 	c := s.cc
 	if c.err != nil || s.overLocked() {
@@ -358,33 +371,35 @@ func (s *clientStream) giveUpRelocking(cause error) {
 	c.flushRelocking()
 }
 
-// free gives the call's place back, once. With conn.mu held.
+// freeLocked gives the call's place back, once.
 func (s *clientStream) freeLocked() {
 	if s.released {
 		return
 	}
 	s.released = true
-	s.cc.writer.crowd--
+	s.cc.writer.inFlight--
 	if s.unwatch != nil {
 		s.unwatch()
 		s.unwatch = nil
 	}
-	if s.gone != nil {
-		close(s.gone)
+	if s.placeFreed != nil {
+		close(s.placeFreed)
 	}
 	s.cc.releaseLocked()
 }
 
-// refuse says that the peer did not process the request. With conn.mu held; the
-// caller stops the stream.
-func (s *clientStream) refuseLocked() { s.unprocessed = !s.answered.Load() }
+// markUnprocessedLocked records that the peer did not process the request. The caller
+// stops the stream.
+func (s *clientStream) markUnprocessedLocked() { s.unprocessed = !s.answered.Load() }
 
-// stopped takes the stream's early end. With conn.mu held.
+// stoppedLocked ends the call: the stream was reset, or the connection has ended.
+// REFUSED_STREAM means that the peer did not process the request. [RFC 9113, section
+// 8.7]
 func (s *clientStream) stoppedLocked(err error) {
 	if s.failure == nil {
 		s.failure = err
 		if reset, ok := err.(StreamError); ok && reset.Code == ErrCodeRefusedStream && reset.Cause == errFromPeer {
-			s.refuseLocked()
+			s.markUnprocessedLocked()
 		}
 	}
 	s.sender.stopLocked()
@@ -392,17 +407,18 @@ func (s *clientStream) stoppedLocked(err error) {
 	s.freeLocked()
 }
 
-// finished takes the end of the response. What was not sent of the request is not
-// wanted. With conn.mu held.
-func (s *clientStream) finishedLocked() {
+// peerEndedLocked ends the call: the response is complete. If the request is not,
+// RST_STREAM with NO_ERROR ends it: the server will not use the rest. [RFC 9113, section
+// 8.1]
+func (s *clientStream) peerEndedLocked() {
 	if !s.answered.Load() && s.failure == nil {
 		s.failure = StreamError{StreamID: s.id, Code: ErrCodeProtocol, Cause: errNoHead}
 	}
-	if !s.sent {
+	if !s.sentEnd {
 		if s.err == nil {
 			s.cc.appendResetLocked(s.id, ErrCodeNo)
 		}
-		s.sent = true
+		s.sentEnd = true
 		s.sender.stopLocked()
 		if s.room != nil {
 			signal(s.room)
@@ -414,11 +430,11 @@ func (s *clientStream) finishedLocked() {
 	s.freeLocked()
 }
 
-// prematureLocked reports true: a server may end as many calls as there are, for each
-// of which opening it has put a token back.
+// prematureLocked reports true. A server may reset as many streams as there are calls:
+// each call put a token back when it opened its stream.
 func (s *clientStream) prematureLocked() bool { return true }
 
-// leaveReading has nothing to do: callers never run on the reading goroutine.
+// leaveReading does nothing: calls never run on the reading goroutine.
 func (s *clientStream) leaveReading() {}
 
 var errNoHead = errors.New("the stream ends before the head of the response")

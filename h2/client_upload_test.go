@@ -17,7 +17,7 @@ import (
 )
 
 // TestUploadLength sends bodies that are shorter or longer than ContentLength, in
-// memory and read as they come. The call fails, and the server is told.
+// memory and read as they come. The call fails, and the stream is reset.
 func TestUploadLength(t *testing.T) {
 	for name, c := range map[string]struct {
 		size   int

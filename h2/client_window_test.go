@@ -49,7 +49,7 @@ func TestCloseEarly(t *testing.T) {
 	})
 }
 
-// TestCloseEarlyResets tells the server that the rest is not wanted.
+// TestCloseEarlyResets sends the server RST_STREAM for the rest.
 func TestCloseEarlyResets(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, client := newFake(t, nil)
@@ -130,7 +130,7 @@ func TestCloseWhileReading(t *testing.T) {
 	})
 }
 
-// TestPeerHeaderList does not send what the server says that it does not take.
+// TestPeerHeaderList does not send a header that the server's SETTINGS exclude.
 func TestPeerHeaderList(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, client := newFake(t, nil)
@@ -154,7 +154,7 @@ func TestPeerHeaderList(t *testing.T) {
 	})
 }
 
-// TestResponseHeaderBytes bounds the head of responses as the user says.
+// TestResponseHeaderBytes bounds the head of responses as configured.
 func TestResponseHeaderBytes(t *testing.T) {
 	for _, c := range []struct {
 		limit int64

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The end of a connection.
+// The end of a connection, with GOAWAY where the peer may still listen.
+//
+// Invariants. conn.err is set once and never changes; from then on no stream is
+// open, no PING is waited for, and no write begins. A peer that broke a rule gets a GOAWAY
+// before the connection closes, if it reads it within closeLinger. [RFC 9113, sections
+// 5.4.1 and 6.8]
 
 package h2
 
@@ -15,11 +20,12 @@ import (
 )
 
 const (
-	closeLinger = time.Second // for the peer to read what was sent last
-	closeDrain  = 256 << 10
+	closeLinger = time.Second // how long the peer may take to read the last frames
+	closeDrain  = 256 << 10   // bytes of its own that are read and dropped meanwhile
 )
 
-// fail ends the connection at once. The first error counts. With mu held.
+// failLocked ends the connection at once. The first error stays. It stops all streams and
+// gives up all PINGs, so every goroutine that waits for the peer returns.
 func (c *conn) failLocked(err error) {
 	c.mu.assertHeld()
 	if c.err != nil {
@@ -35,31 +41,31 @@ func (c *conn) failLocked(err error) {
 		close(answered)
 	}
 	c.pings = nil
-	c.side.overLocked(err)
-	if c.writer.direct != nil {
+	c.side.connEndedLocked(err)
+	if c.writer.socket != nil {
 		_ = c.nc.Close()
 	} else {
-		// That of TLS says goodbye, and may wait for the peer.
+		// tls.Conn.Close sends an alert and may wait for the peer.
 		c.closing.Go(func() { _ = c.nc.Close() })
 	}
 }
 
-// explainLocked returns the error for an end that the network reported: a peer that says
-// goodbye and hangs up has not just vanished.
+// explainLocked returns the error to report where the network reported err. If the peer
+// had sent a GOAWAY before it closed, that is the better explanation.
 func (c *conn) explainLocked(err error) error {
 	c.mu.assertHeld()
 	switch {
 	case err == errWriteStalled || errors.As(err, new(ConnError)):
-	case c.farewell != nil:
-		return c.farewell
+	case c.peerGoAway != nil:
+		return c.peerGoAway
 	case err == io.EOF:
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// finish ends the connection after an error of the reading goroutine. A peer that
-// broke a rule is told which, if it still listens.
+// finish ends the connection after an error of the reading goroutine. A peer that broke
+// a rule gets a GOAWAY with the code, and a second to read it.
 func (c *conn) finish(err error) {
 	var violation ConnError
 	if !errors.As(err, &violation) || violation.Remote {
@@ -87,8 +93,8 @@ func (c *conn) finish(err error) {
 	c.mu.Unlock()
 }
 
-// sayGoAway appends a GOAWAY that owns up to every stream that was accepted. With
-// mu held.
+// appendGoAwayLocked appends a GOAWAY that names the highest stream accepted, so that
+// the peer does not repeat requests that were processed. [RFC 9113, section 6.8]
 func (c *conn) appendGoAwayLocked(code ErrCode, reason string) {
 	last := c.table.maxID
 	if c.limits.maxStreams == 0 {
@@ -97,18 +103,19 @@ func (c *conn) appendGoAwayLocked(code ErrCode, reason string) {
 	c.writer.out = wire.AppendGoAway(c.outLocked(), last, code, reason)
 }
 
-// linger lets the peer read what was said last: closing a socket with unread input
-// makes the system drop it.
+// linger lets the peer read the last frames. A system that closes a socket with unread
+// input resets the connection, and the peer loses what it has not read: so the
+// connection is closed for writing first, and what still arrives is read and dropped.
 func (c *conn) linger() {
-	said := make(chan struct{})
+	written := make(chan struct{})
 	c.mu.Lock()
-	c.afterWritingLocked(func() { close(said) })
+	c.afterWritingLocked(func() { close(written) })
 	c.mu.Unlock()
-	patience := time.NewTimer(closeLinger)
-	defer patience.Stop()
+	timer := time.NewTimer(closeLinger)
+	defer timer.Stop()
 	select {
-	case <-said:
-	case <-patience.C:
+	case <-written:
+	case <-timer.C:
 		return
 	}
 	if half := halfCloserOf(c.nc); half != nil {
@@ -118,12 +125,14 @@ func (c *conn) linger() {
 	}
 }
 
-// A closeWriter can say that it will write no more, and still read.
+// A closeWriter can be closed for writing and still be read, as TCP and TLS connections
+// can.
 type closeWriter interface{ CloseWrite() error }
 
-// halfCloserOf returns the connection if it can be closed for writing only, nil if not.
-// A type that embeds one which can has its CloseWrite, too, beside a Write and a Close
-// of its own that must not be passed over: they may have kept something back.
+// halfCloserOf returns nc if its type has a CloseWrite of its own, nil otherwise. A
+// struct that embeds a connection has the embedded CloseWrite by promotion, beside a
+// Write and a Close of its own; the promoted method would pass over bytes that the outer
+// type holds back.
 func halfCloserOf(nc net.Conn) closeWriter {
 	half, ok := nc.(closeWriter)
 	if !ok {
@@ -146,7 +155,9 @@ func halfCloserOf(nc net.Conn) closeWriter {
 	return half
 }
 
-// hangUp ends the connection when what was said has been written. With mu held.
+// hangUpLocked ends the connection when all frames are written. The side for writing is
+// closed first; the reading goroutine ends the connection when the peer closes, or after
+// closeLinger.
 func (c *conn) hangUpLocked() {
 	c.afterWritingLocked(func() {
 		half := halfCloserOf(c.nc)

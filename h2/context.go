@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The context of a request, which costs nothing until somebody waits for it.
+// The context of a request, which costs no allocation until code waits for it.
+//
+// Invariants. mu guards the fields. err is set once; then done is closed, if it was
+// made, and each function in after has been started. mu is taken after conn.mu.
 
 package h2
 
@@ -9,8 +12,8 @@ import (
 	"sync"
 )
 
-// A streamContext is the connection's context, and ends with its stream. It is
-// part of the stream's allocation; its channel is made when first asked for.
+// A streamContext is the connection's context, and ends with its stream. It is part of
+// the stream's memory; its channel is made when code first asks for it.
 type streamContext struct {
 	context.Context // of the connection
 	mu              sync.Mutex
@@ -19,7 +22,7 @@ type streamContext struct {
 	after           map[*func()]struct{}
 }
 
-// closedChan is the channel of contexts that ended before anybody asked.
+// closedChan is the Done of contexts that ended before it was asked for.
 var closedChan = func() chan struct{} {
 	c := make(chan struct{})
 	close(c)
@@ -39,7 +42,8 @@ func (c *streamContext) Done() <-chan struct{} {
 	return c.done
 }
 
-// Err returns why the context ended, nil as long as it has not.
+// Err returns context.Canceled or context.DeadlineExceeded once the context has ended,
+// nil before.
 func (c *streamContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,7 +53,8 @@ func (c *streamContext) Err() error {
 	return c.Context.Err()
 }
 
-// AfterFunc makes package context watch this context without a goroutine.
+// AfterFunc runs f in a goroutine when the context ends. Package context calls it, and
+// so needs no goroutine to watch this context.
 func (c *streamContext) AfterFunc(f func()) (stop func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,8 +75,8 @@ func (c *streamContext) AfterFunc(f func()) (stop func() bool) {
 	}
 }
 
-// cancel ends the context. The first call counts. The functions that wait for it
-// run in goroutines of their own, as those of package context do.
+// cancel ends the context; the first call counts. Any error but context.DeadlineExceeded
+// becomes context.Canceled.
 func (c *streamContext) cancel(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The reading goroutine: frames that are about streams and the connection, and
-// carry nothing for their users.
+// The reading goroutine: PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, PING and GOAWAY.
+// [RFC 9113, sections 6.3 to 6.9]
+//
+// Invariants. Each of these frames costs its sender little and may cost the receiver
+// more, so each takes a token from the bucket of its kind. Answers are appended and not
+// flushed: they leave with the next write. SETTINGS are applied and acknowledged under
+// one lock, so every frame that is appended later obeys them.
 
 package h2
 
@@ -15,6 +20,8 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
+// priority checks a PRIORITY frame and ignores it: priorities of RFC 7540 are
+// deprecated. [RFC 9113, sections 5.3.2 and 6.3]
 func (c *conn) priority(h wire.FrameHeader) error {
 	if h.Stream == 0 {
 		return violated(ErrCodeProtocol, "PRIORITY without a stream")
@@ -35,9 +42,11 @@ func (c *conn) priority(h wire.FrameHeader) error {
 	if binary.BigEndian.Uint32(b)&wire.StreamIDMax == h.Stream {
 		return c.reject(h.Stream, ErrCodeProtocol, "stream %d depends on itself", h.Stream)
 	}
-	return nil // deprecated: it has no effect [RFC 9113, section 5.3.2]
+	return nil
 }
 
+// rstStream ends a stream that the peer resets. One on a stream that is not open is
+// ignored or an error, see strayFrameLocked. [RFC 9113, section 6.4]
 func (c *conn) rstStream(h wire.FrameHeader) error {
 	if h.Stream == 0 {
 		return violated(ErrCodeProtocol, "RST_STREAM without a stream")
@@ -58,11 +67,14 @@ func (c *conn) rstStream(h wire.FrameHeader) error {
 	}
 	delete(c.table.open, s.id)
 	s.stopLocked(StreamError{StreamID: s.id, Code: code, Cause: errFromPeer})
-	c.rd.answers = true // the stream may have given the connection's window back
+	c.rd.answers = true // a WINDOW_UPDATE for the connection may have been appended
 	c.wakeLater(s)
 	return nil
 }
 
+// settings applies a SETTINGS frame and appends its acknowledgement, or takes the
+// acknowledgement of ours, whose delay is a round trip. Once ours are acknowledged, the
+// peer's encoder obeys our table size. [RFC 9113, sections 6.5 and 6.5.3]
 func (c *conn) settings(h wire.FrameHeader) error {
 	if h.Stream != 0 {
 		return violated(ErrCodeProtocol, "SETTINGS on stream %d", h.Stream)
@@ -73,9 +85,9 @@ func (c *conn) settings(h wire.FrameHeader) error {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if !c.asked.IsZero() {
-			c.rtt = max(time.Since(c.asked), time.Microsecond)
-			c.asked = time.Time{}
+		if !c.settingsSent.IsZero() {
+			c.rtt = max(time.Since(c.settingsSent), time.Microsecond)
+			c.settingsSent = time.Time{}
 			c.rd.dec.Allow(c.limits.decoderTable)
 		}
 		return nil
@@ -104,13 +116,16 @@ func (c *conn) settings(h wire.FrameHeader) error {
 	}
 	_ = c.rd.in.skip(h.Length)
 	c.writer.out = wire.AppendFrame(c.outLocked(), wire.FrameSettings, wire.FlagAck, 0, 0)
-	c.side.settledLocked()
+	c.side.settingsChangedLocked()
 	c.wakeSendersLocked()
 	c.rd.answers = true
-	return c.drownedLocked()
+	return c.checkBacklogLocked()
 }
 
-// apply changes one parameter. With mu held.
+// applyLocked applies one parameter; unknown ones are ignored. A new
+// SETTINGS_INITIAL_WINDOW_SIZE changes the windows of all open streams by the
+// difference, below zero if need be, and not the connection's. [RFC 9113, sections 6.5.2
+// and 6.9.2]
 func (c *conn) applyLocked(s wire.Setting) error {
 	switch s.ID {
 	case wire.SettingHeaderTableSize:
@@ -130,7 +145,7 @@ func (c *conn) applyLocked(s wire.Setting) error {
 		change := int64(s.Value) - c.peerWindow
 		c.peerWindow = int64(s.Value)
 		for _, st := range c.table.open {
-			if !st.win.Add(change) {
+			if !st.sendWindow.Add(change) {
 				return violated(ErrCodeFlowControl, "SETTINGS_INITIAL_WINDOW_SIZE makes a window larger than %d", flow.Max)
 			}
 		}
@@ -143,12 +158,15 @@ func (c *conn) applyLocked(s wire.Setting) error {
 	return nil
 }
 
+// windowUpdate enlarges a window and wakes the senders that wait for it. An increment of
+// zero, or a window beyond 2^31-1, is an error of the stream, or of the connection if it
+// is the connection's window. [RFC 9113, sections 6.9 and 6.9.1]
 func (c *conn) windowUpdate(h wire.FrameHeader) error {
 	b, err := c.payload(h, 4)
 	if err != nil {
 		return err
 	}
-	if !c.allowEarned(&c.rd.buckets.windows, &c.earnedWindows) {
+	if !c.allowWithCredit(&c.rd.buckets.windows, &c.windowCredit) {
 		return c.flooded("WINDOW_UPDATE frames")
 	}
 	n := int64(binary.BigEndian.Uint32(b) & flow.Max)
@@ -158,7 +176,7 @@ func (c *conn) windowUpdate(h wire.FrameHeader) error {
 		if n == 0 {
 			return violated(ErrCodeProtocol, "WINDOW_UPDATE of nothing")
 		}
-		if !c.send.Add(n) {
+		if !c.sendWindow.Add(n) {
 			return violated(ErrCodeFlowControl, "the connection's window exceeds %d", flow.Max)
 		}
 		c.wakeSendersLocked()
@@ -170,15 +188,16 @@ func (c *conn) windowUpdate(h wire.FrameHeader) error {
 		return c.strayFrameLocked(h)
 	case n == 0:
 		return c.rejectLocked(h.Stream, ErrCodeProtocol, errors.New("WINDOW_UPDATE of nothing"))
-	case !s.win.Add(n):
+	case !s.sendWindow.Add(n):
 		return c.rejectLocked(h.Stream, ErrCodeFlowControl, errors.New("the window exceeds 2^31-1"))
 	}
-	if s.waits {
+	if s.waiting {
 		signal(s.room)
 	}
 	return nil
 }
 
+// pingFrame answers a PING, or takes the answer to ours. [RFC 9113, section 6.7]
 func (c *conn) pingFrame(h wire.FrameHeader) error {
 	if h.Stream != 0 {
 		return violated(ErrCodeProtocol, "PING on stream %d", h.Stream)
@@ -188,7 +207,7 @@ func (c *conn) pingFrame(h wire.FrameHeader) error {
 		return err
 	}
 	data := [8]byte(b)
-	if !h.Has(wire.FlagAck) && !c.allowEarned(&c.rd.buckets.pings, &c.earnedPings) {
+	if !h.Has(wire.FlagAck) && !c.allowWithCredit(&c.rd.buckets.pings, &c.pingCredit) {
 		return c.flooded("PING frames")
 	}
 	c.mu.Lock()
@@ -202,9 +221,11 @@ func (c *conn) pingFrame(h wire.FrameHeader) error {
 	}
 	c.writer.out = wire.AppendPing(c.outLocked(), true, data)
 	c.rd.answers = true
-	return c.drownedLocked()
+	return c.checkBacklogLocked()
 }
 
+// goAwayFrame reads a GOAWAY; its debug data are for people, and the first 256 bytes are
+// kept. [RFC 9113, section 6.8]
 func (c *conn) goAwayFrame(h wire.FrameHeader) error {
 	if h.Stream != 0 {
 		return violated(ErrCodeProtocol, "GOAWAY on stream %d", h.Stream)
@@ -218,7 +239,7 @@ func (c *conn) goAwayFrame(h wire.FrameHeader) error {
 	}
 	last, code := binary.BigEndian.Uint32(b)&wire.StreamIDMax, ErrCode(binary.BigEndian.Uint32(b[4:]))
 	_ = c.rd.in.skip(8)
-	reason := make([]byte, min(h.Length-8, 256)) // what follows is for people
+	reason := make([]byte, min(h.Length-8, 256))
 	if _, err := io.ReadFull(&c.rd.in, reason); err != nil {
 		return midFrame(err)
 	}

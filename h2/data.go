@@ -2,10 +2,10 @@
 
 // DATA: counted, and read into the inbox of its stream. [RFC 9113, section 6.1]
 //
-// Invariants. The whole payload of a frame, padding included, is counted by the
-// connection's window before anything else is decided, and by the stream's if there
-// is one that may take it. What no stream takes counts off again in the same breath.
-// [RFC 9113, sections 6.9 and 6.9.1]
+// Invariants. The connection's window counts the whole payload of a frame, padding
+// included, before anything else is decided; the stream's window counts it, too, if the
+// stream takes the frame. Bytes that no stream takes count off again at once. [RFC 9113,
+// sections 6.9 and 6.9.1]
 
 package h2
 
@@ -17,7 +17,9 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
-// data reads a DATA frame.
+// data reads a DATA frame into the inbox of its stream, or drops it. DATA without bytes
+// and without END_STREAM costs a token: it is free for the peer, as windows do not count
+// it.
 func (c *conn) data(h wire.FrameHeader) error {
 	if h.Stream == 0 {
 		return violated(ErrCodeProtocol, "DATA without a stream")
@@ -51,17 +53,24 @@ func (c *conn) data(h wire.FrameHeader) error {
 	return nil
 }
 
-// countData counts a frame, of which length bytes are not padding. It returns the
-// stream that takes them, or nil if they are to be thrown away.
+// countData counts a frame, of which length bytes are content. It returns the stream
+// that takes them, or nil if the payload is to be dropped.
+//
+// A receiver counts every DATA frame by the connection's window, also one that is in
+// error or belongs to a stream that is gone; a peer that has spent the window gets it
+// back only from this side. [RFC 9113, section 6.9] So the frame is counted first, and
+// what will not lie unread in an inbox (the whole payload if no stream takes it,
+// otherwise the padding and its length) is counted off before the lock is released. A
+// frame beyond the connection's window ends the connection. [RFC 9113, section 6.9.1]
 func (c *conn) countData(h wire.FrameHeader, length int) (*stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.recv.Arrived(h.Length) {
+	if !c.recvWindow.Arrived(h.Length) {
 		return nil, violated(ErrCodeFlowControl, "DATA exceeds the connection's window")
 	}
 	s := c.table.open[h.Stream]
 	err := c.refuseDataLocked(s, h, length)
-	unread := length
+	unread := length // that will lie in the inbox
 	if err != nil {
 		s, unread = nil, 0
 	}
@@ -70,7 +79,7 @@ func (c *conn) countData(h wire.FrameHeader, length int) (*stream, error) {
 		s.consumed.Add(int64(extra))
 		appended = s.giveBackLocked()
 	} else {
-		c.recv.Consumed(extra)
+		c.recvWindow.Consumed(extra)
 		appended = c.giveBackLocked()
 	}
 	if appended {
@@ -82,24 +91,29 @@ func (c *conn) countData(h wire.FrameHeader, length int) (*stream, error) {
 	return s, err
 }
 
-// errRefused is for a frame that is thrown away while the connection goes on.
+// errRefused marks a frame that is dropped while the connection goes on.
 var errRefused = errors.New("h2: frame is thrown away")
 
-// refuseDataLocked returns nil if the stream takes a frame, which is then counted by
-// its window. Otherwise the stream, if there is one, was reset, and the error is
-// errRefused or why the connection ends.
+// refuseDataLocked decides whether a stream takes a frame. It returns nil if so, and the
+// stream's window has then counted it. Otherwise it has reset the stream, if one is
+// open, and returns errRefused, or the error that ends the connection.
+//
+// The cases are those of the RFC: DATA for a stream that is not open [sections 5.1 and
+// 6.1], DATA after END_STREAM [section 5.1], DATA before the head of the message
+// [section 8.1], more of it than Content-Length says [section 8.1.1], and more than the
+// stream's window [section 6.9.1], which this side treats as an error of the stream.
 func (c *conn) refuseDataLocked(s *stream, h wire.FrameHeader, length int) error {
 	var err error
 	switch {
 	case s == nil:
 		err = c.strayFrameLocked(h)
-	case s.got:
+	case s.gotEnd:
 		err = c.rejectLocked(s.id, ErrCodeStreamClosed, errStreamOver)
 	case !s.trailing:
 		err = c.rejectLocked(s.id, ErrCodeProtocol, errors.New("DATA before the head of the response"))
 	case s.declared >= 0 && s.received+int64(length) > s.declared: // [RFC 9113, section 8.1.1]
 		err = c.rejectLocked(s.id, ErrCodeProtocol, fmt.Errorf("body of %d bytes or more, Content-Length says %d", s.received+int64(length), s.declared))
-	case !s.recv.Arrived(h.Length):
+	case !s.recvWindow.Arrived(h.Length):
 		err = c.rejectLocked(s.id, ErrCodeFlowControl, errors.New("DATA exceeds the stream's window"))
 	default:
 		return nil
@@ -113,8 +127,8 @@ func (c *conn) refuseDataLocked(s *stream, h wire.FrameHeader, length int) error
 	return err
 }
 
-// fill reads n bytes into the stream's inbox. Bytes of a stream that is not read any
-// more are dropped, and count as read.
+// fill reads n bytes into the stream's inbox. Once the stream's reader is gone, the
+// inbox drops them, and they count as read.
 func (c *conn) fill(s *stream, n int) error {
 	for n > 0 {
 		space := s.in.space(n)
@@ -129,9 +143,9 @@ func (c *conn) fill(s *stream, n int) error {
 	return nil
 }
 
-// endOfData takes END_STREAM on DATA. A body that is shorter than its Content-Length
-// is an error of the stream [RFC 9113, section 8.1.1]; a client's caller gets it when
-// it has read what there is, as with net/http.
+// endOfData acts on END_STREAM. A body that is shorter than its Content-Length makes the
+// message malformed, a stream error [RFC 9113, section 8.1.1]. A client's caller first
+// reads the bytes that arrived and then gets io.ErrUnexpectedEOF, as from net/http.
 func (c *conn) endOfData(s *stream) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,22 +162,26 @@ func (c *conn) endOfData(s *stream) error {
 	return nil
 }
 
-// endOfBodyLocked closes the peer's half. err is io.EOF if the body is whole.
+// endOfBodyLocked closes the peer's half. Readers get err after the last byte, which is
+// io.EOF if the body is whole.
 func (c *conn) endOfBodyLocked(s *stream, err error) {
-	s.got = true
+	s.gotEnd = true
 	s.in.end(err)
-	s.user.finishedLocked()
+	s.user.peerEndedLocked()
 	c.forgetIfDoneLocked(s)
 }
 
-// strayFrameLocked says what to do about a frame on a stream that is not open.
-// [RFC 9113, section 5.1]
+// strayFrameLocked decides about a frame on a stream that is not open. One on an idle
+// stream is an error of the connection. One on a stream that this side has reset is
+// ignored: it was sent before the peer saw RST_STREAM. Late DATA on any other closed
+// stream is a stream error; a late RST_STREAM or WINDOW_UPDATE is ignored. [RFC 9113,
+// section 5.1]
 func (c *conn) strayFrameLocked(h wire.FrameHeader) error {
 	switch {
-	case c.table.idle(h.Stream):
+	case c.table.idleLocked(h.Stream):
 		return violated(ErrCodeProtocol, "frame of type %d on stream %d, which was never opened", h.Type, h.Stream)
-	case c.table.recentlyReset(h.Stream):
-		return nil // it was under way
+	case c.table.recentlyResetLocked(h.Stream):
+		return nil
 	case h.Type == wire.FrameData:
 		return c.rejectLocked(h.Stream, ErrCodeStreamClosed, errStreamOver)
 	}

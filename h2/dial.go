@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// How a connection is opened where no http.Transport does it.
+// Connections that a Transport opens itself: dialing and the TLS handshake.
 
 package h2
 
@@ -14,12 +14,12 @@ import (
 	"reflect"
 )
 
-// alertNoProtocol is the TLS alert of a server that shares no protocol with us.
+// alertNoProtocol is the TLS alert of a server that shares no protocol with the client.
 // [RFC 7301, section 3.2]
 const alertNoProtocol = 120
 
-// isAlert reports whether an error is a TLS alert from the peer. Package tls has
-// such alerts as numbers of a type that it does not export.
+// isAlert reports whether an error is a TLS alert from the peer. Package tls has these
+// alerts as numbers of a type that it does not export.
 func isAlert(err error, number uint64) bool {
 	remote, ok := errors.AsType[*net.OpError](err)
 	if !ok {
@@ -29,8 +29,8 @@ func isAlert(err error, number uint64) bool {
 	return v.Kind() == reflect.Uint8 && v.Uint() == number
 }
 
-// A dialTimedOut is a net.Error, and not a context's: the time was not the
-// caller's.
+// dialTimedOut is the error after dialTimeout. It is a net.Error with a Timeout, and not
+// context.DeadlineExceeded: no deadline of the caller's has passed.
 type dialTimedOut struct{}
 
 func (dialTimedOut) Error() string   { return "no connection after " + dialTimeout.String() }
@@ -39,7 +39,8 @@ func (dialTimedOut) Temporary() bool { return true }
 
 var errDialTimeout error = dialTimedOut{}
 
-// connect dials, and shakes hands where there is TLS.
+// connect dials, with a TLS handshake for https. The server has to select HTTP/2 with
+// ALPN. [RFC 9113, section 3.2]
 func (h *host) connect(ctx context.Context) (net.Conn, error) {
 	nc, err := h.t.config.DialContext(ctx, "tcp", h.address)
 	if err != nil || !h.secure {

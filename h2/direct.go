@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The direct path: calls between this package and a library above it that know of
-// each other, without the types of net/http in between. Neither imports the other:
-// they ask for methods whose signatures have only types of the language and of the
-// standard library.
+// The direct path: calls between this package and a library above it, without the types
+// of net/http. Neither imports the other: each asks for methods whose signatures have
+// only types of the language and of the standard library. DESIGN.md describes them.
+//
+// Invariants. The direct path differs from the other in how a request and a response are
+// handed over, and in nothing else: one code does flow control, limits, timeouts,
+// retries and traces. Slices of fields are shared between calls and never written.
 
 package h2
 
@@ -21,22 +24,22 @@ import (
 
 // ---- server ----
 
-// A directHandler is an [http.Handler] that can do without an [http.Request].
+// A directHandler is an [http.Handler] that needs no [http.Request].
 //
-// ServeDirect serves a POST to a path, which needs no decoding and has no query,
-// as ServeHTTP would serve it, or reports false and does nothing. A type may have
-// ServeDirect because it embeds a handler, and a ServeHTTP of its own that shall
-// not be passed over: so self is the handler as it was found, and one that is
-// not self reports false.
+// ServeDirect serves a POST to path, which needs no decoding and has no query, as
+// ServeHTTP would serve it, or returns false and does nothing. A type that embeds a
+// handler has ServeDirect by promotion, and maybe a ServeHTTP of its own, which must not
+// be passed over: so self is the handler as it was found, and a handler that is not self
+// returns false.
 //
-// w has the methods of a [response] that begin with Direct.
+// w has the methods of [response] that begin with Direct.
 type directHandler interface {
 	http.Handler
 	ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool
 }
 
-// takesDirect reports whether a server's handler may be, or lead to, one that takes
-// direct calls.
+// takesDirect reports whether a server's handler is a directHandler or a mux, which may
+// lead to one.
 func takesDirect(server *http.Server) bool {
 	switch server.Handler.(type) {
 	case nil, *http.ServeMux, directHandler:
@@ -46,8 +49,8 @@ func takesDirect(server *http.Server) bool {
 }
 
 // ofStandard reports whether net/http made a handler: the one that it hands over with a
-// connection, which leads to the server's Handler and nowhere else. A program may put a
-// handler of its own between them, by replacing what is in Server.TLSNextProto.
+// connection, which calls the server's Handler and nothing else. A program may put a
+// handler of its own in front, by replacing entries of Server.TLSNextProto.
 func ofStandard(handler http.Handler) bool {
 	_, ok := handler.(interface{ BaseContext() context.Context })
 	return ok && reflect.TypeOf(handler).PkgPath() == "net/http"
@@ -60,7 +63,7 @@ func (s *serverStream) serve() {
 	}
 }
 
-// pathOf returns the path of the request, made or not.
+// pathOf returns the path of the request.
 func (s *serverStream) pathOf() string {
 	if s.request == nil {
 		return s.path
@@ -68,9 +71,8 @@ func (s *serverStream) pathOf() string {
 	return s.request.URL.Path
 }
 
-// serveDirect serves a request whose [http.Request] was not made, with a handler
-// that needs none. If there is no such handler it makes the request, and reports
-// false.
+// serveDirect serves a request without an [http.Request], if a directHandler takes it.
+// Otherwise it makes the http.Request and returns false.
 func (s *serverStream) serveDirect() bool {
 	if s.pairs == nil {
 		return false
@@ -89,9 +91,9 @@ func (s *serverStream) serveDirect() bool {
 	return false
 }
 
-// DirectRequest returns what a request has. The fields' names are in lower case;
-// those that HTTP/2 keeps apart are not among them. They must not be written. The
-// length of the body is negative if it is not known.
+// DirectRequest returns the request. Names of fields are in lower case; pseudo-fields
+// are not among them, and the slice must not be written. length is that of the body,
+// negative if it is not known.
 func (w *response) DirectRequest() (ctx context.Context, fields [][2]string, body io.Reader, length int64, host, remoteAddr string) {
 	s := w.s
 	if length = s.declared; s.bodiless {
@@ -100,17 +102,17 @@ func (w *response) DirectRequest() (ctx context.Context, fields [][2]string, bod
 	return &s.ctx, s.pairs, (*requestBody)(s), length, s.host, s.sc.template.RemoteAddr
 }
 
-// DirectField adds a field to the head of the response, beside those in Header. It
-// has no effect once the head is decided.
+// DirectField adds a field to the head of the response, beside those in Header. It has
+// no effect once the head is fixed.
 func (w *response) DirectField(name, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over || w.status != 0 {
+	if w.handlerDone || w.status != 0 {
 		return
 	}
 	name = wire.Lower(name)
 	values := [1]string{value}
-	if !w.heed(name, values[:]) || !wire.Sendable(name) || !wire.ValidValue(value) {
+	if !w.inspect(name, values[:]) || !wire.Sendable(name) || !wire.ValidValue(value) {
 		return
 	}
 	w.takeParts()
@@ -122,7 +124,7 @@ func (w *response) DirectTrailer(name, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	name = wire.Lower(name)
-	if w.over || !wire.Sendable(name) || name == "content-length" || name == "trailer" || !wire.ValidValue(value) {
+	if w.handlerDone || !wire.Sendable(name) || name == "content-length" || name == "trailer" || !wire.ValidValue(value) {
 		return
 	}
 	w.takeParts()
@@ -131,8 +133,8 @@ func (w *response) DirectTrailer(name, value string) {
 
 // ---- client ----
 
-// A directTarget is where direct calls of one kind go, and what they have in common:
-// checked once, and not written since.
+// A directTarget has what all direct calls to one target share: checked once, and never
+// written afterwards.
 type directTarget struct {
 	t      *Transport
 	url    *url.URL
@@ -142,7 +144,7 @@ type directTarget struct {
 	host   atomic.Pointer[host]
 }
 
-// fields yields head and shared in the order of the wire.
+// fields yields head and shared in the order in which they are sent.
 func (d *directTarget) fields(yield func(name, value string)) {
 	d.head.fields(yield)
 	for i := range d.shared {
@@ -150,12 +152,13 @@ func (d *directTarget) fields(yield func(name, value string)) {
 	}
 }
 
-// A directBody is what a direct call has for itself.
+// A directBody has the fields and the body of one direct call.
 type directBody struct {
 	fields [][2]string
 	bytes  []byte
 }
 
+// checkPairs returns an error if a field cannot be sent.
 func checkPairs(fields [][2]string) error {
 	for i := range fields {
 		if err := checkField(fields[i][0], fields[i][0], fields[i][1:]); err != nil {
@@ -204,20 +207,25 @@ func (r *directReply) takeHead(status int, f *wire.FieldSection, bodiless bool) 
 	}
 }
 
-// PrepareDirect prepares POSTs to u without the types of net/http. All of them have
-// the shared fields, whose names are in lower case, and none of which is host,
-// content-length, or one that HTTP/2 does not have. Neither u nor the fields may be
-// changed afterwards.
+// PrepareDirect prepares POSTs to u without the types of net/http, for libraries. All of
+// them have the shared fields: their names are in lower case, and none is host,
+// content-length or a field that HTTP/2 does not have [RFC 9113, section 8.2.2]. Neither
+// u nor the fields may be changed afterwards.
 //
-// A type may have this method because it embeds a Transport, and a RoundTrip of its
-// own that shall not be passed over: so self is the transport as the caller found
-// it, and if that is not t, the result is nil without an error.
+// A type that embeds a Transport has this method by promotion, and maybe a RoundTrip of
+// its own, which must not be passed over: so self is the transport as the caller found
+// it, and the result is nil without an error if that is not t. It is nil, too, for a
+// Transport of ConfigureTransport.
 //
-// The result's RoundTripDirect is RoundTrip with a body in memory. The call's own
-// fields are as the shared ones; neither they nor body are used once it has
-// returned. It returns nil without an error if body has more than 64 KiB. What it
-// returns is the response's body, with the methods that the package's documentation
-// lists.
+// The result is safe for concurrent use. Its RoundTripDirect does what RoundTrip does,
+// for a body in memory, and returns the response's body when its head has arrived. own
+// are the fields of one call, as the shared ones; neither they nor body are used after
+// it has returned. It returns nil without an error if body has more than 64 KiB. The
+// response's body has these methods beside Read and Close, of which the second is for
+// after Read has returned io.EOF:
+//
+//	DirectHead() (status int, fields [][2]string, length int64) // negative: not known
+//	DirectTrailer() [][2]string
 func (t *Transport) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (interface {
 	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
 }, error) {
@@ -275,8 +283,8 @@ func (d *directTarget) RoundTripDirect(ctx context.Context, own [][2]string, bod
 	}
 }
 
-// DirectHead returns the head of the response. The length is that of the body,
-// negative if it is not known.
+// DirectHead returns the head of the response. length is that of the body, negative if
+// it is not known.
 func (b *responseBody) DirectHead() (status int, fields [][2]string, length int64) {
 	r := &b.s.reply
 	return r.status, r.fields, r.length

@@ -348,7 +348,7 @@ func TestDirectRefuses(t *testing.T) {
 	}
 }
 
-// TestDirectPeerHeaderList does not send what the server says that it does not take.
+// TestDirectPeerHeaderList does not send a header that the server's SETTINGS exclude.
 func TestDirectPeerHeaderList(t *testing.T) {
 	bothClients(t, func(t *testing.T, s *fakeServer, client http.RoundTripper, _ *h2.Transport) string {
 		warm := begin(client, directRequest(t.Context(), ""))
@@ -369,7 +369,7 @@ func TestDirectPeerHeaderList(t *testing.T) {
 
 // ---- traces ----
 
-// A record is what a trace was told. The fields of a request are one entry: their
+// A record has the calls of a trace's functions. The fields of a request are one entry: their
 // order is that of a map.
 type record struct {
 	mu      sync.Mutex

@@ -126,7 +126,7 @@ func headerOf(fields [][2]string) http.Header {
 // directURL is where direct calls go.
 func directURL() *url.URL { return &url.URL{Scheme: "http", Host: "server.test", Path: "/"} }
 
-// directRequest returns a POST whose header says all that RoundTrip would add.
+// directRequest returns a POST whose header has all that RoundTrip would add.
 func directRequest(ctx context.Context, body string) *http.Request {
 	r := request(ctx, "POST", strings.NewReader(body))
 	r.Header = http.Header{"Accept-Encoding": {"identity"}, "User-Agent": {"test"}, "Content-Type": {"x"}, "X": {"1", "", "2"}}

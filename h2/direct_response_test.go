@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Responses to direct calls: what a handler says with DirectField and DirectTrailer
+// Responses to direct calls: what a handler sets with DirectField and DirectTrailer
 // comes to what it comes to with Header.
 
 package h2_test
@@ -29,7 +29,7 @@ type answerer interface {
 	DirectTrailer(name, value string)
 }
 
-// byHeader says with Header what others say with DirectField and DirectTrailer.
+// byHeader sets with Header what others set with DirectField and DirectTrailer.
 type byHeader struct{ http.ResponseWriter }
 
 func (w byHeader) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -258,7 +258,7 @@ func TestDirectFlush(t *testing.T) {
 	})
 }
 
-// TestDirectTooLate says something on a response whose handler has returned: it is
+// TestDirectTooLate uses a response whose handler has returned: it is
 // neither in that response nor in one of the next.
 func TestDirectTooLate(t *testing.T) {
 	bubble(t, func(t *testing.T) {

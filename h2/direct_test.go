@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The direct path of the server: which requests take it, and that nobody who does
-// not want it can tell that it is there.
+// The direct path of the server: which requests take it, and that no other
+// handler can find out that it is there.
 
 package h2_test
 
@@ -78,7 +78,7 @@ const directPath = "/direct.test.v1.Service/"
 
 var mountDefault = sync.OnceFunc(func() { http.Handle(directPath, sayWay) })
 
-// TestDirectTaken lists requests, and who serves them with which handler.
+// TestDirectTaken lists requests, and the method that serves them with each handler.
 func TestDirectTaken(t *testing.T) {
 	mountDefault()
 	head := func(method, path string, more ...string) []string {
@@ -191,7 +191,7 @@ var refusing = &directHandler{
 }
 
 // TestDirectLeaves: a handler that takes no direct calls, or not this one, gets the
-// request that it would get if nobody asked for them.
+// request that it would get if there were no direct path.
 func TestDirectLeaves(t *testing.T) {
 	requests := map[string]func(*http.Request){
 		"body":             func(*http.Request) {},
@@ -284,7 +284,7 @@ func TestDirectPatterns(t *testing.T) {
 	})
 }
 
-// ---- what a direct call tells of its request ----
+// ---- what DirectRequest returns ----
 
 // TestDirectRequest looks at all that DirectRequest returns.
 func TestDirectRequest(t *testing.T) {
@@ -377,7 +377,7 @@ func TestDirectBodyCut(t *testing.T) {
 	}
 }
 
-// TestDirectTrailersOfRequest sends trailers that nobody announced: the body ends in
+// TestDirectTrailersOfRequest sends trailers that were not announced: the body ends in
 // order, and an http.Request does not show them either.
 func TestDirectTrailersOfRequest(t *testing.T) {
 	for name, handler := range map[string]http.Handler{"taken": &directHandler{direct: func(_ string, call directCall) bool {

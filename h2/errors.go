@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The errors of the protocol, and how they reach the users of net/http.
+// The errors of the protocol, in the shapes in which programs know them from net/http.
 
 package h2
 
@@ -14,8 +14,7 @@ import (
 )
 
 // An ErrCode is the reason that RST_STREAM and GOAWAY frames give for the end of a
-// stream or a connection. It prints the name that the RFC gives it.
-// [RFC 9113, section 7]
+// stream or a connection. It prints its name in the RFC. [RFC 9113, section 7]
 type ErrCode = wire.ErrCode
 
 // The codes of RFC 9113, section 7.
@@ -36,13 +35,13 @@ const (
 	ErrCodeHTTP11Required     ErrCode = wire.ErrCodeHTTP11Required
 )
 
-// A StreamError says that one stream was reset, by this side or by the peer. It
-// has the shape that net/http's errors can be converted to with [errors.As], and
-// converts to any struct of that shape itself.
+// A StreamError is the error of a stream that was reset, by this side or by the peer.
+// [RFC 9113, section 5.4.2] Programs find it with [errors.As], into a StreamError or
+// into any struct with the same fields, such as a copy of golang.org/x/net/http2's.
 type StreamError struct {
 	StreamID uint32
 	Code     ErrCode
-	Cause    error // what this side found, or errFromPeer
+	Cause    error // why this side reset it, or that the peer did; may be nil
 }
 
 // Error describes the reset.
@@ -56,7 +55,8 @@ func (e StreamError) Error() string {
 // Unwrap returns the cause.
 func (e StreamError) Unwrap() error { return e.Cause }
 
-// As fills a struct that has the same fields, whatever its package.
+// As fills a struct that has fields of the same names and of types that convert,
+// whatever its package.
 func (e StreamError) As(target any) bool {
 	to, from := reflect.ValueOf(target).Elem(), reflect.ValueOf(e)
 	if to.Kind() != reflect.Struct || to.NumField() != from.NumField() {
@@ -76,28 +76,30 @@ func (e StreamError) As(target any) bool {
 	return true
 }
 
-// A ConnError says that the whole connection ended, and why. Streams that it
-// carried fail with an error that wraps it.
+// A ConnError is the error of a connection that ended because one end broke a rule of
+// the protocol [RFC 9113, section 5.4.1], or because the peer sent GOAWAY [section 6.8].
+// The streams that were open fail with it.
 type ConnError struct {
 	Code ErrCode
-	// Remote says that the peer ended it, with a GOAWAY frame.
+	// Remote is true if the peer ended the connection, with a GOAWAY frame.
 	Remote bool
-	Reason string // for people; from the peer if Remote
+	Reason string // for people; if Remote is true, up to 256 bytes of the GOAWAY's debug data
 }
 
 // Error describes the end.
 func (e ConnError) Error() string {
-	who := "closed with"
+	ended := "closed with"
 	if e.Remote {
-		who = "closed by the peer with"
+		ended = "closed by the peer with"
 	}
 	if e.Reason == "" {
-		return fmt.Sprintf("h2: connection %s %v", who, e.Code)
+		return fmt.Sprintf("h2: connection %s %v", ended, e.Code)
 	}
-	return fmt.Sprintf("h2: connection %s %v: %s", who, e.Code, e.Reason)
+	return fmt.Sprintf("h2: connection %s %v: %s", ended, e.Code, e.Reason)
 }
 
-// violated returns the error that ends a connection whose peer broke a rule.
+// violated returns the error that ends a connection whose peer broke a rule. [RFC 9113,
+// section 5.4.1]
 func violated(code ErrCode, format string, args ...any) error {
 	return ConnError{Code: code, Reason: fmt.Sprintf(format, args...)}
 }

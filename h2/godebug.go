@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The switches with which an operator turns net/http's HTTP/2 off, and this package's
-// with it.
+// The GODEBUG settings with which an operator turns net/http's HTTP/2 off, and this
+// package with it.
 
 package h2
 
@@ -17,8 +17,8 @@ const (
 	switchServer = "http2server"
 )
 
-// switchedOff reports whether a switch has the value 0 in the environment variable
-// GODEBUG, or else in the settings that the program was built with.
+// switchedOff reports whether a setting has the value 0 in the environment variable
+// GODEBUG, or, if it is absent there, in the settings that the program was built with.
 // [https://go.dev/doc/godebug]
 func switchedOff(name string) bool {
 	value, ok := godebugValue(os.Getenv("GODEBUG"), name)
@@ -28,8 +28,8 @@ func switchedOff(name string) bool {
 	return value == "0"
 }
 
-// godebugValue returns the value of a setting in a list of them. The last one counts;
-// what follows a "#" chooses among the places that ask, and is for debugging.
+// godebugValue returns the value of a setting in a list of them. The last one counts.
+// The value ends at a "#": a suffix for debugging follows it.
 func godebugValue(list, name string) (value string, ok bool) {
 	for setting := range strings.SplitSeq(list, ",") {
 		if key, v, _ := strings.Cut(setting, "="); key == name {
@@ -40,7 +40,7 @@ func godebugValue(list, name string) (value string, ok bool) {
 	return value, ok
 }
 
-// builtWith returns the settings of //go:debug lines and of go.mod.
+// builtWith returns the settings of the program's //go:debug lines and go.mod.
 var builtWith = sync.OnceValue(func() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {

@@ -2,9 +2,9 @@
 
 // HEADERS and CONTINUATION: field sections, decoded. [RFC 9113, sections 6.2 and 6.10]
 //
-// Invariants. Every block is decoded to its end, whatever is done about its stream:
-// the HPACK tables are shared by all streams of the connection. [RFC 9113, section
-// 4.3] What is kept of a block is bounded by the limit on field sections.
+// Invariants. Every block is decoded to its end, also for a stream that is reset or gone:
+// all streams of the connection share the HPACK tables. [RFC 9113, section 4.3] No more of
+// a block is kept than the limit on field sections.
 
 package h2
 
@@ -16,11 +16,12 @@ import (
 )
 
 const (
-	continuationsMax = 16       // CONTINUATION frames of a block that are short
+	continuationsMax = 16       // short CONTINUATION frames of a block
 	blockMax         = 16 << 20 // bytes of a block, kept or not
 )
 
-// headers reads a HEADERS frame, of which a CONTINUATION may follow.
+// headers reads a HEADERS frame. Only clients open streams, and their numbers are odd.
+// [RFC 9113, sections 5.1.1 and 6.2]
 func (c *conn) headers(h wire.FrameHeader) error {
 	if h.Stream%2 == 0 {
 		return violated(ErrCodeProtocol, "HEADERS on stream %d, want an odd number", h.Stream)
@@ -52,7 +53,7 @@ func (c *conn) headers(h wire.FrameHeader) error {
 		c.rd.fields.Malformed("stream %d depends on itself", h.Stream)
 	}
 	if h.Has(wire.FlagEndHeaders) && length <= min(readBuffer, c.limits.maxHeaderList) {
-		// The usual case: decoded where it lies.
+		// The usual case: decoded in the read buffer.
 		b, err := c.rd.in.peek(length)
 		if err != nil {
 			return midFrame(err)
@@ -68,16 +69,16 @@ func (c *conn) headers(h wire.FrameHeader) error {
 		return midFrame(err)
 	}
 	if !h.Has(wire.FlagEndHeaders) {
-		c.rd.began, c.rd.continued = h, 0
+		c.rd.pendingHeaders, c.rd.continued = h, 0
 		return nil
 	}
 	return c.endHeaders(h)
 }
 
-// collect takes n bytes of a header block: they are kept until the block is whole, as
-// long as it is no longer than a section may be. What is longer is decoded piece by
-// piece, for the sake of the tables that all streams share, and thrown away: then the
-// section is too large, and only its stream fails.
+// collect takes n bytes of a header block. It keeps them until the block is complete, as
+// long as the block is no longer than a field section may be. A longer one is decoded
+// piece by piece, only to update the HPACK tables, and dropped: its section is then too
+// large, and its stream alone fails.
 func (c *conn) collect(n int) error {
 	if c.rd.blockSize += n; c.rd.blockSize > blockMax {
 		return violated(ErrCodeEnhanceYourCalm, "header block of more than %d bytes", blockMax)
@@ -106,7 +107,7 @@ func (c *conn) collect(n int) error {
 	return nil
 }
 
-// skip gives a piece of a block that is too long to HPACK.
+// skip decodes a piece of a block that is too long.
 func (c *conn) skip(piece []byte) error {
 	if err := c.rd.dec.Skip(piece); err != nil {
 		return violated(ErrCodeCompression, "%v", err)
@@ -114,10 +115,10 @@ func (c *conn) skip(piece []byte) error {
 	return nil
 }
 
-// continuation reads a CONTINUATION frame. A peer may send few that are much shorter
-// than they could be: each costs it less than it costs us.
+// continuation reads a CONTINUATION frame. A block may have few that are much shorter
+// than a frame can be: each costs the peer less than this side (CVE-2023-45288).
 func (c *conn) continuation(h wire.FrameHeader) error {
-	if c.rd.began.Stream == 0 {
+	if c.rd.pendingHeaders.Stream == 0 {
 		return violated(ErrCodeProtocol, "CONTINUATION without HEADERS")
 	}
 	if h.Length < wire.FrameSizeMin/2 {
@@ -132,12 +133,13 @@ func (c *conn) continuation(h wire.FrameHeader) error {
 	if !h.Has(wire.FlagEndHeaders) {
 		return nil
 	}
-	began := c.rd.began
-	c.rd.began = wire.FrameHeader{}
+	began := c.rd.pendingHeaders
+	c.rd.pendingHeaders = wire.FrameHeader{}
 	return c.endHeaders(began)
 }
 
-// decode gives a whole header block to HPACK.
+// decode decodes a whole header block. An error leaves the tables unknown and ends the
+// connection. [RFC 9113, section 4.3]
 func (c *conn) decode(block []byte) error {
 	if err := c.rd.dec.Decode(block); err != nil {
 		return violated(ErrCodeCompression, "%v", err)
@@ -156,7 +158,7 @@ func (c *conn) endHeaders(h wire.FrameHeader) error {
 	return c.side.headers(s, h.Stream, h.Has(wire.FlagEndStream))
 }
 
-// endBlock decodes what was collected.
+// endBlock decodes the block that collect has gathered.
 func (c *conn) endBlock() (err error) {
 	switch {
 	case c.rd.blockSize > c.limits.maxHeaderList:

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The connections to one host: which of them takes the next call, who waits for
-// a place, and when another connection is opened.
+// The connections to one host: which of them takes the next call, which calls wait for a
+// place, and when another connection is opened.
+//
+// Invariants. A call takes a place (clientConn.active) under mu, from a connection in
+// conns, and gives it back once. queue has the calls that wait, in the order in which
+// they came; each event that may make a place, or end the hope for one, calls
+// assignPlacesLocked: a place that was freed, SETTINGS, a connection that was added or
+// removed, a failed dial, the end of the transport. At most one dial is under way. mu is
+// taken after conn.mu, never before.
 
 package h2
 
@@ -23,40 +30,39 @@ import (
 
 const (
 	dialTimeout = 30 * time.Second
-	backoffMin  = 50 * time.Millisecond
+	backoffMin  = 50 * time.Millisecond // after the first dial that fails, then twice as long each time
 	backoffMax  = 5 * time.Second
 )
 
-// A host is the pool of connections to one address. Its mutex may be taken with
-// that of a connection held, never the other way round.
+// A host is the pool of connections to one address.
 type host struct {
 	t        *Transport
 	secure   bool
 	address  string     // host:port
-	adopting sync.Mutex // one connection of an http.Transport at a time; taken before mu
-	// calm says that the peer has complained about our PINGs.
-	calm atomic.Bool
-	// single says that the only connection is one of http.Transport.NewClientConn, and
-	// changed, if not nil, what to call when something about it has changed.
-	single  bool
-	changed func()
+	adopting sync.Mutex // held while a connection of an http.Transport is added; taken before mu
+	// tooManyPings is set once the peer has complained about our PINGs.
+	tooManyPings atomic.Bool
+	// single is set if the only connection is one of http.Transport.NewClientConn; onChange,
+	// if not nil, is then called when its places or its state have changed.
+	single   bool
+	onChange func()
 
 	mu      sync.Mutex
 	conns   []*clientConn
-	queue   list.List    // of *waiter: calls that found no place, in the order they came
-	waiting atomic.Int32 // the queue's length; counted before a waiter looks again
+	queue   list.List    // of *waiter, in the order in which they came
+	waiting atomic.Int32 // the queue's length; a waiter counts itself before it looks for a place again
 
-	dialing  bool
-	cancel   context.CancelFunc // of the dial under way
-	failed   error              // why the last connection could not be opened
-	failures int                // how many could not, one after another
-	retryAt  time.Time
-	stopped  bool // the transport is closed
-	gone     bool // the transport has forgotten the host
+	dialing   bool
+	cancel    context.CancelFunc // ends the dial under way
+	lastErr   error              // of the last dial, if it failed
+	failures  int                // dials that failed, one after another
+	retryAt   time.Time          // no dial before, after one that failed
+	stopped   bool               // the transport is closed
+	forgotten bool               // the transport has forgotten the host
 }
 
-// A waiter is a call without a place. Who takes it out of the queue sets one of
-// conn and err, and closes done.
+// A waiter is a call without a place. The goroutine that takes it out of the queue sets
+// conn or err, and closes done.
 type waiter struct {
 	ctx     context.Context
 	patient bool // see host.get
@@ -65,36 +71,37 @@ type waiter struct {
 	err     error
 }
 
-// errHostGone sends a call back to look its host up again.
+// errHostGone makes a call look its host up again: the transport has forgotten this one.
 var errHostGone = errors.New("h2: host is forgotten")
 
 func newHost(t *Transport, secure bool, address string) *host {
 	return &host{t: t, secure: secure, address: address}
 }
 
-// get returns a connection with a place for the call reserved. It waits for one to
-// be opened, or for a place, until ctx is done or canceled is closed. Where net/http
-// dials, calls get errNoConn instead, unless they are patient or a place is in sight.
+// get returns a connection on which a place is reserved for the call. It waits for a
+// connection to be opened, or for a place, until ctx is done or canceled is closed.
+// Within an http.Transport, which dials itself, a call that finds no place gets
+// errNoConn instead, unless it is patient or a place is about to be free.
 func (h *host) get(ctx context.Context, canceled <-chan struct{}, patient bool) (*clientConn, error) {
 	h.mu.Lock()
-	if h.queue.Len() == 0 && !h.stopped && !h.gone {
+	if h.queue.Len() == 0 && !h.stopped && !h.forgotten {
 		if c := h.pickLocked(); c != nil {
 			h.mu.Unlock()
 			return c, nil
 		}
 	}
-	if h.gone {
+	if h.forgotten {
 		h.mu.Unlock()
 		return nil, errHostGone
 	}
-	if h.t.standard != nil && !patient && !h.inSightLocked() {
+	if h.t.standard != nil && !patient && !h.placeSoonLocked() {
 		h.mu.Unlock()
 		return nil, errNoConn
 	}
 	w := &waiter{ctx: ctx, patient: patient, done: make(chan struct{})}
 	h.waiting.Add(1)
 	place := h.queue.PushBack(w)
-	h.serveLocked()
+	h.assignPlacesLocked()
 	h.mu.Unlock()
 
 	var err error
@@ -108,7 +115,7 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}, patient bool) 
 	}
 	h.mu.Lock()
 	select {
-	case <-w.done: // at the same moment
+	case <-w.done: // a place came at the same moment
 		h.mu.Unlock()
 		if w.conn != nil {
 			w.conn.giveBack()
@@ -122,10 +129,13 @@ func (h *host) get(ctx context.Context, canceled <-chan struct{}, patient bool) 
 	return nil, err
 }
 
-// serve gives places to those who wait, in order, and has a connection opened for
-// those who are left. Whatever makes a place, or the hope of one, calls it. With mu
-// held.
-func (h *host) serveLocked() {
+// assignPlacesLocked gives places to the calls that wait, in order, and errors to those
+// for which waiting has become useless, then dials if any are left.
+//
+// Where this side dials, all calls of the queue wait for the same places: the first that
+// has to go on waiting ends the loop. Within an http.Transport calls differ (a patient
+// one waits where another gets errNoConn and has net/http dial), so each is looked at.
+func (h *host) assignPlacesLocked() {
 	var next *list.Element
 	for first := h.queue.Front(); first != nil; first = next {
 		next = first.Next()
@@ -136,9 +146,9 @@ func (h *host) serveLocked() {
 		}
 		var err error
 		if c == nil {
-			if err = h.hopelessLocked(w); err == nil {
+			if err = h.waitErrorLocked(w); err == nil {
 				if h.t.standard == nil {
-					break // nor is there hope for the others to be over
+					break // the others wait, too
 				}
 				continue
 			}
@@ -153,32 +163,35 @@ func (h *host) serveLocked() {
 	}
 }
 
-// hopelessLocked returns why it is of no use for w to wait, as there is no place.
-func (h *host) hopelessLocked(w *waiter) error {
+// waitErrorLocked returns nil if w should wait for a place, and otherwise the error that
+// it gets.
+func (h *host) waitErrorLocked(w *waiter) error {
 	switch {
 	case h.stopped:
 		return errTransportClosed
 	case h.t.standard != nil:
-		if h.healthyLocked() && (w.patient || h.strict() || h.settlingLocked()) {
+		if h.healthyLocked() && (w.patient || h.strict() || h.awaitsSettingsLocked()) {
 			return nil
 		}
 		return errNoConn
 	case h.healthyLocked():
 		return nil
-	case h.failed != nil && time.Now().Before(h.retryAt):
-		return h.failed
+	case h.lastErr != nil && time.Now().Before(h.retryAt):
+		return h.lastErr
 	}
 	return nil
 }
 
-// strict reports whether a full connection is to be waited for, instead of
-// opening another.
+// strict reports whether calls wait while a connection is full, instead of having
+// another opened (HTTP2Config.StrictMaxConcurrentRequests).
 func (h *host) strict() bool {
 	standard := h.t.config.HTTP2
 	return standard != nil && standard.StrictMaxConcurrentRequests
 }
 
-// pick reserves a place on the connection with the fewest calls. With mu held.
+// pickLocked reserves a place on the connection with the fewest calls, and returns nil
+// if there is no place. If even that one is crowded, it dials another connection for the
+// calls to come.
 func (h *host) pickLocked() *clientConn {
 	var best *clientConn
 	load := 0
@@ -193,37 +206,38 @@ func (h *host) pickLocked() *clientConn {
 	}
 	best.active.Add(1)
 	if load >= crowded && h.mayDialLocked(false) {
-		h.dialLocked(context.Background()) // the next calls will have it
+		h.dialLocked(context.Background())
 	}
 	return best
 }
 
-// inSightLocked reports whether a call that net/http could dial for waits instead: for
-// the SETTINGS of a connection that is new, with as many others as net/http lets onto
-// one, or because the user says so.
-func (h *host) inSightLocked() bool {
+// placeSoonLocked reports whether a call waits although net/http could dial for it: for
+// the first SETTINGS of a new connection, with no more others than net/http would put on
+// one connection, or because strict is set.
+func (h *host) placeSoonLocked() bool {
 	if h.strict() {
 		return h.healthyLocked()
 	}
-	return h.queue.Len() < placesWithin && h.settlingLocked()
+	return h.queue.Len() < placesWithin && h.awaitsSettingsLocked()
 }
 
-// settlingLocked reports whether the SETTINGS of a connection are still to come.
-func (h *host) settlingLocked() bool {
-	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.known.Load() && !c.suspect() })
+// awaitsSettingsLocked reports whether the first SETTINGS of a connection are still to
+// come. Until then it has placesAtFirst places.
+func (h *host) awaitsSettingsLocked() bool {
+	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.gotSettings.Load() && !c.suspect() })
 }
 
-// healthyLocked reports whether there is a connection whose peer is not suspected to be
-// dead.
+// healthyLocked reports whether there is a connection that is not suspect.
 func (h *host) healthyLocked() bool {
 	return slices.ContainsFunc(h.conns, func(c *clientConn) bool { return !c.suspect() })
 }
 
-// takesMore reports whether a call would not get errNoConn.
+// takesMore reports whether a call would find a place or wait for one, and not get
+// errNoConn.
 func (h *host) takesMore() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.inSightLocked() || h.hasRoomLocked()
+	return h.placeSoonLocked() || h.hasRoomLocked()
 }
 
 func (h *host) hasRoomLocked() bool {
@@ -233,8 +247,8 @@ func (h *host) hasRoomLocked() bool {
 	})
 }
 
-// mayDial reports whether another connection may be opened; needed says that no
-// other has room. With mu held.
+// mayDialLocked reports whether another connection may be opened. needed is set if no
+// connection has a place.
 func (h *host) mayDialLocked(needed bool) bool {
 	most := h.t.config.MaxConnsPerHost
 	if most == 0 && !needed {
@@ -247,18 +261,19 @@ func (h *host) mayDialLocked(needed bool) bool {
 		return false
 	case h.strict() && h.healthyLocked():
 		return false
-	case h.failed != nil && time.Now().Before(h.retryAt):
+	case h.lastErr != nil && time.Now().Before(h.retryAt):
 		return false
 	}
-	// One that is new has more places in a moment. Where one may carry no call at
-	// all, another may not either.
+	// A new connection has more places once its SETTINGS arrive. A peer that allows no
+	// stream on one connection will allow none on another.
 	return !slices.ContainsFunc(h.conns, func(c *clientConn) bool {
-		return !c.suspect() && (!c.known.Load() || c.max.Load() == 0)
+		return !c.suspect() && (!c.gotSettings.Load() || c.max.Load() == 0)
 	})
 }
 
-// dial opens a connection in the background: calls that wait for it may come and
-// go. ctx is that of one of them, for its values. With mu held.
+// dialLocked opens a connection in the background, independent of the call that needs
+// it: ctx is that call's, for its values only. The result is a place for every call that
+// waits.
 func (h *host) dialLocked(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialTimeout)
 	h.dialing, h.cancel = true, cancel
@@ -270,51 +285,53 @@ func (h *host) dialLocked(ctx context.Context) {
 			return
 		}
 		if ctx.Err() == context.DeadlineExceeded {
-			err = errDialTimeout // the deadline was ours, not that of a call
+			err = errDialTimeout // dialTimeout, and no deadline of a call
 		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.dialing = false
-		h.faultLocked(err)
-		h.serveLocked()
+		h.dialFailedLocked(err)
+		h.assignPlacesLocked()
 	}()
 }
 
-// fault counts a connection that could not be opened. With mu held.
-func (h *host) faultLocked(err error) {
-	h.failed = fmt.Errorf("h2: connecting to %s: %w", h.address, err)
+// dialFailedLocked counts a connection that could not be opened or failed before its
+// first SETTINGS. The wait before the next dial doubles, up to backoffMax, and up to
+// half of it is random.
+func (h *host) dialFailedLocked(err error) {
+	h.lastErr = fmt.Errorf("h2: connecting to %s: %w", h.address, err)
 	wait := min(backoffMin<<min(h.failures, 10), backoffMax)
 	h.failures++
 	h.retryAt = time.Now().Add(wait/2 + rand.N(wait/2+1))
 }
 
-// proved says that the peer has answered on a new connection: the address works.
+// proved forgets failed dials: the address works, as a peer has sent its SETTINGS.
 func (h *host) proved() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.failed, h.failures, h.retryAt = nil, 0, time.Time{}
+	h.lastErr, h.failures, h.retryAt = nil, 0, time.Time{}
 }
 
-// add makes an open network connection one of the pool. It closes it if it is too
-// late for that.
+// add makes nc a connection of the pool, greets its peer, and begins to read. It closes
+// nc if the transport is closed.
 func (h *host) add(nc net.Conn) (*clientConn, error) {
 	c := h.t.newClientConn(h, nc)
 	err := errTransportClosed
 	if h.t.opened(c) {
-		c.greet(wire.ClientPreface) // before any call can use it
+		c.greet(wire.ClientPreface) // before a call can write
 		err = nil
 	}
 	h.mu.Lock()
 	h.dialing = false
 	switch {
 	case err != nil:
-	case h.gone:
+	case h.forgotten:
 		err = errHostGone
-	case !c.retired.Load(): // greeting may have failed: then there is nothing to add
+	case !c.retired.Load(): // it is retired if greeting has failed
 		h.conns = append(h.conns, c)
 	}
 	stopped := h.stopped
-	h.serveLocked()
+	h.assignPlacesLocked()
 	h.mu.Unlock()
 	if err == errTransportClosed {
 		_ = nc.Close()
@@ -327,20 +344,20 @@ func (h *host) add(nc net.Conn) (*clientConn, error) {
 	return c, err
 }
 
-// remove takes a connection out: it takes no more calls. err is why it could not
-// be used at all, if so.
+// remove takes a connection out of the pool. err is not nil if it failed before its
+// first SETTINGS.
 func (h *host) remove(c *clientConn, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.notify()
 	h.conns = slices.DeleteFunc(h.conns, func(other *clientConn) bool { return other == c })
 	if err != nil {
-		h.faultLocked(err)
+		h.dialFailedLocked(err)
 	}
-	h.serveLocked()
+	h.assignPlacesLocked()
 }
 
-// freed tells those who wait that there may be a place.
+// freed runs when there may be a place. It may be called with conn.mu held.
 func (h *host) freed() {
 	h.notify()
 	if h.waiting.Load() == 0 {
@@ -348,10 +365,10 @@ func (h *host) freed() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.serveLocked()
+	h.assignPlacesLocked()
 }
 
-// stop lets no call in any more, and ends a dial under way.
+// stop ends the dial under way and fails the calls that wait: the transport is closed.
 func (h *host) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -359,13 +376,14 @@ func (h *host) stop() {
 	if h.cancel != nil {
 		h.cancel()
 	}
-	h.serveLocked()
+	h.assignPlacesLocked()
 }
 
-// forget reports whether nobody uses the host. Then nobody can from now on.
+// forget reports whether the host is unused: it has no connection, no waiting call and
+// no dial. From then on get returns errHostGone.
 func (h *host) forget() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.gone = len(h.conns) == 0 && h.queue.Len() == 0 && !h.dialing
-	return h.gone
+	h.forgotten = len(h.conns) == 0 && h.queue.Len() == 0 && !h.dialing
+	return h.forgotten
 }

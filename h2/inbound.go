@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The buffer of the reading goroutine, which holds memory only while something is in it.
+// The read buffer of a connection, which takes memory only while it holds bytes.
 //
 // Invariants. A connection that waits for its peer's next frame has no buffer of more
-// than waitBuffer bytes: sockets are waited for without any. The bytes that peek
-// returns are valid until the next call.
+// than waitBuffer bytes, and a socket has none. Between calls the bytes from r to w of
+// buf are buffered, and big is borrowed if buf is its memory. The bytes that peek
+// returns are valid until the next call. The reading goroutine owns an inbound.
 
 package h2
 
@@ -15,32 +16,32 @@ import (
 )
 
 const (
-	readBuffer = 32 << 10 // borrowed while something is read
-	waitBuffer = 512      // for connections that cannot be waited for without one
+	readBuffer = 32 << 10 // bytes, borrowed while there is something to read
+	waitBuffer = 512      // bytes, for connections on which only Read waits
 )
 
 var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
-// A waitReader waits for a socket to have something to read, and then reads.
+// A waitReader waits until a socket has bytes to read, and then reads.
 type waitReader interface {
-	// read reads into what borrow returns, which it calls when there is something to
-	// read, once or more often. What was borrowed for nothing goes to giveBack.
+	// read reads into the memory that borrow returns. It calls borrow once the socket
+	// may have bytes, and giveBack if it then had none.
 	read(borrow func() []byte, giveBack func()) (int, error)
 }
 
-// An inbound reads from a connection. The reading goroutine owns it.
+// An inbound reads from a connection.
 type inbound struct {
 	nc       net.Conn
-	socket   waitReader        // nil if nc is none
-	before   func()            // is called before a read that may wait
-	after    func(n int)       // is called after a read that brought something
-	limit    func() int        // how much a read may bring
+	socket   waitReader        // nil if nc is no socket
+	before   func()            // runs before a read that may wait
+	after    func(n int)       // runs after a read that returned n bytes
+	limit    func() int        // how many bytes a read may buffer
 	big      *[readBuffer]byte // borrowed
-	small    *[waitBuffer]byte // of connections that are no sockets
+	small    *[waitBuffer]byte // for connections that are no sockets
 	buf      []byte            // all of big or small
-	r, w     int               // of buf, what is buffered
-	borrow   func() []byte     // methods, as values of their own, so that no call
-	giveBack func()            // allocates one
+	r, w     int               // buffered are the bytes of buf from r to w
+	borrow   func() []byte     // the methods borrowBig and giveBigBack, kept
+	giveBack func()            // as values so that no call allocates one
 }
 
 func (b *inbound) init(nc net.Conn) {
@@ -70,7 +71,9 @@ func (b *inbound) giveBigBack() {
 	}
 }
 
-// fill reads once, and waits if need be.
+// fill reads once, and waits if need be. Behind buffered bytes it reads more of the same
+// frame, without waiting for a socket first: the buffer is borrowed already. With an
+// empty buffer it gives the buffer back before it waits.
 func (b *inbound) fill() error {
 	b.before()
 	var n int
@@ -99,7 +102,7 @@ func (b *inbound) fill() error {
 	}
 	if n > 0 {
 		b.after(n)
-		return nil // an error comes again
+		return nil // the next read returns the error again
 	}
 	return err
 }
@@ -111,8 +114,8 @@ func (b *inbound) useSmall() {
 	b.buf = b.small[:]
 }
 
-// makeRoom moves what is buffered to the beginning, of a large buffer if the small one
-// is full.
+// makeRoom moves the buffered bytes to the beginning of the buffer, or of a large buffer
+// if they fill the small one.
 func (b *inbound) makeRoom() {
 	rest := b.buf[b.r:b.w]
 	if b.big == nil && len(rest) == len(b.buf) {
@@ -123,8 +126,8 @@ func (b *inbound) makeRoom() {
 	b.r = 0
 }
 
-// peek returns the next n bytes, which have room in the buffer, and leaves them there.
-// With an error it returns what there is.
+// peek returns the next n bytes, at most readBuffer, and leaves them buffered. With an
+// error it returns the bytes that there are.
 func (b *inbound) peek(n int) ([]byte, error) {
 	for b.buffered() < n {
 		if n > readBuffer {
@@ -161,7 +164,7 @@ func (b *inbound) ReadByte() (byte, error) {
 	return p[0], nil
 }
 
-// Read reads what is buffered, or waits for something.
+// Read reads buffered bytes. If there are none it waits for some.
 func (b *inbound) Read(p []byte) (int, error) {
 	if b.buffered() == 0 && len(p) > 0 {
 		if err := b.fill(); err != nil {
@@ -173,7 +176,7 @@ func (b *inbound) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readPast reads into p, past the buffer, which is empty.
+// readPast reads straight into p. The buffer is empty.
 func (b *inbound) readPast(p []byte) (int, error) {
 	b.before()
 	b.giveBigBack()
@@ -182,10 +185,4 @@ func (b *inbound) readPast(p []byte) (int, error) {
 		b.after(n)
 	}
 	return n, err
-}
-
-// close gives back what was borrowed.
-func (b *inbound) close() {
-	b.r, b.w = 0, 0
-	b.giveBigBack()
 }

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a stream has received and nobody has read yet.
+// The inbox of a stream: bytes that were received and not read yet.
+//
+// Invariants. The chunks from first to last hold the unread bytes in order; off bytes of
+// the first were read, and size bytes are left. The reading goroutine alone appends: it
+// may write into the free space of last without the lock between space and put
+// (filling), and until then last is not freed. err, once set, follows the bytes. mu is
+// taken after conn.mu, and no other mutex is taken under it.
 
 package h2
 
@@ -12,7 +18,7 @@ import (
 	"time"
 )
 
-// Sizes of the pieces in which bodies are kept. Small bodies take a small one.
+// Sizes of chunks. Bodies of few bytes take a small one.
 const (
 	smallChunk = 2 << 10
 	largeChunk = 64 << 10
@@ -23,7 +29,7 @@ var (
 	largeChunks = sync.Pool{New: func() any { return &chunk{data: make([]byte, 0, largeChunk)} }}
 )
 
-// A chunk is a piece of a body, in the order of arrival.
+// A chunk is a piece of a body.
 type chunk struct {
 	data []byte
 	next *chunk
@@ -45,24 +51,24 @@ func (c *chunk) free() {
 	}
 }
 
-// An inbox is the receiving half of a stream. The connection's reading goroutine
-// puts bytes in, one goroutine at a time takes them out. Its bytes are bounded by
-// the stream's flow-control window, and its memory by little more: a chunk is
-// filled before the next is begun, and freed when all of it was read.
+// An inbox holds what a stream has received. The connection's reading goroutine puts bytes
+// in, one goroutine at a time takes them out. The stream's flow-control window bounds the
+// bytes, and little more bounds the memory: a chunk is filled before the next begins, and
+// freed when all of it was read.
 type inbox struct {
 	mu          sync.Mutex
 	first, last *chunk
-	off         int   // of the first chunk: what was read
+	off         int   // how much of first was read
 	size        int   // bytes not read yet
-	err         error // after the bytes: io.EOF or why there are no more
+	err         error // follows the bytes: io.EOF, or the reason for an early end
 	filling     bool  // the reading goroutine fills the free space of last
-	abandoned   bool  // bytes are dropped: they will not be read
-	late        bool  // the read deadline has passed
+	abandoned   bool  // the reader is gone: bytes are dropped
+	timedOut    bool  // the read deadline has passed
 	deadline    *time.Timer
-	wake        chan struct{} // has room for one; made when somebody first waits
+	wake        chan struct{} // has room for one; made when a reader first waits
 }
 
-// signal wakes who waits for the inbox, now or next. Without mu.
+// signal wakes the goroutine that waits in read, or the next that would wait.
 func (in *inbox) signal() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -75,7 +81,7 @@ func (in *inbox) signalLocked() {
 	}
 }
 
-// waker returns the channel that tells of news. With mu held.
+// wakerLocked returns the channel of signal.
 func (in *inbox) wakerLocked() chan struct{} {
 	if in.wake == nil {
 		in.wake = make(chan struct{}, 1)
@@ -83,8 +89,7 @@ func (in *inbox) wakerLocked() chan struct{} {
 	return in.wake
 }
 
-// space returns where up to n more bytes go, at least one, for put to count.
-// Only the reading goroutine appends, so it may fill the space without mu.
+// space returns memory for up to n more bytes, at least one, which put then counts.
 func (in *inbox) space(n int) []byte {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -103,8 +108,8 @@ func (in *inbox) space(n int) []byte {
 	return free[:min(n, len(free))]
 }
 
-// put makes the first n bytes of the last space readable. It reports false if
-// they were dropped because nobody will read them.
+// put makes the first n bytes of the last space readable. It reports false if the inbox
+// dropped them because its reader is gone.
 func (in *inbox) put(n int) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -118,7 +123,7 @@ func (in *inbox) put(n int) bool {
 	return true
 }
 
-// end says that nothing follows the bytes, because of err. The first call counts.
+// end sets the error that follows the bytes. The first call counts.
 func (in *inbox) end(err error) {
 	in.mu.Lock()
 	if in.err == nil {
@@ -127,8 +132,10 @@ func (in *inbox) end(err error) {
 	in.mu.Unlock()
 }
 
-// abandon drops what is there and what will come; reads fail with err from now
-// on. It returns how many bytes were not read.
+// abandon is called when the reader is gone. The inbox drops the bytes that it holds and
+// all that arrive later, and reads fail with err, also one that waits. It returns how
+// many bytes were unread. A chunk that the reading goroutine is filling is left to the
+// garbage collector.
 func (in *inbox) abandon(err error) int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -150,11 +157,11 @@ func (in *inbox) abandon(err error) int {
 		in.first = c.next
 		c.free()
 	}
-	in.first, in.last = nil, nil // the garbage collector frees a chunk that is being filled
+	in.first, in.last = nil, nil
 	return n
 }
 
-// drop frees all chunks. With mu held, by the reading goroutine.
+// dropLocked frees all chunks, for the reading goroutine.
 func (in *inbox) dropLocked() {
 	for in.first != nil {
 		c := in.first
@@ -164,16 +171,22 @@ func (in *inbox) dropLocked() {
 	in.last, in.size, in.off = nil, 0, 0
 }
 
-// read moves bytes to p, waiting for the first until ctx ends or the deadline
-// passes. It returns io.EOF with the last bytes if the end is known by then.
+// read moves bytes to p. If there are none it waits until some arrive, the body ends,
+// ctx is done, or the read deadline passes. It returns io.EOF together with the last
+// bytes if the end has arrived, so that a short message costs one call.
+//
+// An early end of the stream (RST_STREAM, or the end of the connection) comes after the
+// bytes that had arrived: a server may send a complete response and then reset the
+// stream, and its client must not discard that response. [RFC 9113, section 8.1] The
+// deadline comes first, except before a body that has arrived completely.
 func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
 	in.mu.Lock()
-	for in.size == 0 || in.lateLocked() {
-		if in.err != nil || in.late {
-			in.signalLocked() // for another goroutine that waits, against the rules
+	for in.size == 0 || in.timedOutLocked() {
+		if in.err != nil || in.timedOut {
+			in.signalLocked() // another goroutine may wait too, which callers must not do
 		}
 		switch {
-		case in.lateLocked():
+		case in.timedOutLocked():
 			in.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
 		case in.err != nil:
@@ -218,17 +231,17 @@ func (in *inbox) read(ctx context.Context, p []byte) (n int, err error) {
 	return n, err
 }
 
-// lateLocked reports whether reads fail because of the deadline. It does not matter
-// to a body that is here as a whole.
-func (in *inbox) lateLocked() bool { return in.late && in.err != io.EOF }
+// timedOutLocked reports whether reads fail because of the deadline. A body that has
+// arrived completely can still be read.
+func (in *inbox) timedOutLocked() bool { return in.timedOut && in.err != io.EOF }
 
-// setDeadline lets reads fail from t on, never if t is zero. A deadline that has
-// passed stays: [http.ResponseController] has no way back.
+// setDeadline makes reads fail from t on, never if t is zero. A deadline that has passed
+// stays: [http.ResponseController] promises no way back.
 func (in *inbox) setDeadline(t time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	passed := in.deadline != nil && !in.deadline.Stop() // its function may wait for mu
-	if in.late || passed || in.abandoned {
+	if in.timedOut || passed || in.abandoned {
 		return
 	}
 	in.deadline = nil
@@ -237,14 +250,14 @@ func (in *inbox) setDeadline(t time.Time) {
 	}
 	wait := time.Until(t)
 	if wait <= 0 {
-		in.late = true
+		in.timedOut = true
 		in.signalLocked()
 		return
 	}
 	in.deadline = time.AfterFunc(wait, func() {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		in.late = true
+		in.timedOut = true
 		in.signalLocked()
 	})
 }

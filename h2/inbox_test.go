@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The inbox by itself: order, ends, deadlines, and who gets whose memory.
+// The inbox by itself: order, ends, deadlines, and the reuse of memory.
 
 package h2
 
@@ -102,7 +102,7 @@ func TestInboxAbandoned(t *testing.T) {
 }
 
 // TestInboxAbandonedWhileFilled abandons between space and put: the reading
-// goroutine still writes to the memory, so nobody else may get it.
+// goroutine still writes to the memory, so no other inbox may get it.
 func TestInboxAbandonedWhileFilled(t *testing.T) {
 	var in inbox
 	space := in.space(100)

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Short handlers run on the reading goroutine: to wake another one costs more than
+// Quick handlers run on the reading goroutine, because to wake a worker costs more than
 // they do.
 //
-// Which, is learned by their paths, on workers. When a handler takes longer than it
-// used to, another goroutine goes on with the reading; the handler keeps the one it
-// has. Who reads is decided by the epoch, which is odd while a handler runs inline:
+// Which handlers are quick is measured on workers, for each path. When a handler that
+// runs inline takes too long, a new goroutine takes over the reading, and the handler
+// keeps its goroutine. The epoch decides which goroutine reads; it is odd while a
+// handler runs inline:
 //
 //	            ┌───── the handler has returned: its goroutine reads on ─────┐
 //	            ▼                                                            │
 //	    reading, epoch 2n ── a handler begins ──▶ running inline, epoch 2n+1 ┤
 //	            ▲                                                            │
-//	            └───── it was taken over: a new goroutine reads on ──────────┘
+//	            └───── taken over: a new goroutine reads on ─────────────────┘
 //
-// Both ways lead to epoch 2n+2, by compare-and-swap, so there is one reader. All that
-// belongs to the reading goroutine is at rest while the epoch is odd: handlers run
-// inline between two frames only, before a read that may wait. Who takes over is
+// Invariants. Both ways lead to epoch 2n+2, by compare-and-swap, so there is one reading
+// goroutine. All that it owns is at rest while the epoch is odd: handlers run inline
+// between two frames only, before a read that may wait. These take over:
 //
-//   - the monitor, when the epoch was the same odd one at two ticks,
-//   - the handler itself, before it waits for a window or for room,
-//   - the handler itself, when it ends its goroutine.
+//   - the monitor, when it finds the same odd epoch at two ticks,
+//   - the handler, before it waits for a window or for room in the write buffer,
+//   - the handler, when it ends its goroutine.
 
 package h2
 
 import (
 	"errors"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,34 +33,34 @@ import (
 )
 
 const (
-	inlineBudget = 50 * time.Microsecond // for the handlers of one batch
-	inlineQuick  = 20 * time.Microsecond // a handler that takes less is
-	inlineProof  = 16                    // runs in a row on workers, all of them quick
-	inlineHeat   = 16 * inlineTick       // from then on
-	inlineTick   = time.Millisecond      // of the monitor
-	inlineIdle   = 10                    // ticks without a run, then the monitor looks away
+	inlineBudget = 50 * time.Microsecond // for all handlers of a batch
+	inlineQuick  = 20 * time.Microsecond // a handler that takes less is quick
+	inlineProof  = 16                    // quick runs in a row on workers, then the next runs inline
+	inlineLoad   = 16 * inlineTick       // load from which on handlers run inline
+	inlineTick   = time.Millisecond      // between two looks of the monitor
+	inlineIdle   = 10                    // ticks without an inline run, then the monitor forgets the connection
 
-	pathsMax = 64  // whose handlers are measured; what comes later runs on workers
-	pathMax  = 256 // bytes
-	restMin  = 1000
-	restMax  = 64_000
+	pathsMax = 64     // paths of a connection that are measured; the others run on workers
+	pathMax  = 256    // bytes of a path that is measured
+	restMin  = 1000   // runs of a rest, see pace
+	restMax  = 64_000 // after doubling
 )
 
-// errTakenOver says that another goroutine reads now.
+// errTakenOver ends readFrames when another goroutine has taken over the reading.
 var errTakenOver = errors.New("h2: reading was taken over")
 
-// An inline is what a connection needs to run handlers on its reading goroutine.
+// An inline is the state of a connection that runs handlers on its reading goroutine.
 type inline struct {
 	epoch   atomic.Uint64
-	watched atomic.Bool // the monitor looks at epoch
+	watched atomic.Bool // the monitor looks at the connection
 
 	// Of the reading goroutine.
-	starts    []*serverStream // of new requests; nil: was started
-	ours      bool            // it is not net/http's, so a handler may keep it
-	heat      time.Duration   // requests that came, a tick for each, less the time that has passed
-	lastBatch int64           // when its bytes were read
-	running   *serverStream
-	paces     map[string]*pace // by path
+	starts       []*serverStream // new requests; nil: started
+	ownGoroutine bool            // the reading goroutine is not net/http's, so a handler may keep it
+	load         time.Duration   // grows a tick with each request and falls with time
+	lastBatch    int64           // lastRead of the last batch
+	running      *serverStream
+	paces        map[string]*pace // how quick the handlers are, by path
 
 	// Guarded by the monitor's mutex.
 	seen  uint64 // epoch at the last tick
@@ -69,22 +69,20 @@ type inline struct {
 
 // ---- the reading goroutine ----
 
-// serveFrames reads until the connection is over, and ends it; or until another
-// goroutine has taken the reading over, which does the same.
+// serveFrames reads until the connection is over, and then ends it. If another goroutine
+// takes over the reading, it returns at once: that goroutine ends the connection.
 func (c *serverConn) serveFrames() {
 	if err := c.readFrames(); err != errTakenOver {
 		c.end(err)
 	}
 }
 
-// readOn is serveFrames in a goroutine of ours. What net/http does there about a
-// panic of ConnState, or of ours, is done here.
+// readOn is serveFrames in a goroutine that net/http did not start. It recovers from a
+// panic of ConnState as net/http's goroutines do.
 func (c *serverConn) readOn() {
 	defer func() {
 		if v := recover(); v != nil {
-			stack := make([]byte, 64<<10)
-			stack = stack[:runtime.Stack(stack, false)]
-			c.engine.logf(c.server, "h2: panic serving %v: %v\n%s", c.template.RemoteAddr, v, stack)
+			c.logPanic(v)
 			_ = c.nc.Close()
 			signal(c.ended)
 		}
@@ -93,18 +91,19 @@ func (c *serverConn) readOn() {
 }
 
 // startInline starts the handlers of a batch: those that are likely to be quick run
-// here, one after the other, the others on workers. Their responses leave together,
-// with the next answer. It reports false if another goroutine reads now.
+// here, one after the other, and their responses leave in one write, with the next
+// flushAnswers; the others run on workers. It reports false if another goroutine reads
+// now.
 func (c *serverConn) startInline() bool {
-	c.wakeReaders() // who must not wait for handlers
-	if !c.hot() || !c.choose() {
+	c.wakeReaders() // readers of other streams do not wait for handlers
+	if !c.busy() || !c.choose() {
 		c.deliver()
 		return true
 	}
-	if !c.ours {
-		// net/http closes the connection when its goroutine returns, so no handler
-		// gets that one: it waits for the end.
-		c.ours = true
+	if !c.ownGoroutine {
+		// net/http closes the connection when its goroutine returns: that goroutine waits for
+		// the end, and no handler may keep it.
+		c.ownGoroutine = true
 		go c.readOn()
 		return false
 	}
@@ -128,22 +127,22 @@ func (c *serverConn) startInline() bool {
 	}
 	c.running = nil
 	c.rd.answers = true
-	c.deliver() // the rest
+	c.deliver() // for which the budget was too small
 	return true
 }
 
-// hot reports whether requests come so fast, one in a tick or more, that it is worth
-// a monitor.
-func (c *serverConn) hot() bool {
+// busy reports whether requests come at one a tick or faster, so that the monitor is
+// worth its ticks.
+func (c *serverConn) busy() bool {
 	now := c.lastRead.Load()
-	c.heat -= min(time.Duration(now-c.lastBatch), c.heat)
-	c.heat = min(c.heat+time.Duration(len(c.starts))*inlineTick, 4*inlineHeat)
+	c.load -= min(time.Duration(now-c.lastBatch), c.load)
+	c.load = min(c.load+time.Duration(len(c.starts))*inlineTick, 4*inlineLoad)
 	c.lastBatch = now
-	return c.heat >= inlineHeat
+	return c.load >= inlineLoad
 }
 
-// choose leaves those in c.starts that may run inline, and starts the others. It
-// reports whether any are left.
+// choose leaves those requests in c.starts that may run inline, and starts the others on
+// workers. It reports whether any are left.
 func (c *serverConn) choose() bool {
 	chosen := false
 	var expected time.Duration
@@ -164,10 +163,11 @@ func (c *serverConn) choose() bool {
 	return chosen
 }
 
-// quick reports whether the handler of a request has proved quick. If it may prove
-// it now, its pace is set.
+// quick reports whether the handler of a request may run inline: its request has arrived
+// completely, so it has no body to wait for, and its path has proved quick. If the path
+// may still prove it, s.pace is set, and the run is measured.
 func (c *serverConn) quick(s *serverStream) bool {
-	if s.oversized || !s.got { // who else sets got is the reading goroutine, too
+	if s.oversized || !s.gotEnd { // without conn.mu: only the reading goroutine sets gotEnd
 		return false
 	}
 	path := s.pathOf()
@@ -191,7 +191,7 @@ func (c *serverConn) quick(s *serverStream) bool {
 }
 
 // runInline runs a handler on the reading goroutine. It reports false if another
-// goroutine reads when the handler has returned.
+// goroutine reads when the handler returns.
 func (c *serverConn) runInline(s *serverStream) bool {
 	c.running = s
 	s.inline = c.epoch.Load() + 1
@@ -210,8 +210,10 @@ func (c *serverConn) runInline(s *serverStream) bool {
 	return c.epoch.CompareAndSwap(s.inline, s.inline+1)
 }
 
-// takeOver lets a new goroutine go on with the reading, if the handler that began
-// the epoch still has the goroutine that read. Anybody may call it.
+// takeOver makes a new goroutine read on, unless the epoch is over: the handler that
+// began it has returned, or the reading was taken over before. Any goroutine may call
+// it, with or without conn.mu. The compare-and-swap makes it happen once, and orders all
+// that the old reading goroutine did before the new one's first step.
 func (c *serverConn) takeOver(epoch uint64) {
 	if !c.epoch.CompareAndSwap(epoch, epoch+1) {
 		return
@@ -219,7 +221,7 @@ func (c *serverConn) takeOver(epoch uint64) {
 	go func() {
 		c.running.pace.stalled()
 		c.running = nil
-		c.rd.answers = true // what the batch has gathered
+		c.rd.answers = true // responses of the batch may have gathered
 		c.deliver()
 		c.readOn()
 	}()
@@ -227,7 +229,7 @@ func (c *serverConn) takeOver(epoch uint64) {
 
 // ---- handlers ----
 
-// measure calls the handler, and measures it if it may prove quick.
+// measure calls the handler, and measures it if s.pace is set and it runs on a worker.
 func (s *serverStream) measure() {
 	if s.pace == nil || s.inline != 0 {
 		s.serve()
@@ -238,15 +240,17 @@ func (s *serverStream) measure() {
 	s.pace.measured(time.Since(began))
 }
 
-// gathers reports whether the response need not be flushed when it is complete: the
-// reading goroutine does that after the batch, or who takes over. With conn.mu held.
+// gathersLocked reports whether a complete response need not be flushed here: the
+// handler runs inline, and the reading goroutine flushes behind the batch, or the
+// goroutine that takes over does.
 func (s *serverStream) gathersLocked() bool {
 	c := s.sc
 	return s.inline != 0 && s.inline == c.epoch.Load() && len(c.writer.out) < outFull/2 && !c.drainedLocked()
 }
 
-// leaveReading is called before a goroutine waits for the peer: were it the reading
-// goroutine, it would wait for itself.
+// leaveReading runs before a goroutine waits for the peer. A handler that runs inline
+// hands the reading over first; otherwise no goroutine would read the frame for which it
+// waits.
 func (s *serverStream) leaveReading() {
 	if s.inline != 0 {
 		s.sc.takeOver(s.inline)
@@ -255,17 +259,17 @@ func (s *serverStream) leaveReading() {
 
 // ---- what is learned ----
 
-// A pace is how quick the handler of a path is. It runs on workers and is measured
-// until it has proved quick; then it may run inline. When it is too slow there, it
-// rests: it runs on workers, for twice as long each time, before it may prove itself
-// again.
+// A pace records how quick the handlers of a path are. They run on workers and are
+// measured until inlineProof of them in a row were quick; then they may run inline. When
+// they are too slow there, the path rests: nextRest handlers run on workers unmeasured,
+// and the next rest is twice as long.
 type pace struct {
 	proof atomic.Int32 // quick runs in a row on workers
 
 	// Of the reading goroutine.
-	average  time.Duration // of its runs inline, the last ones counting most
-	runs     int           // inline, since it has proved quick
-	rest     int           // runs to come that are not measured
+	average  time.Duration // of the inline runs, the last ones counting most
+	runs     int           // inline runs since the proof
+	rest     int           // runs on workers still to come before measuring begins
 	nextRest int
 }
 
@@ -273,7 +277,7 @@ func newPace() *pace { return &pace{average: inlineQuick / 2, nextRest: restMin}
 
 func (p *pace) proved() bool { return p.proof.Load() >= inlineProof }
 
-// measured counts a run on a worker.
+// measured counts a run on a worker. A slow one begins the proof again.
 func (p *pace) measured(d time.Duration) {
 	if d < inlineQuick {
 		p.proof.Add(1)
@@ -282,8 +286,8 @@ func (p *pace) measured(d time.Duration) {
 	}
 }
 
-// ran counts a run inline. One that is slow now and then, because of the garbage
-// collector or the system, does no harm.
+// ran counts an inline run. A single slow run, which the garbage collector or the system
+// may cause, changes the average little.
 func (p *pace) ran(d time.Duration) {
 	p.runs++
 	p.average += (min(d, 2*inlineQuick) - p.average) / 64
@@ -292,7 +296,8 @@ func (p *pace) ran(d time.Duration) {
 	}
 }
 
-// stalled ends the running inline. A rest is short again after a good time.
+// stalled ends inline runs and begins a rest, which is short again if there were many
+// inline runs before.
 func (p *pace) stalled() {
 	if p.runs > 16*p.nextRest {
 		p.nextRest = restMin
@@ -305,21 +310,23 @@ func (p *pace) stalled() {
 
 // ---- the monitor ----
 
-// A monitor looks every tick at the connections of an engine that run handlers
-// inline, and takes over from handlers that block. It ticks while there are such
-// connections. A timer for each batch would cost a system call each time.
+// A monitor takes over the reading from inline handlers that block. Each tick it looks
+// at the connections of an engine that run handlers inline; it ticks while there are
+// any. A timer for each batch would cost a system call each time. mu guards the fields,
+// and seen and still of all connections.
 type monitor struct {
 	mu    sync.Mutex
 	conns []*serverConn
 	timer *time.Timer // runs while there are conns
 }
 
-// watch makes the monitor look at c until it has run nothing inline for a while.
+// watch makes the monitor look at c, until c has run no handler inline for inlineIdle
+// ticks.
 func (m *monitor) watch(c *serverConn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if c.watched.Load() {
-		return // the monitor was about to look away
+		return // lookAwayLocked has set it again
 	}
 	c.watched.Store(true)
 	c.seen, c.still = 0, 0
@@ -327,14 +334,14 @@ func (m *monitor) watch(c *serverConn) {
 	switch {
 	case len(m.conns) > 1:
 	case m.timer == nil:
-		m.timer = time.AfterFunc(inlineTick, m.look)
+		m.timer = time.AfterFunc(inlineTick, m.tick)
 	default:
 		m.timer.Reset(inlineTick)
 	}
 }
 
-// look is a tick.
-func (m *monitor) look() {
+// tick looks at all connections.
+func (m *monitor) tick() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	kept := m.conns[:0]
@@ -348,20 +355,22 @@ func (m *monitor) look() {
 		default:
 			c.still++
 		}
-		if c.still < inlineIdle || !c.lookAway() {
+		if c.still < inlineIdle || !c.lookAwayLocked() {
 			kept = append(kept, c)
 		}
 	}
 	clear(m.conns[len(kept):])
 	m.conns = kept
 	if len(kept) > 0 {
-		m.timer.Reset(inlineTick) // from now: no two ticks are closer
+		m.timer.Reset(inlineTick) // after the work, so that ticks are never closer
 	}
 }
 
-// lookAway reports whether the connection is not watched any more. One that begins to
-// run a handler just now either is seen here, or sees that it has to call watch.
-func (c *serverConn) lookAway() bool {
+// lookAwayLocked reports whether the monitor may forget the connection. It clears
+// watched before it reads the epoch, and runInline sets the epoch before it reads
+// watched: so a connection that begins an inline run at this moment is seen here, or
+// sees that it has to call watch.
+func (c *serverConn) lookAwayLocked() bool {
 	c.watched.Store(false)
 	if c.epoch.Load() == c.seen {
 		return true

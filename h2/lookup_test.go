@@ -21,7 +21,7 @@ func TestLookUps(t *testing.T) {
 	}
 	sc := &serverConn{conn: new(conn)}
 	arrive := func(host, path string) *serverStream {
-		return &serverStream{sc: sc, host: host, path: path, reads: sc.reads.Add(1)}
+		return &serverStream{sc: sc, host: host, path: path, readsAtArrival: sc.reads.Add(1)}
 	}
 	want := func(s *serverStream, pattern string) {
 		t.Helper()

@@ -73,7 +73,7 @@ func goroutines() map[string]string {
 	return stacks
 }
 
-// TestLeakCheck leaks a goroutine and wants it found.
+// TestLeakCheck leaks a goroutine, which has to be found.
 func TestLeakCheck(t *testing.T) {
 	before := goroutines()
 	started, release, done := make(chan struct{}), make(chan struct{}), make(chan struct{})

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Ownership, as ordinary builds have it: not checked.
+// Ownership, as ordinary builds have it: not checked. mutex_race.go checks it.
 
 //go:build !race
 

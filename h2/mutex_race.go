@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Ownership, checked in builds with the race detector.
+//
+// Invariants. A check that compares goroutines runs every checkEvery uses; a check that
+// the mutex is held runs at every use. A check panics: it has found a fault of this
+// package.
 
 //go:build race
 
@@ -15,17 +19,17 @@ import (
 	"sync/atomic"
 )
 
-// checkEvery is how many uses of a mutex or an owner go by between two that compare
-// goroutines: finding out the number of one takes some microseconds, and with it at every
-// use a build with the race detector would be too slow to find anything.
+// checkEvery is how many uses of a mutex or an owner pass between two that compare
+// goroutines. To find the number of a goroutine takes some microseconds; at every use,
+// it would make builds with the race detector too slow to be used.
 const checkEvery = 64
 
-// A mutex is a [sync.Mutex] that finds out whether it is held, and now and then by which
+// A mutex is a [sync.Mutex] that checks whether it is held, and now and then by which
 // goroutine.
 type mutex struct {
 	inner  sync.Mutex
-	locks  uint64        // guarded by inner
-	holder atomic.Uint64 // 0: not found out
+	locks  uint64        // how often it was locked; guarded by inner
+	holder atomic.Uint64 // number of the goroutine that holds it; 0: not found
 }
 
 // Lock locks the mutex.
@@ -43,8 +47,8 @@ func (m *mutex) Unlock() {
 	m.inner.Unlock()
 }
 
-// assertHeld panics unless the mutex is held, by the goroutine that calls if it is known
-// by which one.
+// assertHeld panics unless the mutex is held. Where the holder's number was found, the
+// holder has to be the goroutine that calls.
 func (m *mutex) assertHeld() {
 	if m.inner.TryLock() {
 		panic("h2: a goroutine needs the connection's mutex and does not hold it")
@@ -64,11 +68,10 @@ type owner struct {
 	uses atomic.Uint64
 }
 
-// take makes the goroutine that calls the owner.
+// take makes the calling goroutine the owner.
 func (o *owner) take() { o.id.Store(goroutine()) }
 
-// assert panics, the next time that it compares, unless the goroutine that calls is the
-// owner.
+// assert panics, at every checkEvery-th use, unless the calling goroutine is the owner.
 func (o *owner) assert() {
 	if o.uses.Add(1)%checkEvery != 0 {
 		return
@@ -78,8 +81,8 @@ func (o *owner) assert() {
 	}
 }
 
-// goroutine returns the number of the goroutine that calls, which begins its stack
-// trace: "goroutine 7 [running]".
+// goroutine returns the number of the calling goroutine, with which its stack trace
+// begins: "goroutine 7 [running]".
 func goroutine() uint64 {
 	var buf [64]byte
 	text := bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine "))

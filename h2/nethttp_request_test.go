@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// showRequest notes all that a request says, and its body.
+// showRequest notes all parts of a request, and its body.
 func showRequest(n *notes, w http.ResponseWriter, r *http.Request) {
 	n.add("%s %s %d.%d, host %q, URI %q, URL %#v", r.Method, r.Proto, r.ProtoMajor, r.ProtoMinor, r.Host, r.RequestURI, *r.URL)
 	n.add("length %d, encoding %q, close %v, TLS %v, from %v, pattern %q",

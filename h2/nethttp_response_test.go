@@ -61,7 +61,7 @@ func writing(name, body string, fields ...string) promise {
 	})
 }
 
-// sized is a promise whose response tells its length, which net/http does up to 4
+// sized is a promise whose response has a Content-Length, which net/http adds up to 4
 // KiB and the engine up to 16 KiB.
 func sized(p promise, length string) promise {
 	p.differs = func(want string, server, _ bool) string {

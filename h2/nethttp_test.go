@@ -88,7 +88,7 @@ func (v *visit) add(format string, args ...any) {
 	v.notes.client = append(v.notes.client, fmt.Sprintf(format, args...))
 }
 
-// ends is who is on either end: net/http or the engine.
+// ends has the implementation on either end: net/http or the engine.
 type ends struct {
 	server bool   // the engine
 	client string // "net/http", "own" or "within"
@@ -204,7 +204,7 @@ func (v *visit) fetch(method, path string, body io.Reader, edits ...func(*http.R
 	v.wait()
 }
 
-// wait waits for the next handler to return. If none does, the note says so.
+// wait waits for the next handler to return. If none does, it notes that.
 func (v *visit) wait() {
 	patience := time.NewTimer(time.Second * 10)
 	defer patience.Stop()
@@ -268,7 +268,7 @@ func trailer(key string, values ...string) func(*http.Request) {
 	}
 }
 
-// onlyReader hides everything of a reader that tells its length.
+// onlyReader hides the methods of a reader from which its length can be found.
 func onlyReader(text string) io.Reader { return io.MultiReader(strings.NewReader(text)) }
 
 // ---- what is shown ----

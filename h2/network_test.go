@@ -138,7 +138,7 @@ type direction struct {
 	writeLimit limit
 }
 
-// A limit is a deadline, and the timer that wakes who waits for it.
+// A limit is a deadline, and the timer that wakes the goroutines that wait for it.
 type limit struct {
 	at    time.Time
 	timer *time.Timer

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A client that speaks in frames: it sends whatever a test wants, lawful or not,
+// A client that speaks in frames: it sends what a test needs, lawful or not,
 // and keeps what the server answers until the test asks for it.
 
 package h2_test
@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,10 +22,10 @@ import (
 )
 
 // patience bounds every wait for the server. In a bubble it passes at once, and
-// only if nothing else can happen.
+// only when all goroutines wait.
 const patience = time.Hour
 
-// A frame is what arrived, with the parts that its type has.
+// A frame is a frame that arrived, with the parts that its type has.
 type frame struct {
 	http2.FrameHeader
 	data     []byte              // DATA, GOAWAY's debug data, PING
@@ -57,6 +56,7 @@ type rawPeer struct {
 
 	mu     sync.Mutex
 	inbox  []*frame
+	sought int   // frames of inbox through which takeNew has looked
 	err    error // why reading stopped: io.EOF if the server closed in order
 	news   chan struct{}
 	ended  chan struct{}
@@ -108,8 +108,8 @@ func dial(t testing.TB, s *testServer, settings ...http2.Setting) *rawPeer {
 
 // ---- reading ----
 
-// read keeps every frame and acknowledges what wants to be acknowledged, until
-// the connection ends.
+// read keeps every frame and acknowledges SETTINGS and PINGs, until the connection
+// ends.
 func (p *rawPeer) read() {
 	defer close(p.ended)
 	r := http2.NewFramer(nil, p.conn)
@@ -122,14 +122,14 @@ func (p *rawPeer) read() {
 		if err != nil {
 			p.err = err
 			p.mu.Unlock()
-			p.tell()
+			p.wake()
 			_ = p.conn.CloseWrite()
 			return
 		}
 		f := describe(got)
 		p.inbox = append(p.inbox, f)
 		p.mu.Unlock()
-		p.tell()
+		p.wake()
 		if p.mute.Load() || f.Flags.Has(http2.FlagSettingsAck) {
 			continue
 		}
@@ -142,14 +142,15 @@ func (p *rawPeer) read() {
 	}
 }
 
-func (p *rawPeer) tell() {
+// wake wakes await.
+func (p *rawPeer) wake() {
 	select {
 	case p.news <- struct{}{}:
 	default:
 	}
 }
 
-// describe copies what a frame says.
+// describe copies the parts of a frame.
 func describe(got http2.Frame) *frame {
 	f := &frame{FrameHeader: got.Header()}
 	switch got := got.(type) {
@@ -175,15 +176,32 @@ func describe(got http2.Frame) *frame {
 }
 
 // take removes the first frame that matches from the inbox and returns it. ended
-// says that no more will come.
+// reports that no more will come.
 func (p *rawPeer) take(match func(*frame) bool) (f *frame, ended bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if i := slices.IndexFunc(p.inbox, match); i >= 0 {
 		f = p.inbox[i]
 		p.inbox = slices.Delete(p.inbox, i, i+1)
+		if i < p.sought {
+			p.sought--
+		}
 	}
 	return f, p.err != nil
+}
+
+// takeNew is take for callers that always look for the same frames: it looks at each
+// frame of the inbox once.
+func (p *rawPeer) takeNew(match func(*frame) bool) *frame {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ; p.sought < len(p.inbox); p.sought++ {
+		if f := p.inbox[p.sought]; match(f) {
+			p.inbox = slices.Delete(p.inbox, p.sought, p.sought+1)
+			return f
+		}
+	}
+	return nil
 }
 
 // await returns the first frame that matches and was not taken before. Others
@@ -221,7 +239,7 @@ func (p *rawPeer) count(match func(*frame) bool) int {
 	return n
 }
 
-// story tells what waits in the inbox, and how reading ended.
+// story describes the frames in the inbox, and how reading ended.
 func (p *rawPeer) story() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -368,128 +386,9 @@ func field(fields []hpack.HeaderField, name string) string {
 	return ""
 }
 
-// wantWorks makes a request and wants its answer.
+// wantWorks makes a request and expects its answer.
 func (p *rawPeer) wantWorks(id uint32) {
 	p.t.Helper()
 	p.get(id)
 	p.wantAnswer(id, "200")
-}
-
-// ---- writing ----
-
-// write sends frames. Once that has failed nothing more is sent.
-func (p *rawPeer) write(f func(w *http2.Framer) error) {
-	p.writing.Lock()
-	defer p.writing.Unlock()
-	if p.broken == nil {
-		_ = p.conn.SetWriteDeadline(time.Now().Add(patience))
-		p.broken = f(p.framer)
-	}
-}
-
-// writable reports whether the server still takes what is sent.
-func (p *rawPeer) writable() bool {
-	p.writing.Lock()
-	defer p.writing.Unlock()
-	if p.broken != nil && !errors.Is(p.broken, syscall.EPIPE) && !errors.Is(p.broken, net.ErrClosed) {
-		p.t.Fatalf("writing: %v", p.broken)
-	}
-	return p.broken == nil
-}
-
-// bytes sends what need not be frames.
-func (p *rawPeer) bytes(b string) {
-	p.write(func(*http2.Framer) error {
-		_, err := io.WriteString(p.conn, b)
-		return err
-	})
-}
-
-// preface says who the client is, in one piece: the one that reads may have
-// something to acknowledge in between.
-func (p *rawPeer) preface(settings ...http2.Setting) {
-	p.write(func(w *http2.Framer) error {
-		if _, err := io.WriteString(p.conn, http2.ClientPreface); err != nil {
-			return err
-		}
-		return w.WriteSettings(settings...)
-	})
-}
-
-func (p *rawPeer) settings(settings ...http2.Setting) {
-	p.write(func(w *http2.Framer) error { return w.WriteSettings(settings...) })
-}
-
-func (p *rawPeer) ping(data [8]byte) {
-	p.write(func(w *http2.Framer) error { return w.WritePing(false, data) })
-}
-
-func (p *rawPeer) data(id uint32, end bool, b []byte) {
-	p.write(func(w *http2.Framer) error { return w.WriteData(id, end, b) })
-}
-
-func (p *rawPeer) reset(id uint32, code http2.ErrCode) {
-	p.write(func(w *http2.Framer) error { return w.WriteRSTStream(id, code) })
-}
-
-func (p *rawPeer) window(id, increase uint32) {
-	p.write(func(w *http2.Framer) error { return w.WriteWindowUpdate(id, increase) })
-}
-
-func (p *rawPeer) priority(id, on uint32) {
-	p.write(func(w *http2.Framer) error { return w.WritePriority(id, http2.PriorityParam{StreamDep: on}) })
-}
-
-func (p *rawPeer) goAway(last uint32, code http2.ErrCode) {
-	p.write(func(w *http2.Framer) error { return w.WriteGoAway(last, code, nil) })
-}
-
-// raw sends a frame of any type with any payload.
-func (p *rawPeer) raw(kind http2.FrameType, flags http2.Flags, id uint32, payload string) {
-	p.write(func(w *http2.Framer) error { return w.WriteRawFrame(kind, flags, id, []byte(payload)) })
-}
-
-// encode returns the names and values as a field block that continues the
-// connection's dynamic table.
-func (p *rawPeer) encode(namesAndValues ...string) []byte {
-	p.block.Reset()
-	for pair := range slices.Chunk(namesAndValues, 2) {
-		_ = p.hpack.WriteField(hpack.HeaderField{Name: pair[0], Value: pair[1]})
-	}
-	return bytes.Clone(p.block.Bytes())
-}
-
-// headers sends a field section, in several frames if it is long.
-func (p *rawPeer) headers(id uint32, end bool, namesAndValues ...string) {
-	p.fragments(id, end, 16<<10, p.encode(namesAndValues...))
-}
-
-// fragments sends an encoded field block in frames of at most size bytes.
-func (p *rawPeer) fragments(id uint32, end bool, size int, block []byte) {
-	first := block[:min(size, len(block))]
-	block = block[len(first):]
-	p.write(func(w *http2.Framer) error {
-		return w.WriteHeaders(http2.HeadersFrameParam{
-			StreamID: id, EndStream: end, EndHeaders: len(block) == 0, BlockFragment: first,
-		})
-	})
-	for len(block) > 0 {
-		next := block[:min(size, len(block))]
-		block = block[len(next):]
-		p.write(func(w *http2.Framer) error { return w.WriteContinuation(id, len(block) == 0, next) })
-	}
-}
-
-// get makes a request without a body.
-func (p *rawPeer) get(id uint32, namesAndValues ...string) {
-	p.headers(id, true, slices.Concat(requestHead("GET"), namesAndValues)...)
-}
-
-// post begins a request that has a body.
-func (p *rawPeer) post(id uint32, namesAndValues ...string) {
-	p.headers(id, false, slices.Concat(requestHead("POST"), namesAndValues)...)
-}
-
-func requestHead(method string) []string {
-	return []string{":method", method, ":scheme", "http", ":path", "/", ":authority", "server.test"}
 }

@@ -3,8 +3,9 @@
 // The reading goroutine: what it owns, and how it reads from the network.
 //
 // Invariants. A connection has one reading goroutine at a time; a server's may change
-// between two frames (see inline.go). It waits for the network only in network.Read,
-// and before that it starts and wakes all for whom something has arrived.
+// between two frames (see inline.go). It waits for the network in one place only, a read
+// of [inbound], and before each read it starts the handlers and wakes the readers for
+// which frames have arrived, and flushes its answers.
 
 package h2
 
@@ -18,7 +19,7 @@ import (
 
 const (
 	bulkFrame = 16 << 10 // DATA of this length is likely to be followed by more
-	bulkPeek  = 1 << 10  // read for the header of the next frame then
+	bulkPeek  = 1 << 10  // bytes that a read may buffer then
 )
 
 // A reader is what the reading goroutine owns.
@@ -26,38 +27,39 @@ type reader struct {
 	owner owner
 	in    inbound
 
-	dec       *wire.Decoder
-	fields    wire.FieldSection
-	block     []byte           // a field section that came in several pieces
-	began     wire.FrameHeader // of the HEADERS whose CONTINUATION is expected
-	blockSize int              // its length, also of what was not kept
-	continued int              // its CONTINUATION frames that were short
+	dec            *wire.Decoder
+	fields         wire.FieldSection
+	block          []byte           // a header block that comes in several frames
+	pendingHeaders wire.FrameHeader // the HEADERS whose CONTINUATION must follow; zero: none
+	blockSize      int              // its length, kept or not
+	continued      int              // how many of its CONTINUATION frames were short
 
-	greeted bool // the peer's SETTINGS have come
+	greeted bool // the peer's first SETTINGS have arrived
 	buckets buckets
 	bulk    bool // the last frame was long DATA
 
-	woken   []*stream // have news, which their readers learn before the next read waits
+	toWake  []*stream // streams whose readers wake before the next read waits
 	answers bool      // frames were appended that no goroutine flushes
-	faults  []string  // for countError, which is called without mu
+	faults  []string  // arguments for countError
 }
 
-// beforeRead is called before a read that may wait: all that the last frames were for
-// gets under way.
+// beforeRead runs before a read that may wait: it starts and wakes all goroutines for
+// which frames have arrived.
 func (c *conn) beforeRead() {
 	c.rd.owner.assert()
 	c.deliver()
-	c.answer()
+	c.flushAnswers()
 }
 
-// afterRead counts a read that brought something.
+// afterRead counts a read that returned bytes.
 func (c *conn) afterRead(int) {
 	c.lastRead.Store(time.Now().UnixNano())
 	c.reads.Add(1)
 }
 
-// readLimit lets little be buffered while long DATA frames follow one another: only
-// their headers are for the buffer, and what else it held would be copied once more.
+// readLimit bounds how many bytes a read may buffer. While long DATA frames follow one
+// another it is small: only their headers go through the buffer, and their payload is
+// read straight into inboxes, without a second copy.
 func (c *conn) readLimit() int {
 	if c.rd.bulk {
 		return bulkPeek
@@ -83,9 +85,10 @@ func (c *conn) fillFrom(p []byte) error {
 	return nil
 }
 
-// deliver starts the handlers and wakes the readers that the last frames were for.
+// deliver starts the handlers and wakes the readers for which frames have arrived, and
+// calls countError, which is code of the user and runs without locks.
 func (c *conn) deliver() {
-	c.side.start()
+	c.side.startHandlers()
 	c.wakeReaders()
 	for _, fault := range c.rd.faults {
 		c.limits.countError(fault)
@@ -93,43 +96,44 @@ func (c *conn) deliver() {
 	c.rd.faults = c.rd.faults[:0]
 }
 
-// count remembers what the peer did wrong, for [http.HTTP2Config].CountError.
+// count records a fault of the peer for [http.HTTP2Config].CountError.
 func (c *conn) count(kind string, code ErrCode) {
 	if c.limits.countError != nil {
 		c.rd.faults = append(c.rd.faults, kind+strings.ToLower(code.String()))
 	}
 }
 
-// wakeReaders wakes the readers that the last frames were for.
+// wakeReaders wakes the readers of the streams for which frames have arrived.
 func (c *conn) wakeReaders() {
-	for i, s := range c.rd.woken {
-		c.rd.woken[i] = nil
+	for i, s := range c.rd.toWake {
+		c.rd.toWake[i] = nil
 		s.queued = false
 		s.in.signal()
 	}
-	c.rd.woken = c.rd.woken[:0]
+	c.rd.toWake = c.rd.toWake[:0]
 }
 
-// wakeLater remembers that a stream has news.
+// wakeLater marks a stream for the next wakeReaders. One wake-up serves all frames of a
+// batch.
 func (c *conn) wakeLater(s *stream) {
 	c.rd.owner.assert()
 	if !s.queued {
 		s.queued = true
-		c.rd.woken = append(c.rd.woken, s)
+		c.rd.toWake = append(c.rd.toWake, s)
 	}
 }
 
-// answer sends what the reading goroutine has appended because of the last frames,
-// such as the acknowledgement of a PING. Goroutines that deliver has woken may be
-// about to send, too: one write is enough for all.
-func (c *conn) answer() {
+// flushAnswers flushes the frames that the reading goroutine appended, such as the
+// acknowledgement of a PING. Handlers and callers that deliver has just woken may be
+// about to append, too, so it yields first: one write then carries all.
+func (c *conn) flushAnswers() {
 	if !c.rd.answers {
 		return
 	}
 	c.rd.answers = false
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.writer.crowd > 0 && !c.writer.sending && len(c.writer.out) > 0 {
+	if c.writer.inFlight > 0 && !c.writer.writing && len(c.writer.out) > 0 {
 		c.mu.Unlock()
 		runtime.Gosched()
 		c.mu.Lock()

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The reading goroutine: one frame after the other, each checked before it has
-// an effect. [RFC 9113, sections 4 to 6]
+// The reading goroutine's loop: one frame after the other, each checked before it has an
+// effect. [RFC 9113, sections 4 to 6]
+//
+// Invariants. A method that reads a frame returns an error only if the connection has to
+// end, and then the rest of the frame may be unread; otherwise it has consumed the whole
+// frame. An error of one stream resets that stream with rejectLocked and is no error of
+// the method. [RFC 9113, section 5.4]
 
 package h2
 
@@ -15,8 +20,9 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
-// readFrames reads until the connection is over. It returns why; a server's also
-// when another goroutine reads on, see inline.go: then it has touched nothing since.
+// readFrames reads until the connection is over, and returns the reason. On a server it
+// also returns, with errTakenOver, when another goroutine has taken the reading over
+// (see inline.go); it has touched nothing of the reader's since.
 func (c *conn) readFrames() error {
 	c.rd.owner.take()
 	for {
@@ -25,7 +31,7 @@ func (c *conn) readFrames() error {
 		}
 		b, err := c.rd.in.peek(wire.FrameHeaderLen)
 		if !c.rd.greeted && !c.accepts() {
-			if err := c.foreign(b); err != nil {
+			if err := c.checkFirstBytes(b); err != nil {
 				return err
 			}
 		}
@@ -44,9 +50,10 @@ func (c *conn) readFrames() error {
 	}
 }
 
-// foreign returns an error if the first bytes of a server are not HTTP/2's but those
-// that other servers answer with.
-func (c *conn) foreign(b []byte) error {
+// checkFirstBytes returns an error that names the cause if a server's first bytes are
+// those of HTTP/1.1 or of a TLS alert. As a frame header they would be a frame of four
+// million bytes.
+func (c *conn) checkFirstBytes(b []byte) error {
 	switch {
 	case bytes.HasPrefix(b, []byte("HTTP/1.")):
 		line, _ := c.rd.in.peek(min(c.rd.in.buffered(), 64))
@@ -66,14 +73,17 @@ const (
 	tlsMajor = 3
 )
 
-// frame reads the payload of a frame and acts on it.
+// frame checks a frame against the state of the connection, then reads and applies its
+// payload. The first frame is SETTINGS [RFC 9113, section 3.4], no frame is longer than
+// announced [section 4.2], and nothing comes between HEADERS and its CONTINUATIONs
+// [section 6.10].
 func (c *conn) frame(h wire.FrameHeader) error {
 	c.rd.owner.assert()
 	switch {
 	case h.Length > c.limits.maxFrame:
 		return violated(ErrCodeFrameSize, "frame of %d bytes, want at most %d", h.Length, c.limits.maxFrame)
-	case c.rd.began.Stream != 0 && (h.Type != wire.FrameContinuation || h.Stream != c.rd.began.Stream):
-		return violated(ErrCodeProtocol, "frame of type %d inside the header block of stream %d", h.Type, c.rd.began.Stream)
+	case c.rd.pendingHeaders.Stream != 0 && (h.Type != wire.FrameContinuation || h.Stream != c.rd.pendingHeaders.Stream):
+		return violated(ErrCodeProtocol, "frame of type %d inside the header block of stream %d", h.Type, c.rd.pendingHeaders.Stream)
 	case !c.rd.greeted && (h.Type != wire.FrameSettings || h.Has(wire.FlagAck)):
 		return violated(ErrCodeProtocol, "first frame is of type %d, want SETTINGS", h.Type)
 	}
@@ -99,15 +109,15 @@ func (c *conn) frame(h wire.FrameHeader) error {
 	case wire.FramePushPromise:
 		return violated(ErrCodeProtocol, "PUSH_PROMISE, which was not enabled")
 	}
-	// Unknown types are ignored [RFC 9113, section 4.1]: up to a point.
+	// Unknown types are ignored [RFC 9113, section 4.1], as far as the bucket allows.
 	if !c.allow(&c.rd.buckets.priority) {
 		return c.flooded("frames of unknown types")
 	}
-	err := c.rd.in.skip(h.Length)
-	return err
+	return c.rd.in.skip(h.Length)
 }
 
-// payload returns the whole payload of a small frame, valid until the next read.
+// payload returns the whole payload of a frame that must have a fixed length. The bytes
+// are valid until the next read.
 func (c *conn) payload(h wire.FrameHeader, want int) ([]byte, error) {
 	if h.Length != want {
 		return nil, violated(ErrCodeFrameSize, "frame of type %d with %d bytes, want %d", h.Type, h.Length, want)
@@ -117,8 +127,8 @@ func (c *conn) payload(h wire.FrameHeader, want int) ([]byte, error) {
 	return b, midFrame(err)
 }
 
-// unpad reads the length of the padding, if the frame has any. It returns the
-// length of what is left before the padding. [RFC 9113, section 6.1]
+// unpad reads the Pad Length field, if the frame has one. It returns the length of the
+// content and that of the padding that follows it. [RFC 9113, section 6.1]
 func (c *conn) unpad(h wire.FrameHeader) (length, padding int, err error) {
 	if !h.Has(wire.FlagPadded) {
 		return h.Length, 0, nil
@@ -136,7 +146,7 @@ func (c *conn) unpad(h wire.FrameHeader) (length, padding int, err error) {
 	return h.Length - 1 - padding, padding, nil
 }
 
-// midFrame is for errors where a frame has begun.
+// midFrame returns the error of a read within a frame, where io.EOF is unexpected.
 func midFrame(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -144,13 +154,13 @@ func midFrame(err error) error {
 	return err
 }
 
-// allow spends a token.
+// allow spends a token of a bucket and reports whether there was one.
 func (c *conn) allow(b *bucket) bool { return b.take(time.Now()) }
 
-// allowEarned spends what our own frames have earned the peer, or else a token:
-// those who are sent much have to answer with WINDOW_UPDATEs, and gRPC's clients
-// measure with PINGs.
-func (c *conn) allowEarned(b *bucket, credit *int) bool {
+// allowWithCredit spends credit that our own frames earned the peer, or else a token: a
+// peer that receives much has to send WINDOW_UPDATEs, and gRPC's clients send PINGs to
+// measure the connection.
+func (c *conn) allowWithCredit(b *bucket, credit *int) bool {
 	c.mu.Lock()
 	earned := *credit > 0
 	if earned {
@@ -160,23 +170,26 @@ func (c *conn) allowEarned(b *bucket, credit *int) bool {
 	return earned || b.take(time.Now())
 }
 
-// flooded returns the error that ends a connection whose peer sends too many
-// frames that cost it nothing.
+// flooded returns the error that ends a connection whose peer sends too many frames that
+// cost it nothing. [RFC 9113, section 10.5]
 func (c *conn) flooded(what string) error {
 	return violated(ErrCodeEnhanceYourCalm, "too many %s", what)
 }
 
-// resetAllowed spends a token for a stream that ends early. With mu held.
+// resetAllowedLocked spends a token for a stream that ends prematurely.
 func (c *conn) resetAllowedLocked() bool { return c.resets.take(time.Now()) }
 
-// reject resets a stream because of what the peer sent on it. That counts like a
-// reset of the peer's own, or it could have streams reset without end.
+// reject is rejectLocked without the lock.
 func (c *conn) reject(id uint32, code ErrCode, format string, args ...any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.rejectLocked(id, code, fmt.Errorf(format, args...))
 }
 
+// rejectLocked resets a stream because of what the peer sent on it, which is a stream
+// error [RFC 9113, section 5.4.2]. It costs a token, as the peer's own resets do:
+// otherwise a peer could provoke resets without end (CVE-2025-8671). It returns an error
+// if the connection has to end.
 func (c *conn) rejectLocked(id uint32, code ErrCode, cause error) error {
 	c.rd.owner.assert()
 	c.mu.assertHeld()
@@ -190,13 +203,13 @@ func (c *conn) rejectLocked(id uint32, code ErrCode, cause error) error {
 		c.appendResetLocked(id, code)
 	}
 	c.rd.answers = true
-	return c.drownedLocked()
+	return c.checkBacklogLocked()
 }
 
-// drowned returns an error if the peer makes us answer and takes no answers. With
-// mu held.
-func (c *conn) drownedLocked() error {
-	if len(c.writer.out) > outBroken {
+// checkBacklogLocked returns an error if the peer sends frames that have to be answered
+// and reads no answers.
+func (c *conn) checkBacklogLocked() error {
+	if len(c.writer.out) > outMax {
 		return c.flooded("frames that ask for answers, while none are read")
 	}
 	return nil

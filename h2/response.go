@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The http.ResponseWriter: pieces of a response, gathered so that a short one
-// leaves in a single write.
+// The http.ResponseWriter: pieces of a response, gathered so that a short response
+// leaves in one write.
+//
+// Invariants. response.mu is held by every exported method for its whole length; the
+// unexported ones run under it, and take conn.mu after it. A handler may break the rule
+// that its methods are for one goroutine at a time, and for none after its return, by
+// leaving a goroutine behind: so parts go back to their pool only after handlerDone was
+// set under response.mu, and no later call can reach them. A response is sent in order:
+// informational heads, the head, DATA, trailers. [RFC 9113, section 8.1]
 
 package h2
 
@@ -18,8 +25,8 @@ import (
 )
 
 const (
-	bodyGathered = 16 << 10 // of a body that waits for the handler's return or a flush
-	bodyStart    = 2 << 10  // the memory that is taken for it at first
+	bodyGathered = 16 << 10 // bytes of a body that gather until the handler returns or flushes
+	bodyStart    = 2 << 10  // memory for them at first
 )
 
 // A field is a name in lower case and a value.
@@ -29,39 +36,35 @@ type field struct{ name, value string }
 type responseParts struct {
 	fields   []field
 	body     []byte
-	trailers []field  // of direct calls
-	keys     []string // of announced trailers
+	trailers []field  // set by a direct handler
+	keys     []string // of the trailers that the handler announced
 }
 
 var partsPool = sync.Pool{New: func() any { return &responseParts{body: make([]byte, 0, bodyStart)} }}
 
-// A response implements [http.ResponseWriter] and what http.ResponseController
-// looks for.
-//
-// It is for one goroutine at a time, and for none once the handler has returned. A
-// handler may break that by leaving a goroutine behind, which must harm no other
-// response: so mu is held by each method, and parts are back in their pool only after
-// over was set with mu held.
+// A response implements [http.ResponseWriter] and the methods that
+// [http.ResponseController] looks for.
 type response struct {
-	s        *serverStream
-	mu       sync.Mutex // taken before conn.mu
-	header   http.Header
-	parts    *responseParts
-	status   int   // 0: not decided
-	length   int64 // of Content-Length if declared
-	declared bool  // a length was declared
-	unsized  bool  // no length is to be told
-	dated    bool
-	typed    bool // a type or an encoding of the content was set
-	closing  bool // the connection is to end: "Connection: close"
-	began    bool // the head was sent. Guarded by conn.mu
-	over     bool // the handler has returned
-	cut      bool // something was to be sent and was not
-	written  int64
-	gone     chan bool // of CloseNotify; nil until it is asked for
+	s           *serverStream
+	mu          sync.Mutex // taken before conn.mu
+	header      http.Header
+	parts       *responseParts
+	status      int   // 0: not decided
+	length      int64 // the handler's Content-Length, if declared
+	declared    bool  // the handler has set a Content-Length
+	noLength    bool  // no Content-Length is added
+	hasDate     bool
+	hasType     bool  // no Content-Type is added
+	closeConn   bool  // the handler has set "Connection: close": the connection drains
+	headSent    bool  // the head was appended, or failed; guarded by conn.mu
+	handlerDone bool  // the handler has returned
+	truncated   bool  // bytes that the handler wrote were not sent
+	written     int64 // bytes of the body
+
+	closeNotify chan bool // the channel of CloseNotify; nil until its first call
 }
 
-// Header returns the header, and the trailers once the head is decided.
+// Header returns the header. Once the head is fixed, changes count for trailers only.
 func (w *response) Header() http.Header {
 	if w.header == nil {
 		w.header = make(http.Header)
@@ -69,8 +72,8 @@ func (w *response) Header() http.Header {
 	return w.header
 }
 
-// WriteHeader decides the status and the header. Informational ones are sent at
-// once.
+// WriteHeader fixes the status and the header. A 1xx status is sent at once, and leaves
+// both open.
 func (w *response) WriteHeader(status int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -78,7 +81,7 @@ func (w *response) WriteHeader(status int) {
 }
 
 func (w *response) writeHeader(status int) {
-	if w.over {
+	if w.handlerDone {
 		return
 	}
 	if w.status != 0 {
@@ -86,17 +89,18 @@ func (w *response) writeHeader(status int) {
 		return
 	}
 	if status < 100 || status > 999 {
-		panic(fmt.Sprintf("invalid WriteHeader code %v", status)) // net/http's words: programs look at them
+		panic(fmt.Sprintf("invalid WriteHeader code %v", status)) // net/http's words, which programs compare
 	}
 	if status < 200 {
-		w.inform(status)
+		w.sendInformational(status)
 		return
 	}
-	w.decide(status)
+	w.freezeHeader(status)
 }
 
-// inform sends a 1xx response. 101 does not exist in HTTP/2.
-func (w *response) inform(status int) {
+// sendInformational sends a 1xx response. There is no 101 in HTTP/2. [RFC 9113, section
+// 8.6]
+func (w *response) sendInformational(status int) {
 	if status == http.StatusSwitchingProtocols {
 		return
 	}
@@ -123,7 +127,7 @@ func (w *response) inform(status int) {
 		}
 	}
 	if limit := int(c.peerHeaderList); limit > 0 && sizeOf(fields) > limit {
-		return // the client does without the hint
+		return // too large for the client, which can do without
 	}
 	at := c.beginFieldsLocked()
 	c.fieldsLocked(fields)
@@ -131,7 +135,8 @@ func (w *response) inform(status int) {
 	c.flushRelocking()
 }
 
-// sendContinue answers "Expect: 100-continue", because the handler reads now.
+// sendContinue sends 100 (Continue) once, if the client waits for it. The handler has
+// begun to read.
 func (w *response) sendContinue() {
 	if !w.s.expects.CompareAndSwap(true, false) {
 		return
@@ -140,7 +145,7 @@ func (w *response) sendContinue() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.s.waitForRoomRelocking()
-	if w.began || w.s.overLocked() {
+	if w.headSent || w.s.overLocked() {
 		return
 	}
 	at := c.beginFieldsLocked()
@@ -149,7 +154,7 @@ func (w *response) sendContinue() {
 	c.flushRelocking()
 }
 
-// Write gathers a short body, and sends what is longer.
+// Write gathers a short body, and sends a longer one.
 func (w *response) Write(p []byte) (int, error) { return write(w, p) }
 
 // WriteString is Write for a string.
@@ -158,7 +163,7 @@ func (w *response) WriteString(p string) (int, error) { return write(w, p) }
 func write[T []byte | string](w *response, p T) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over {
+	if w.handlerDone {
 		return 0, errHandlerGone
 	}
 	if w.status == 0 {
@@ -171,8 +176,8 @@ func write[T []byte | string](w *response, p T) (int, error) {
 		return 0, http.ErrContentLength
 	}
 	w.written += int64(len(p))
-	if w.s.isHEAD() && w.began {
-		return len(p), nil // there is nothing more to find out about the body
+	if w.s.isHEAD() && w.headSent {
+		return len(p), nil // the body of a HEAD only serves for Content-Type and Content-Length
 	}
 	if len(w.parts.body)+len(p) <= bodyGathered {
 		w.parts.body = append(w.parts.body, p...)
@@ -186,19 +191,20 @@ func write[T []byte | string](w *response, p T) (int, error) {
 
 func (s *serverStream) isHEAD() bool { return s.request != nil && s.request.Method == http.MethodHead }
 
-// bodyAllowed is what RFC 9110, section 6.4.1 says of a status.
+// bodyAllowed reports whether a response with this status may have a body. [RFC 9110,
+// section 6.4.1]
 func bodyAllowed(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
-// Flush sends what has gathered.
+// Flush sends all that has gathered.
 func (w *response) Flush() { _ = w.FlushError() }
 
-// FlushError sends what has gathered. It fails if the stream is over.
+// FlushError is Flush, and returns an error if the stream is over.
 func (w *response) FlushError() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over {
+	if w.handlerDone {
 		return errHandlerGone
 	}
 	if w.status == 0 {
@@ -207,13 +213,13 @@ func (w *response) FlushError() error {
 	return w.push(nil, true)
 }
 
-// push sends the head, if it was not, the gathered body, and more.
+// push sends the head, unless it was sent, then the gathered body, then more.
 func (w *response) push(more []byte, flush bool) error {
 	c := w.s.sc
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.s.waitForRoomRelocking()
-	if !w.began {
+	if !w.headSent {
 		w.appendHeadLocked(more, false)
 	}
 	for _, p := range [][]byte{w.parts.body, more} {
@@ -221,7 +227,7 @@ func (w *response) push(more []byte, flush bool) error {
 			continue
 		}
 		if _, err := w.s.sendRelocking(context.Background(), p, false); err != nil {
-			w.cut = true
+			w.truncated = true
 			return err
 		}
 	}
@@ -232,40 +238,40 @@ func (w *response) push(more []byte, flush bool) error {
 	return w.s.err
 }
 
-// takeBack ends the use of the response by the handler. A goroutine that it has left
-// behind in a method does not wait for the peer any longer: what is cut off so, finish
-// resets.
-func (w *response) takeBack() {
+// revoke ends the use of the response by the handler. A goroutine that the handler left
+// in a method does not wait for the peer any longer: its write fails, and finish resets
+// the stream.
+func (w *response) revoke() {
 	if !w.mu.TryLock() {
-		w.s.hurry(true)
+		w.s.setNoWait(true)
 		w.mu.Lock()
-		w.s.hurry(false)
+		w.s.setNoWait(false)
 	}
 	defer w.mu.Unlock()
 	if w.status == 0 {
 		w.writeHeader(http.StatusOK)
 	}
-	w.over = true
+	w.handlerDone = true
 }
 
-// finish ends the response after the handler's return: what is left of it goes
-// in one piece.
+// finish ends the response after the handler's return: all that has gathered leaves in
+// one write.
 func (w *response) finish() {
-	w.takeBack()
+	w.revoke()
 	s, c := w.s, w.s.sc
 	trailer := w.collectTrailers()
 	if s.isHEAD() && len(trailer) > 0 {
-		// The answer is over with its head, which is that of a GET.
-		w.unsized, trailer = true, nil
+		// The response ends with its head, which must be that of a GET.
+		w.noLength, trailer = true, nil
 	}
 	c.mu.Lock()
 	s.waitForRoomRelocking()
 	switch {
 	case s.overLocked():
-	case w.cut: // in a goroutine that the handler has left behind
+	case w.truncated: // in a goroutine that the handler has left behind
 		c.abortLocked(&s.stream, ErrCodeInternal, errHandlerGone)
 	case w.declared && w.written < w.length && bodyAllowed(w.status) && !s.isHEAD():
-		// The peer gets what there is, and the reset says that it is not all.
+		// Sent as far as it goes; the reset shows that it is not all. [RFC 9113, section 8.1.1]
 		w.appendGatheredRelocking()
 		c.abortLocked(&s.stream, ErrCodeInternal, fmt.Errorf("handler wrote %d bytes, Content-Length says %d", w.written, w.length))
 	default:
@@ -273,7 +279,9 @@ func (w *response) finish() {
 	}
 	parts := w.parts
 	w.parts = nil
-	s.close()
+	last := s.closeRelocking()
+	c.mu.Unlock()
+	s.afterClose(last)
 	if cap(parts.body) <= 2*bodyGathered {
 		clear(parts.fields)
 		clear(parts.trailers)
@@ -283,10 +291,10 @@ func (w *response) finish() {
 	}
 }
 
-// appendGatheredRelocking appends the head, if it was not, and the gathered body, but
-// no end.
+// appendGatheredRelocking appends the head, unless it was sent, and the gathered body,
+// without END_STREAM.
 func (w *response) appendGatheredRelocking() {
-	if !w.began {
+	if !w.headSent {
 		w.appendHeadLocked(nil, false)
 	}
 	if len(w.parts.body) > 0 {
@@ -294,11 +302,12 @@ func (w *response) appendGatheredRelocking() {
 	}
 }
 
-// appendRestRelocking appends what ends the response.
+// appendRestRelocking appends the rest of the response with END_STREAM, on the last
+// frame that there is: the head, DATA, or trailers. [RFC 9113, section 8.1]
 func (w *response) appendRestRelocking(trailer []field) {
 	s, c := w.s, w.s.sc
 	end := len(trailer) == 0
-	if !w.began && w.appendHeadLocked(nil, end) {
+	if !w.headSent && w.appendHeadLocked(nil, end) {
 		return
 	}
 	body := w.parts.body
@@ -319,12 +328,12 @@ func (w *response) appendRestRelocking(trailer []field) {
 	at := c.beginFieldsLocked()
 	c.fieldsLocked(trailer)
 	c.endFieldsLocked(at, s.id, true)
-	s.sent = true
+	s.sentEnd = true
 	c.forgetIfDoneLocked(&s.stream)
 }
 
-// collectTrailers returns the trailers: the announced ones, and those whose keys
-// begin with http.TrailerPrefix.
+// collectTrailers returns the trailers: those that the handler announced, those whose
+// keys begin with http.TrailerPrefix, and those of DirectTrailer.
 func (w *response) collectTrailers() []field {
 	parts := w.parts
 	start := len(parts.fields)
@@ -342,6 +351,8 @@ func (w *response) collectTrailers() []field {
 	return trailer
 }
 
+// addTrailer adds the values of one trailer, if it may be sent. [RFC 9110, section
+// 6.5.1]
 func (p *responseParts) addTrailer(key string, values []string) {
 	name := wire.Lower(key)
 	if !wire.Sendable(name) || name == "content-length" || name == "trailer" {
@@ -354,31 +365,32 @@ func (p *responseParts) addTrailer(key string, values []string) {
 	}
 }
 
-// SetReadDeadline lets reads of the body fail from t on.
+// SetReadDeadline makes reads of the request's body fail from t on. A deadline that has
+// passed stays.
 func (w *response) SetReadDeadline(t time.Time) error {
 	w.s.in.setDeadline(t)
 	return nil
 }
 
-// SetWriteDeadline lets the stream end at t.
+// SetWriteDeadline resets the stream at t. A deadline that has passed stays.
 func (w *response) SetWriteDeadline(t time.Time) error {
 	w.s.setWriteDeadline(t)
 	return nil
 }
 
-// CloseNotify returns a channel that has a value when the stream is over: the client
-// has given up, or the handler has returned. [http.CloseNotifier] is deprecated, but
-// promised: older frameworks assert it without asking.
+// CloseNotify returns a channel that has a value once the stream is over: the client has
+// given up, or the handler has returned. [http.CloseNotifier] is deprecated, but older
+// frameworks assert it without asking.
 func (w *response) CloseNotify() <-chan bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.gone == nil {
+	if w.closeNotify == nil {
 		gone := make(chan bool, 1)
-		w.gone = gone
+		w.closeNotify = gone
 		w.s.ctx.AfterFunc(func() { gone <- true })
 	}
-	return w.gone
+	return w.closeNotify
 }
 
-// EnableFullDuplex does nothing: HTTP/2 always is.
+// EnableFullDuplex does nothing: streams of HTTP/2 are always full duplex.
 func (w *response) EnableFullDuplex() error { return nil }

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The head of a response: what the handler set, what is added, and how much of it the
-// client takes.
+// The head of a response: the handler's fields, the fields that are added, and the size
+// that the client accepts.
+//
+// Invariants. freezeHeader copies the handler's header, so that later changes have no
+// effect. A head or trailers that exceed the client's SETTINGS_MAX_HEADER_LIST_SIZE are
+// not sent. [RFC 9113, section 6.5.2]
 
 package h2
 
@@ -17,15 +21,14 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
-// decide takes the status and a copy of the header: what the handler changes
-// later has no effect, trailers apart.
-func (w *response) decide(status int) {
+// freezeHeader fixes the status and copies the header, except trailers.
+func (w *response) freezeHeader(status int) {
 	w.status = status
 	w.s.expects.Store(false)
 	w.takeParts()
 	for key, values := range w.header {
 		if key == "Trailer" {
-			w.announce(values)
+			w.announceTrailers(values)
 		}
 	}
 	for key, values := range w.header {
@@ -33,7 +36,7 @@ func (w *response) decide(status int) {
 			continue
 		}
 		name := wire.Lower(key)
-		if !w.heed(name, values) || !wire.Sendable(name) {
+		if !w.inspect(name, values) || !wire.Sendable(name) {
 			continue
 		}
 		for _, value := range values {
@@ -44,14 +47,14 @@ func (w *response) decide(status int) {
 	}
 }
 
-// heed takes from a field what it says of the response as a whole. It reports false
-// if the field is not to be sent. As in net/http, a field without values keeps the one
-// away that would be sent by itself: Content-Length, Content-Type, Date.
-func (w *response) heed(name string, values []string) bool {
+// inspect looks at a field that is about the response as a whole. It reports false if
+// the field is not to be sent. As in net/http, a Content-Length, Content-Type or Date
+// without values keeps this side from adding one.
+func (w *response) inspect(name string, values []string) bool {
 	switch name {
 	case "content-length":
 		if len(values) == 0 {
-			w.unsized = true
+			w.noLength = true
 			return false
 		}
 		n, err := strconv.ParseUint(values[0], 10, 63)
@@ -60,16 +63,16 @@ func (w *response) heed(name string, values []string) bool {
 		}
 		w.length, w.declared = int64(n), true
 	case "content-type":
-		w.typed = true
+		w.hasType = true
 	case "content-encoding":
 		if len(values) > 0 && values[0] != "" {
-			w.typed = true
+			w.hasType = true
 		}
 	case "date":
-		w.dated = true
+		w.hasDate = true
 	case "connection":
 		if len(values) > 0 && strings.EqualFold(values[0], "close") {
-			w.closing = true
+			w.closeConn = true
 		}
 	}
 	return true
@@ -81,46 +84,44 @@ func (w *response) takeParts() {
 	}
 }
 
-// announce takes the keys of trailers from the values of "Trailer".
-func (w *response) announce(values []string) {
+// announceTrailers keeps the keys that the values of "Trailer" list.
+func (w *response) announceTrailers(values []string) {
 	for _, names := range values {
 		for name := range strings.SplitSeq(names, ",") {
-			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
-			switch key {
-			case "", "Transfer-Encoding", "Trailer", "Content-Length":
-				continue
+			if key := trailerKey(name); key != "" {
+				w.parts.keys = append(w.parts.keys, key)
 			}
-			w.parts.keys = append(w.parts.keys, key)
 		}
 	}
 }
 
-// appendHeadLocked appends the head. final says that the gathered body is all there is.
-// It reports whether the head ends the stream.
+// appendHeadLocked appends the head. final is set if the gathered body is the whole
+// body; more is the part of the body that follows the gathered one. It reports whether
+// the head ends the stream.
 func (w *response) appendHeadLocked(more []byte, final bool) (ended bool) {
-	w.began = true
+	w.headSent = true
 	c := w.s.sc
 	if w.s.overLocked() {
-		return false // send will say so
+		return false // the next send returns the error
 	}
-	if w.closing {
-		c.beginDrainLocked() // ahead of the head: whoever has the answer knows
+	if w.closeConn {
+		c.beginDrainLocked() // before the head: a client that has the response has the GOAWAY
 	}
 	body := w.parts.body
 	empty := len(body) == 0 && len(more) == 0
-	var own [3]field // that the handler did not set
+	var own [3]field // memory for added
 	added := own[:0]
-	if !w.typed && !empty && bodyAllowed(w.status) {
+	if !w.hasType && !empty && bodyAllowed(w.status) {
 		first := body
 		if len(first) == 0 {
 			first = more
 		}
 		added = append(added, field{"content-type", http.DetectContentType(first)})
 	}
-	if !w.declared && !w.unsized && final && bodyAllowed(w.status) && (!empty || !w.s.isHEAD()) {
+	if !w.declared && !w.noLength && final && bodyAllowed(w.status) && (!empty || !w.s.isHEAD()) {
 		added = append(added, field{"content-length", strconv.Itoa(len(body))})
 	}
-	if !w.dated {
+	if !w.hasDate {
 		added = append(added, field{"date", dateNow()})
 	}
 	status := field{":status", statusText(w.status)}
@@ -134,7 +135,7 @@ func (w *response) appendHeadLocked(more []byte, final bool) (ended bool) {
 	ended = final && (empty || w.s.isHEAD())
 	c.endFieldsLocked(at, w.s.id, ended)
 	if ended {
-		w.s.sent = true
+		w.s.sentEnd = true
 		c.forgetIfDoneLocked(&w.s.stream)
 	}
 	return ended
@@ -148,9 +149,10 @@ func (c *serverConn) fieldsLocked(fields []field) {
 
 // ---- the peer's limit ----
 
-// MaxHeaderListSize returns how large a field section the client takes, header or
-// trailers, as SETTINGS_MAX_HEADER_LIST_SIZE counts: 32 bytes for each field, beside
-// its name and value. Zero means that no limit is known. [RFC 9113, section 6.5.2]
+// MaxHeaderListSize returns the size of the largest field section that the client takes,
+// header or trailers, counted as SETTINGS_MAX_HEADER_LIST_SIZE counts: the bytes of each
+// name and value, and 32 for each field. Zero means that the client has announced no
+// limit. [RFC 9113, section 6.5.2]
 func (w *response) MaxHeaderListSize() int {
 	c := w.s.sc
 	c.mu.Lock()
@@ -158,9 +160,9 @@ func (w *response) MaxHeaderListSize() int {
 	return int(c.peerHeaderList)
 }
 
-// acceptedLocked reports whether the peer takes a field section of a size. If not, the
-// stream is reset and the server's log has the reason: the peer would do worse, and
-// might end the connection with all its streams.
+// acceptedLocked reports whether the client takes a field section of this size. If not,
+// it resets the stream and logs the reason: a client that receives too large a section
+// may end the connection, with all its streams.
 func (w *response) acceptedLocked(what string, size int) bool {
 	s, c := w.s, w.s.sc
 	if limit := int(c.peerHeaderList); limit == 0 || size <= limit || s.overLocked() {
@@ -168,7 +170,7 @@ func (w *response) acceptedLocked(what string, size int) bool {
 	}
 	err := fmt.Errorf("h2: the response's %s has %d bytes, the client takes %d (SETTINGS_MAX_HEADER_LIST_SIZE)", what, size, c.peerHeaderList)
 	c.abortLocked(&s.stream, ErrCodeInternal, err)
-	go c.engine.logf(c.server, "%v: stream reset, for %s", err, s.pathOf()) // without conn.mu: the log is the user's
+	go c.engine.logf(c.server, "%v: stream reset, for %s", err, s.pathOf()) // the logger is code of the user, and runs without conn.mu
 	return false
 }
 
@@ -181,7 +183,7 @@ func sizeOf(fields []field) (size int) {
 	return size
 }
 
-// statusText returns a status as the wire has it.
+// statusText returns the value of ":status".
 func statusText(status int) string {
 	switch status {
 	case 200:
@@ -196,7 +198,7 @@ func statusText(status int) string {
 	return strconv.Itoa(status)
 }
 
-// A date is the value of the field "date" in one second.
+// A date is the value of the field "date" for one second.
 type date struct {
 	second int64
 	text   string

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// How field sections leave: encoded into the connection's buffer, cut into frames.
+// Field sections on their way out: encoded into the connection's buffer and cut into
+// HEADERS and CONTINUATION frames. [RFC 9113, sections 6.2 and 6.10]
+//
+// Invariants. conn.mu is held from beginFieldsLocked to endFieldsLocked, so no frame
+// comes between HEADERS and its CONTINUATIONs, and blocks are encoded in the order in
+// which they are sent, as the peer's HPACK table requires. [RFC 9113, section 4.3]
 
 package h2
 
@@ -10,7 +15,7 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
-// beginFields reserves a frame header and returns where it is. With mu held.
+// beginFieldsLocked reserves a frame header and returns its offset in out.
 func (c *conn) beginFieldsLocked() int {
 	c.mu.assertHeld()
 	at := len(c.writer.out)
@@ -18,19 +23,19 @@ func (c *conn) beginFieldsLocked() int {
 	return at
 }
 
-// field encodes one field. With mu held.
+// fieldLocked encodes one field.
 func (c *conn) fieldLocked(name, value string) {
-	c.writer.out = c.enc.Append(c.writer.out, name, wire.Trimmed(value), wire.Passing(name))
+	c.writer.out = c.enc.Append(c.writer.out, name, wire.Trimmed(value), wire.Volatile(name))
 }
 
-// endFields makes what was encoded since beginFields a HEADERS frame, followed by
-// CONTINUATIONs if it is longer than the peer takes. With mu held.
+// endFieldsLocked makes the fields encoded since beginFieldsLocked a HEADERS frame,
+// followed by CONTINUATIONs if they exceed the peer's SETTINGS_MAX_FRAME_SIZE.
 func (c *conn) endFieldsLocked(at int, id uint32, end bool) {
 	var flags uint8 = wire.FlagEndHeaders
 	if end {
 		flags |= wire.FlagEndStream
 	}
-	c.earnLocked(0)
+	c.addCreditLocked(0)
 	out := c.writer.out
 	size := len(out) - at - wire.FrameHeaderLen
 	if size <= c.peerFrame {
@@ -53,5 +58,6 @@ func (c *conn) endFieldsLocked(at int, id uint32, end bool) {
 	c.writer.out = out
 }
 
-// errTooManyFields is why a message is not sent.
+// errTooManyFields is the error of a request whose header exceeds the peer's
+// SETTINGS_MAX_HEADER_LIST_SIZE.
 var errTooManyFields = errors.New("h2: header is larger than the peer accepts")

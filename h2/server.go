@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The server: how an http.Server hands its connections over, and what one is
-// from its first to its last byte.
+// The server: ConfigureServer, and a connection from its first byte to its last.
+//
+// Invariants. An engine has the connections of one http.Server that are not over;
+// engine.mu guards them and is taken before conn.mu. net/http's goroutine returns when
+// the connection is over and not before: net/http then closes it.
 
 package h2
 
@@ -13,6 +16,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -21,26 +25,28 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
-// The keys with which net/http finds another HTTP/2 implementation.
+// The keys of TLSNextProto under which net/http looks for an HTTP/2 implementation.
 const (
 	nextProtoTLS         = "h2"
 	nextProtoUnencrypted = "unencrypted_http2"
 )
 
-// A ServerConfig holds what an [http.Server] has no field for. The zero value is
-// a good choice.
+// A ServerConfig has the settings that an [http.Server] has no field for. The zero value
+// is a good choice.
 type ServerConfig struct {
-	// FirstRequestTimeout is how long a connection may take from being accepted
-	// to the head of its first request, the TLS handshake included. Zero means 10
-	// seconds, a negative value no limit. A user who sets the server's ConnContext
-	// does so before ConfigureServer, which adds to it.
+	// FirstRequestTimeout is how long a connection may take from being accepted to the
+	// head of its first request, the TLS handshake included. Zero means 10 seconds, a
+	// negative value no limit. ConfigureServer sets the server's ConnContext for it, and
+	// calls the one that was there before: a program sets its own first.
 	FirstRequestTimeout time.Duration
 
-	// ControlBurst and ControlRate bound the frames that cost a peer nothing and
-	// the server something: streams that end early, PING, SETTINGS, DATA without
-	// data, PRIORITY, and WINDOW_UPDATE that do not go with DATA. Of each kind a
-	// connection may carry ControlBurst at once and ControlRate more per second;
-	// then it ends with ENHANCE_YOUR_CALM. Zero means 1000 and 100.
+	// ControlBurst and ControlRate bound events that cost a peer little and the server
+	// more: streams that end prematurely, PING, SETTINGS, DATA frames without data,
+	// PRIORITY and frames of unknown types, and WINDOW_UPDATE, less those PINGs and
+	// WINDOW_UPDATEs for which the server's own frames account. A connection may carry
+	// ControlBurst of each kind at once, and ControlRate more per second; beyond, it
+	// ends with ENHANCE_YOUR_CALM [RFC 9113, section 10.5]. Zero or a negative value
+	// means 1000 and 100.
 	ControlBurst, ControlRate int
 }
 
@@ -58,39 +64,43 @@ const (
 	streamWindowMax     = 4 << 20
 	connWindowDefault   = 8 << 20
 	defaultPingTimeout  = 15 * time.Second
-	goAwayPatience      = time.Second // for the PING between the two GOAWAYs of a graceful end
+	drainPingWait       = time.Second // for the PING between the two GOAWAYs of a graceful end
 )
 
 // ConfigureServer makes server speak HTTP/2 with this package: over TLS, and over
-// cleartext with prior knowledge. HTTP/1.1 stays with net/http. It is called
-// before the server serves, and after its other fields are set; a nil config
-// means defaults. If server.Protocols is nil, HTTP/1.1 and both kinds of HTTP/2
-// are enabled; if it has neither kind, that is an error. With GODEBUG=http2server=0,
-// which turns net/http's HTTP/2 off, ConfigureServer does nothing.
+// cleartext with prior knowledge [RFC 9113, section 3.3]. HTTP/1.1 stays with net/http.
+// Call it before the server serves, and after its other fields are set; it is not safe
+// for concurrent use. A nil config means defaults. If server.Protocols is nil, HTTP/1.1
+// and both kinds of HTTP/2 are enabled; it is an error if they have neither kind, or if
+// server is nil. With GODEBUG=http2server=0, which turns net/http's HTTP/2 off,
+// ConfigureServer does nothing and returns nil.
 //
-// What http.Server has fields for is taken from there: HTTP2 with its limits,
-// MaxHeaderBytes (zero means 64 KiB here), IdleTimeout (zero means ReadTimeout,
-// and without that 5 minutes), ReadTimeout, WriteTimeout, ErrorLog, ConnState,
-// BaseContext and ConnContext. Shutdown ends connections gracefully: streams that
-// were accepted run to their end. HTTP2.CountError is told "conn_" or "stream_" and
-// the code in lower case of what peers do wrong, as in "stream_refused_stream".
+// The fields of http.Server apply: HTTP2 with its limits, MaxHeaderBytes (zero means 64
+// KiB here), IdleTimeout (zero means ReadTimeout, and 5 minutes if that is zero, too),
+// ReadTimeout and WriteTimeout for each request, ErrorLog, ConnState, BaseContext and
+// ConnContext. A negative IdleTimeout, ReadTimeout or WriteTimeout means no limit.
+// HTTP2.MaxConcurrentStreams is 250 if it is zero. HTTP2.WriteByteTimeout is how long a
+// client may take none of the bytes that wait for it, 30 seconds if it is zero or
+// negative; up to twice that may pass until the connection ends. HTTP2.CountError gets
+// "conn_" or "stream_" and a code in lower case, as in "stream_refused_stream", for each
+// error of a peer.
 //
-// A timeout that is negative is none. HTTP2.WriteByteTimeout is how long a client may
-// take nothing of what there is to write, 30 seconds if it is zero; it may take up to
-// twice that until the connection ends.
+// [http.Server.Shutdown] ends connections gracefully: streams that were accepted run to
+// their end. [RFC 9113, section 6.8]
 //
 // Extended CONNECT [RFC 8441] is refused; plain CONNECT reaches the handler, as in
-// net/http. Server push is not offered. Where a handler sees something else than with
-// net/http's own HTTP/2:
+// net/http. There is no server push. A handler sees these differences to net/http's own
+// HTTP/2:
 //
-//   - [http.Server.SetKeepAlivesEnabled] has no effect on HTTP/2: net/http shows it to
-//     its own implementation only. [http.Server.Shutdown] does what it is used for.
-//   - A response that is shorter than its Content-Length ends with a reset, after what
-//     there is of it: net/http leaves it to the client to count.
-//   - No Content-Length is sent by itself where trailers follow, and up to 16 KiB of a
-//     body, instead of 4, are sent with one.
+//   - [http.Server.SetKeepAlivesEnabled] has no effect on HTTP/2: net/http offers it to
+//     its own implementation only. Use [http.Server.Shutdown].
+//   - A response that is shorter than its Content-Length is sent as far as it goes and
+//     then reset; net/http leaves it to the client to count.
+//   - No Content-Length is added where trailers follow. Otherwise one is added to
+//     bodies of up to 16 KiB, instead of 4 KiB, that are not flushed.
 //   - The path "*" is for OPTIONS only [RFC 9113, section 8.3.1].
-//   - Methods of the ResponseWriter fail, and do not panic, after the handler's return.
+//   - Methods of the ResponseWriter fail, and do not panic, after the handler has
+//     returned.
 //   - Request.RemoteAddr is "unknown" if the connection has no address.
 func ConfigureServer(server *http.Server, config *ServerConfig) error {
 	if server == nil {
@@ -144,7 +154,7 @@ func ConfigureServer(server *http.Server, config *ServerConfig) error {
 				ctx = before(ctx, nc)
 			}
 			now := time.Now()
-			// For the handshake and the preface, which net/http reads.
+			// Bounds the TLS handshake and the preface, which net/http reads.
 			_ = nc.SetReadDeadline(now.Add(e.config.FirstRequestTimeout))
 			return context.WithValue(ctx, acceptedKey{}, now)
 		}
@@ -153,20 +163,23 @@ func ConfigureServer(server *http.Server, config *ServerConfig) error {
 	return nil
 }
 
-// acceptedKey is the key of a connection's context for when it was accepted.
+// acceptedKey is the key under which a connection's context has the time.Time when the
+// connection was accepted.
 type acceptedKey struct{}
 
-// An engine is what all connections of one http.Server share.
+// An engine has what the connections of one http.Server share. mu guards conns and
+// isShutDown.
 type engine struct {
-	config ServerConfig
-	mu     sync.Mutex
-	conns  map[*serverConn]struct{}
-	down   bool // Shutdown was called
+	config     ServerConfig
+	mu         sync.Mutex
+	conns      map[*serverConn]struct{}
+	isShutDown bool // Shutdown has begun
 
 	monitor monitor
 	idle    idleWorkers
 }
 
+// logf writes to the server's ErrorLog, or to the standard logger.
 func (e *engine) logf(server *http.Server, format string, args ...any) {
 	if server.ErrorLog != nil {
 		server.ErrorLog.Printf(format, args...)
@@ -175,23 +188,30 @@ func (e *engine) logf(server *http.Server, format string, args ...any) {
 	}
 }
 
-// shutdown begins the graceful end of all connections.
+// logPanic logs a panic with the stack of the calling goroutine, in net/http's words.
+func (c *serverConn) logPanic(v any) {
+	stack := make([]byte, 64<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	c.engine.logf(c.server, "h2: panic serving %v: %v\n%s", c.template.RemoteAddr, v, stack)
+}
+
+// shutdown begins the graceful end of all connections. It does not wait for it.
 func (e *engine) shutdown() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.down = true
+	e.isShutDown = true
 	for c := range e.conns {
 		go c.drain()
 	}
 }
 
-// serve runs one connection to its end. greeted says that net/http has read the
-// client's preface.
+// serve runs one connection to its end. greeted is set if net/http has read the client's
+// preface.
 func (e *engine) serve(server *http.Server, nc net.Conn, handler http.Handler, greeted bool) {
 	c := e.newServerConn(server, nc, handler)
 	e.mu.Lock()
 	e.conns[c] = struct{}{}
-	down := e.down
+	down := e.isShutDown
 	e.mu.Unlock()
 	defer func() {
 		e.mu.Lock()
@@ -201,6 +221,8 @@ func (e *engine) serve(server *http.Server, nc net.Conn, handler http.Handler, g
 	c.run(greeted, down)
 }
 
+// limitsOf returns the limits that an http.HTTP2Config asks for, with defaults where it
+// asks for none. headerBytes bounds a field section if it is positive.
 func limitsOf(standard *http.HTTP2Config, headerBytes int) limits {
 	l := limits{
 		maxFrame:        defaultFrame,
@@ -246,30 +268,30 @@ func limitsOf(standard *http.HTTP2Config, headerBytes int) limits {
 // A serverConn is the server's end of a connection.
 type serverConn struct {
 	*conn
-	engine   *engine
-	server   *http.Server
-	handler  http.Handler
-	ctx      context.Context
-	template *http.Request // what all requests have in common
-	direct   bool          // the handler may take direct calls
-	lookUps  lookUps       // of their handlers
-	workers  workers
+	engine      *engine
+	server      *http.Server
+	handler     http.Handler
+	ctx         context.Context
+	template    *http.Request // copied for each request
+	directCalls bool          // the server's handler may be a directHandler, or a mux of such
+	lookUps     lookUps       // finds the handlers of direct calls
+	workers     workers
 	inline
-	ended chan struct{} // has room for one: nobody reads any more
+	ended chan struct{} // has room for one: a value when nothing more is read
 
-	stateMu sync.Mutex     // held while ConnState runs; taken before mu
-	told    http.ConnState // what ConnState was told last
+	stateMu   sync.Mutex     // held while ConnState runs; taken before conn.mu
+	lastState http.ConnState // the last argument of ConnState
 
-	idleFor     time.Duration // a connection without streams lives; 0 or less: for ever
+	idleFor     time.Duration // how long a connection without streams lives; 0 or less: for ever
 	firstTimer  *time.Timer   // nil without ServerConfig.FirstRequestTimeout
 	idleTimer   *time.Timer   // nil without idleFor
 	healthTimer *time.Timer   // nil without HTTP2Config.SendPingTimeout
 
 	// Guarded by conn.mu.
-	handlers  int // streams whose handler has not returned, reset or not
-	idleSince time.Time
-	draining  bool   // a first GOAWAY was sent
-	last      uint32 // after the second: streams beyond are ignored
+	handlers   int // streams whose handler has not returned, also reset ones
+	idleSince  time.Time
+	draining   bool   // a first GOAWAY was sent
+	lastStream uint32 // the last stream that is accepted, once the final GOAWAY has named it
 }
 
 func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Handler) *serverConn {
@@ -285,14 +307,14 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 		l.rate = e.config.ControlRate
 	}
 	c := &serverConn{
-		conn:    newConn(nc, l),
-		engine:  e,
-		server:  server,
-		handler: handler,
-		ctx:     context.Background(),
-		last:    wire.StreamIDMax,
-		idleFor: defaultIdle,
-		ended:   make(chan struct{}, 1),
+		conn:       newConn(nc, l),
+		engine:     e,
+		server:     server,
+		handler:    handler,
+		ctx:        context.Background(),
+		lastStream: wire.StreamIDMax,
+		idleFor:    defaultIdle,
+		ended:      make(chan struct{}, 1),
 	}
 	c.side = c
 	c.workers.idle = &e.idle
@@ -304,7 +326,7 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 	} else if server.ReadTimeout != 0 {
 		c.idleFor = server.ReadTimeout
 	}
-	c.direct = ofStandard(handler) && takesDirect(server)
+	c.directCalls = ofStandard(handler) && takesDirect(server)
 	c.template = &http.Request{Proto: "HTTP/2.0", ProtoMajor: 2}
 	c.template.RemoteAddr = "unknown" // net/http's handler would ask nc itself for an empty one
 	if remote := nc.RemoteAddr(); remote != nil {
@@ -324,9 +346,9 @@ func (c *serverConn) run(greeted, down bool) {
 	if hook := c.server.ConnState; hook != nil {
 		hook(c.nc, http.StateActive)
 	}
-	c.tellState()
+	c.reportState()
 	c.startTimers()
-	if err := c.open(greeted, down); err != nil {
+	if err := c.greetClient(greeted, down); err != nil {
 		c.end(err)
 		return
 	}
@@ -334,7 +356,7 @@ func (c *serverConn) run(greeted, down bool) {
 	<-c.ended
 }
 
-// end ends the connection when nothing more is read, because of err.
+// end ends the connection after the last read, whose error is err.
 func (c *serverConn) end(err error) {
 	c.finish(err)
 	c.stopTimers()
@@ -342,8 +364,10 @@ func (c *serverConn) end(err error) {
 	signal(c.ended)
 }
 
-func (c *serverConn) open(greeted, down bool) error {
-	if !c.suitable() {
+// greetClient sends our SETTINGS and reads the client's preface, if net/http has not.
+// [RFC 9113, section 3.4]
+func (c *serverConn) greetClient(greeted, down bool) error {
+	if !c.tlsAllowed() {
 		return violated(ErrCodeInadequateSecurity, "want TLS 1.2 or later and a cipher suite that HTTP/2 allows")
 	}
 	c.greet("")
@@ -363,9 +387,9 @@ func (c *serverConn) open(greeted, down bool) error {
 	return nil
 }
 
-// suitable reports whether the connection's TLS may carry HTTP/2.
-// [RFC 9113, section 9.2 and appendix A]
-func (c *serverConn) suitable() bool {
+// tlsAllowed reports whether HTTP/2 may use the connection's version of TLS and cipher
+// suite. [RFC 9113, section 9.2 and appendix A]
+func (c *serverConn) tlsAllowed() bool {
 	state := c.template.TLS
 	if state == nil || state.Version >= tls.VersionTLS13 {
 		return true
@@ -385,9 +409,9 @@ func (c *serverConn) suitable() bool {
 	return false
 }
 
-// tellState tells the server's ConnState whether there are streams, if that has
-// changed. Without mu: it runs code of the user.
-func (c *serverConn) tellState() {
+// reportState calls the server's ConnState if the connection has become active or idle.
+// It runs code of the user, so it is called without conn.mu.
+func (c *serverConn) reportState() {
 	hook := c.server.ConnState
 	if hook == nil {
 		return
@@ -400,102 +424,8 @@ func (c *serverConn) tellState() {
 		state = http.StateActive
 	}
 	c.mu.Unlock()
-	if state != c.told {
-		c.told = state
+	if state != c.lastState {
+		c.lastState = state
 		hook(c.nc, state)
 	}
-}
-
-// ---- side ----
-
-func (c *serverConn) settledLocked() {}
-
-func (c *serverConn) goAway(uint32, ErrCode, string) {
-	// The client begins no streams any more; those that are open go on.
-}
-
-func (c *serverConn) overLocked(error) {}
-
-// start starts the handlers of new requests that were not started inline.
-func (c *serverConn) start() {
-	for i, s := range c.starts {
-		if s != nil {
-			c.starts[i] = nil
-			s.start()
-		}
-	}
-	c.starts = c.starts[:0]
-}
-
-// batchEnded runs the handlers that are likely to be quick.
-func (c *serverConn) batchEnded() bool { return len(c.starts) == 0 || c.startInline() }
-
-// headers opens a stream, or ends one with trailers.
-func (c *serverConn) headers(s *stream, id uint32, end bool) error {
-	if s != nil {
-		return s.user.(*serverStream).trailers(&c.rd.fields, end)
-	}
-	first, err := c.openStream(id, end)
-	if first {
-		if c.firstTimer != nil {
-			c.firstTimer.Stop()
-		}
-		c.tellState()
-	}
-	return err
-}
-
-// openStream makes a stream for the request in c.rd.fields. It reports whether it is
-// the only one.
-func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
-	f := &c.rd.fields
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case id <= c.table.maxID && c.table.recentlyReset(id):
-		return false, nil // it was under way
-	case id <= c.table.maxID:
-		return false, violated(ErrCodeStreamClosed, "HEADERS on stream %d, which is closed", id)
-	case id > c.last:
-		return false, nil // after the last GOAWAY; the client may try elsewhere
-	}
-	c.table.maxID = id
-	if f.Bad == nil {
-		f.CheckRequest(end)
-	}
-	switch {
-	case f.Bad != nil:
-		c.answerBadRequestLocked(id)
-		return false, c.rejectLocked(id, ErrCodeProtocol, f.Bad)
-	case c.handlers >= int(c.limits.maxStreams):
-		return false, c.rejectLocked(id, ErrCodeRefusedStream, errors.New("too many streams"))
-	}
-	r := newServerStreamLocked(c, id, f, end)
-	c.handlers++
-	c.writer.crowd++
-	c.starts = append(c.starts, r)
-	return c.handlers == 1, nil
-}
-
-// sayBadRequest answers a malformed request before it is reset: some clients,
-// net/http's too, repeat a request for ever that is only reset.
-// [RFC 9113, section 8.1.1] With conn.mu held.
-func (c *serverConn) answerBadRequestLocked(id uint32) {
-	at := c.beginFieldsLocked()
-	c.fieldLocked(":status", "400")
-	c.endFieldsLocked(at, id, true)
-}
-
-// returned counts a handler that has returned. With conn.mu held.
-func (c *serverConn) returnedLocked() {
-	c.writer.crowd--
-	if c.handlers--; c.handlers == 0 {
-		c.idleSince = time.Now()
-	}
-}
-
-// drained reports whether the connection has nothing left to do. With conn.mu
-// held.
-func (c *serverConn) drainedLocked() bool {
-	return c.handlers == 0 && c.draining && c.last != wire.StreamIDMax && c.err == nil
 }

@@ -51,7 +51,7 @@ func startWrapped(t *testing.T, handler http.HandlerFunc, wrap func(net.Conn) ne
 	return network
 }
 
-// A namelessConn does not say with whom it connects.
+// A namelessConn has no addresses.
 type namelessConn struct{ net.Conn }
 
 func (namelessConn) RemoteAddr() net.Addr { return nil }
@@ -71,7 +71,7 @@ func TestServerWithoutRemoteAddr(t *testing.T) {
 }
 
 // A lateConn keeps what is written last until more is written, or it is closed. It
-// has the CloseWrite of the connection that it embeds, which knows nothing of that.
+// has the CloseWrite of the connection that it embeds, which passes over that.
 type lateConn struct {
 	*memoryConn
 	mu   sync.Mutex

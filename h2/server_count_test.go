@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What HTTP2Config.CountError is told.
+// The arguments of HTTP2Config.CountError.
 
 package h2_test
 

@@ -125,7 +125,7 @@ func TestServerStalledStreamsHoldLittle(t *testing.T) {
 	})
 }
 
-// TestServerStalledHandlers wants a handler freed that waits for a window, each
+// TestServerStalledHandlers expects a handler to be freed that waits for a window, each
 // in one of the ways that there are to end its wait.
 func TestServerStalledHandlers(t *testing.T) {
 	t.Parallel()

@@ -172,8 +172,8 @@ func TestServerPings(t *testing.T) {
 	})
 }
 
-// TestServerSlicedFrames sends a conversation byte by byte: where the network
-// cuts says nothing.
+// TestServerSlicedFrames sends a conversation byte by byte: the places
+// where the network cuts do not matter.
 func TestServerSlicedFrames(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {

@@ -134,8 +134,8 @@ func TestServerTrailers(t *testing.T) {
 	}
 }
 
-// TestServerShortResponse answers with less than the Content-Length says: the peer gets
-// what there is, and then the reset that says that it is not all.
+// TestServerShortResponse answers with less than its Content-Length: the peer gets
+// the bytes that there are, and then a reset.
 func TestServerShortResponse(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{"", "short"} {

@@ -248,7 +248,7 @@ func TestServerHPACKErrors(t *testing.T) {
 				p := dial(t, s)
 				p.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, 1, c.block)
 				// The end of the connection may be reported as excess, where the
-				// length alone says that the field is too large.
+				// length alone makes the field too large.
 				p.wantGoAway(http2.ErrCodeCompression, http2.ErrCodeEnhanceYourCalm)
 				if n := s.started.Load(); n != 0 {
 					t.Errorf("got %d handlers, want none", n)
@@ -373,8 +373,8 @@ func TestServerHPACKOwnTable(t *testing.T) {
 	}
 }
 
-// TestServerSmallTable sends fields from a table of the usual size to a server that
-// wants a smaller one: until the client has heard of it, both have the usual one.
+// TestServerSmallTable sends fields from a table of the usual size to a server with
+// a smaller one: until the client has acknowledged that, both have the usual one.
 func TestServerSmallTable(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {

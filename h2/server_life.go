@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // How long a server's connection lives: its timers, and its graceful end.
+//
+// Invariants. Timers are set once and look again when they fire, so that streams come
+// and go without touching them. A connection ends gracefully in three steps that only go
+// forward: open, draining (a first GOAWAY was sent), and ending (the final GOAWAY names
+// lastStream).
 
 package h2
 
@@ -11,9 +16,10 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
+// startTimers starts the timers that the configuration asks for.
 func (c *serverConn) startTimers() {
 	_ = c.nc.SetReadDeadline(time.Time{})
-	c.mu.Lock() // which the timers' functions take
+	c.mu.Lock() // the timers' functions lock it, too: they see all timers set
 	defer c.mu.Unlock()
 	c.idleSince = time.Now()
 	first := c.engine.config.FirstRequestTimeout
@@ -33,6 +39,7 @@ func (c *serverConn) startTimers() {
 	}
 }
 
+// stopTimers stops them.
 func (c *serverConn) stopTimers() {
 	for _, t := range []*time.Timer{c.firstTimer, c.idleTimer, c.healthTimer} {
 		if t != nil {
@@ -41,19 +48,19 @@ func (c *serverConn) stopTimers() {
 	}
 }
 
-// checkHealth asks a client that was silent for SendPingTimeout whether it is
-// there, and gives the connection up if it does not say so within PingTimeout.
+// checkHealth sends a PING to a client from which nothing has come for SendPingTimeout,
+// and ends the connection if the answer takes longer than PingTimeout.
 func (c *serverConn) checkHealth() {
-	wait, patience := c.server.HTTP2.SendPingTimeout, c.server.HTTP2.PingTimeout
-	if patience <= 0 {
-		patience = defaultPingTimeout
+	wait, limit := c.server.HTTP2.SendPingTimeout, c.server.HTTP2.PingTimeout
+	if limit <= 0 {
+		limit = defaultPingTimeout
 	}
 	if silent := time.Since(time.Unix(0, c.lastRead.Load())); silent >= wait {
 		c.mu.Lock()
 		answered := c.pingLocked()
 		c.flushRelocking()
 		c.mu.Unlock()
-		timer := time.NewTimer(patience)
+		timer := time.NewTimer(limit)
 		defer timer.Stop()
 		select {
 		case <-answered:
@@ -70,8 +77,8 @@ func (c *serverConn) checkHealth() {
 	}
 }
 
-// checkIdle ends the connection if it had no stream for so long. Otherwise it
-// looks again when that can be: streams come and go without touching the timer.
+// checkIdle ends the connection if it had no stream for idleFor, and otherwise sets the
+// timer for when that may be so.
 func (c *serverConn) checkIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,7 +94,7 @@ func (c *serverConn) checkIdle() {
 	}
 }
 
-// stopServing says GOAWAY and closes the connection.
+// stopServing sends the final GOAWAY at once and closes the connection behind it.
 func (c *serverConn) stopServing(code ErrCode, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +105,7 @@ func (c *serverConn) stopServingRelocking(code ErrCode, reason string) {
 	if c.err != nil {
 		return
 	}
-	c.draining, c.last = true, c.table.maxID
+	c.draining, c.lastStream = true, c.table.maxID
 	c.appendGoAwayLocked(code, reason)
 	c.flushRelocking()
 	c.hangUpLocked()
@@ -106,9 +113,10 @@ func (c *serverConn) stopServingRelocking(code ErrCode, reason string) {
 
 // ---- graceful end ----
 
-// drain ends the connection so that no request is lost: the first GOAWAY asks the
-// peer to stop, a PING finds out when it has heard of it, and the second says
-// which streams were accepted. [RFC 9113, section 6.8]
+// drain ends the connection so that no request is lost. The first GOAWAY, which names
+// the highest possible stream, asks the client to open no more. The acknowledgement of a
+// PING behind it shows that the client has read it; then the final GOAWAY names the
+// streams that were accepted. They run to their end. [RFC 9113, section 6.8]
 func (c *serverConn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +124,8 @@ func (c *serverConn) drain() {
 	c.flushRelocking()
 }
 
-// beginDrainLocked appends the first GOAWAY; the rest of the end goes by itself.
+// beginDrainLocked appends the first GOAWAY, and starts endDrain for the rest. The
+// caller flushes.
 func (c *serverConn) beginDrainLocked() {
 	if c.draining || c.err != nil {
 		return
@@ -126,20 +135,21 @@ func (c *serverConn) beginDrainLocked() {
 	go c.endDrain(c.pingLocked())
 }
 
-// endDrain sends the second GOAWAY when the peer has heard of the first.
-func (c *serverConn) endDrain(heard <-chan struct{}) {
-	patience := time.NewTimer(goAwayPatience)
-	defer patience.Stop()
+// endDrain sends the final GOAWAY when the client has answered the PING, or after
+// drainPingWait.
+func (c *serverConn) endDrain(answered <-chan struct{}) {
+	timer := time.NewTimer(drainPingWait)
+	defer timer.Stop()
 	select {
-	case <-heard:
-	case <-patience.C:
+	case <-answered:
+	case <-timer.C:
 	}
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()
 		return
 	}
-	c.last = c.table.maxID
+	c.lastStream = c.table.maxID
 	c.appendGoAwayLocked(ErrCodeNo, "")
 	c.flushRelocking()
 	if c.drainedLocked() {
@@ -148,7 +158,7 @@ func (c *serverConn) endDrain(heard <-chan struct{}) {
 	c.mu.Unlock()
 }
 
-// baseDone cancels all requests: the context that the server gave us is over.
+// baseDone cancels the contexts of all requests, because that of the server has ended.
 func (c *serverConn) baseDone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

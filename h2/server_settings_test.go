@@ -25,8 +25,8 @@ func (p *rawPeer) greeted(id http2.SettingID) (uint32, bool) {
 	return 0, false
 }
 
-// TestServerSettings checks what the server says first: its limits, and nothing
-// that a server may not say.
+// TestServerSettings checks the server's first SETTINGS: its limits, and no
+// setting that a server must not send.
 func TestServerSettings(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {

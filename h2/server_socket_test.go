@@ -118,7 +118,7 @@ func overSockets(t *testing.T, f func(t *testing.T, secure bool)) {
 }
 
 // TestServerSockets has net/http's client send bodies of all sizes, many at a
-// time, and wants them back.
+// time, and expects them back.
 func TestServerSockets(t *testing.T) {
 	overSockets(t, func(t *testing.T, secure bool) {
 		s := startSocketServer(t, secure, func(w http.ResponseWriter, r *http.Request) {

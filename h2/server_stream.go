@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// One request of a server: made from a field section, given to the handler.
+// One request of a server: made from a field section, handled, and ended.
+//
+// Invariants. A stream's handler runs once, on a worker or on the reading goroutine (see
+// inline.go). conn.handlers counts the stream from openStream to closeRelocking, reset
+// or not. The stream, its context, its request's body and its response are one
+// allocation that is never used again: users of net/http may keep any of them.
 
 package h2
 
@@ -11,7 +16,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,48 +24,47 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
-// A serverStream is one request, its context, its body and its response: one
-// allocation. net/http's users may hold on to any of them, so it is not used
-// again.
+// A serverStream is one request and its response.
 type serverStream struct {
 	stream
 	sc      *serverConn
 	ctx     streamContext
 	w       response
-	request *http.Request
-	url     *url.URL // of the request
+	request *http.Request // nil until makeRequest; direct calls need none
+	url     *url.URL      // becomes request.URL
 
-	// A request that has not been made: see direct.go.
-	host, path string
-	pairs      [][2]string // its fields
-	reads      uint64      // of the connection when it had arrived
+	// A request without an http.Request: see direct.go.
+	host, path     string
+	pairs          [][2]string // its fields; nil if the http.Request was made at once
+	readsAtArrival uint64      // conn.reads when the request had arrived
 
-	trailer   http.Header   // received; the reading goroutine hands it over with the end
-	expects   atomic.Bool   // 100-continue was asked for and not answered
-	oversized bool          // the header was too large: answered without the handler
-	bodiless  bool          // the header ended the request
-	timer     *time.Timer   // of the write deadline. Guarded by conn.mu
-	opened    int64         // time.Now().UnixNano, when its head was read
-	patience  time.Duration // timeout of the request; 0: none, or see pairs
+	trailer   http.Header   // received trailers, set before the body's end is
+	expects   atomic.Bool   // the client waits for 100 (Continue)
+	oversized bool          // the header is too large: 431 without the handler
+	bodiless  bool          // the request has no body
+	timer     *time.Timer   // for the write deadline; guarded by conn.mu
+	openedAt  int64         // time.Now().UnixNano when its head was read
+	timeout   time.Duration // that the request carries; 0: none, or see pairs
 
 	// Set by the reading goroutine before the handler runs; see inline.go.
-	inline uint64 // the epoch in which it runs there; 0: it runs on a worker
-	pace   *pace  // of the path; nil: is not measured
+	inline uint64 // the epoch in which it runs on the reading goroutine; 0: on a worker
+	pace   *pace  // of the request's path; nil: the handler is not measured
 }
 
-// newServerStream makes the stream for a request's field section. With mu held.
+// newServerStreamLocked opens the stream for a request. If the request may be a direct
+// call, its http.Request is made later, when a handler needs one.
 func newServerStreamLocked(c *serverConn, id uint32, f *wire.FieldSection, end bool) *serverStream {
-	direct := c.direct && !f.TooLarge() && f.MayBeDirect()
+	direct := c.directCalls && !f.TooLarge() && f.MayBeDirect()
 	var s *serverStream
 	if direct {
 		s = new(serverStream)
 	} else {
-		both := new(struct {
+		memory := new(struct {
 			serverStream
 			url url.URL
 		})
-		s = &both.serverStream
-		s.url = &both.url
+		s = &memory.serverStream
+		s.url = &memory.url
 	}
 	s.sc = c
 	c.openLocked(&s.stream, id, s)
@@ -70,24 +73,25 @@ func newServerStreamLocked(c *serverConn, id uint32, f *wire.FieldSection, end b
 	s.ctx.Context = c.ctx
 	s.w.s = s
 	s.oversized = f.TooLarge()
-	s.opened = c.lastRead.Load()
+	s.openedAt = c.lastRead.Load()
 	s.bodiless = end
 	if end {
-		s.got = true
+		s.gotEnd = true
 		s.in.end(io.EOF)
 	}
 	switch {
 	case s.oversized:
 	case direct:
-		s.host, s.path, s.pairs, s.reads = f.Authority, f.Path, f.Pairs(), c.reads.Load()
+		s.host, s.path, s.pairs, s.readsAtArrival = f.Authority, f.Path, f.Pairs(), c.reads.Load()
 	default:
-		s.patience = timeoutOf(f.Fields)
+		s.timeout = timeoutOf(f.Fields)
 		s.makeRequest(f.Method, f.Authority, f.Path, f.URL, f.Header())
 	}
 	return s
 }
 
-// makeRequest makes the request. u is the parsed path, nil if it is a plain one.
+// makeRequest makes the http.Request. u is the parsed path, nil if the path is a plain
+// one.
 func (s *serverStream) makeRequest(method, authority, path string, u *url.URL, header http.Header) {
 	r := s.sc.template.WithContext(&s.ctx)
 	s.request = r
@@ -121,20 +125,19 @@ func (s *serverStream) makeRequest(method, authority, path string, u *url.URL, h
 	if expect := r.Header["Expect"]; len(expect) > 0 && !s.bodiless {
 		if strings.EqualFold(expect[0], "100-continue") {
 			s.expects.Store(true)
-			delete(r.Header, "Expect") // it is ours to answer, and for nobody behind us
+			delete(r.Header, "Expect") // this server answers it
 		}
 	}
 }
 
-// declareTrailers takes the names that the client announced in "Trailer".
+// declareTrailers makes the names in the field "Trailer" the keys of Request.Trailer.
 func (s *serverStream) declareTrailers() {
 	r := s.request
 	for _, names := range r.Header["Trailer"] {
 		for name := range strings.SplitSeq(names, ",") {
-			key := http.CanonicalHeaderKey(strings.TrimSpace(name))
-			switch key {
-			case "", "Transfer-Encoding", "Trailer", "Content-Length":
-				continue // never trailers
+			key := trailerKey(name)
+			if key == "" {
+				continue
 			}
 			if r.Trailer == nil {
 				r.Trailer = make(http.Header)
@@ -145,13 +148,25 @@ func (s *serverStream) declareTrailers() {
 	delete(r.Header, "Trailer")
 }
 
-// trailers takes the field section that ends the request. Reading goroutine.
+// trailerKey returns the key of a name in the field "Trailer", "" if it cannot be a
+// trailer's. [RFC 9110, section 6.5.1]
+func trailerKey(name string) string {
+	switch key := http.CanonicalHeaderKey(strings.TrimSpace(name)); key {
+	case "Transfer-Encoding", "Trailer", "Content-Length":
+		return ""
+	default:
+		return key
+	}
+}
+
+// trailers takes the field section that ends the request, for the reading goroutine.
+// [RFC 9113, sections 8.1 and 8.1.1]
 func (s *serverStream) trailers(f *wire.FieldSection, end bool) error {
 	c := s.sc
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case s.got:
+	case s.gotEnd:
 		return c.rejectLocked(s.id, ErrCodeStreamClosed, errStreamOver)
 	case !end:
 		return c.rejectLocked(s.id, ErrCodeProtocol, errors.New("second field section does not end the stream"))
@@ -168,20 +183,22 @@ func (s *serverStream) trailers(f *wire.FieldSection, end bool) error {
 	return nil
 }
 
-// stoppedLocked cancels the request's context. What lies unread goes on to hold the
-// connection's window until the handler has returned: a peer that resets its streams
-// must not have more memory held than one that does not.
+// stoppedLocked cancels the request's context. Unread bytes go on to hold the
+// connection's window until the handler returns: a peer that resets its streams must not
+// make this side hold more memory than one that does not.
 func (s *serverStream) stoppedLocked(error) {
-	s.countAtOnceLocked()
+	s.countEachLocked()
 	s.ctx.cancel(context.Canceled)
 }
 
-// finished has nothing to do: the handler goes on.
-func (s *serverStream) finishedLocked() {}
+// peerEndedLocked does nothing: the handler goes on.
+func (s *serverStream) peerEndedLocked() {}
 
 // start runs the handler in a goroutine of its own.
 func (s *serverStream) start() { s.sc.workers.run(s) }
 
+// run calls the handler and ends the stream, also if the handler panics or ends its
+// goroutine with runtime.Goexit.
 func (s *serverStream) run() {
 	c := s.sc
 	returned := false
@@ -192,15 +209,15 @@ func (s *serverStream) run() {
 		// The handler panicked, or ended its goroutine.
 		v := recover()
 		if v != nil && v != http.ErrAbortHandler {
-			stack := make([]byte, 64<<10)
-			stack = stack[:runtime.Stack(stack, false)]
-			c.engine.logf(c.server, "h2: panic serving %v: %v\n%s", c.template.RemoteAddr, v, stack)
+			c.logPanic(v)
 		}
 		c.mu.Lock()
 		c.abortLocked(&s.stream, ErrCodeInternal, errHandlerGone)
-		s.close()
-		s.w.mu.Lock() // a goroutine left behind has no stream to wait for any more
-		s.w.over = true
+		last := s.closeRelocking()
+		c.mu.Unlock()
+		s.afterClose(last)
+		s.w.mu.Lock() // free soon: a goroutine in a method of w does not wait for the stream any more
+		s.w.handlerDone = true
 		s.w.mu.Unlock()
 	}()
 	if s.oversized {
@@ -213,7 +230,7 @@ func (s *serverStream) run() {
 	s.w.finish()
 }
 
-// limitTime applies the server's timeouts.
+// limitTime applies the server's ReadTimeout and WriteTimeout.
 func (s *serverStream) limitTime() {
 	if t := s.sc.server.ReadTimeout; t > 0 {
 		s.in.setDeadline(time.Now().Add(t))
@@ -223,44 +240,50 @@ func (s *serverStream) limitTime() {
 	}
 }
 
-// close ends the stream after its handler. It is called with conn.mu held, which
-// it releases.
-func (s *serverStream) close() {
+// closeRelocking ends the stream after its handler. It reports whether it was the
+// connection's last; the caller unlocks conn.mu and calls afterClose.
+//
+// A server may answer before the request has ended. It then asks the client to stop
+// sending with RST_STREAM and NO_ERROR, after a complete response. [RFC 9113, section 8.1]
+func (s *serverStream) closeRelocking() (last bool) {
 	c := s.sc
-	if !s.overLocked() && s.sent {
-		// The body was not wanted. [RFC 9113, section 8.1]
+	if !s.overLocked() && s.sentEnd {
 		c.appendResetLocked(s.id, ErrCodeNo)
 		s.err = errHandlerGone
 		delete(c.table.open, s.id)
 	}
 	if s.room != nil {
-		signal(s.room) // for a goroutine that the handler has left behind in Write
+		signal(s.room) // a goroutine that the handler left in Write may wait
 	}
-	if s.err == nil && s.sent && s.got {
+	if s.err == nil && s.sentEnd && s.gotEnd {
 		c.resets.giveBack()
 	}
 	s.detachLocked()
-	c.returnedLocked()
+	c.handlerReturnedLocked()
 	if !s.gathersLocked() {
 		c.flushRelocking()
 	}
 	if c.drainedLocked() {
 		c.hangUpLocked()
 	}
-	last := c.handlers == 0
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	c.mu.Unlock()
+	return c.handlers == 0
+}
+
+// afterClose does what closeRelocking leaves, because it runs code of the user or
+// takes other locks.
+func (s *serverStream) afterClose(last bool) {
 	if last {
-		c.tellState()
+		s.sc.reportState()
 	}
 	s.ctx.cancel(context.Canceled)
 	s.discard(http.ErrBodyReadAfterClose)
 }
 
-// setWriteDeadline lets the stream end at t, never if t is zero. A deadline that has
-// passed acts at once, and stays.
+// setWriteDeadline ends the stream at t, never if t is zero. A deadline that has passed
+// acts at once, and stays.
 func (s *serverStream) setWriteDeadline(t time.Time) {
 	c := s.sc
 	c.mu.Lock()
@@ -285,7 +308,7 @@ func (s *serverStream) setWriteDeadline(t time.Time) {
 	})
 }
 
-// writeTimedOutRelocking ends the stream: the write deadline has passed.
+// writeTimedOutRelocking resets the stream, because the write deadline has passed.
 func (s *serverStream) writeTimedOutRelocking() {
 	s.sc.abortLocked(&s.stream, ErrCodeInternal, errWriteDeadline)
 	s.sc.flushRelocking()
@@ -293,16 +316,17 @@ func (s *serverStream) writeTimedOutRelocking() {
 
 // ---- body ----
 
-// requestBody is the stream as the body of its request.
+// A requestBody is a serverStream as the Body of its request.
 type requestBody serverStream
 
-// Read reads from the body. After its end, the request's trailers are there.
+// Read reads from the body. With io.EOF, the announced trailers are in Request.Trailer.
+// The first Read answers "Expect: 100-continue".
 func (b *requestBody) Read(p []byte) (int, error) {
 	s := (*serverStream)(b)
 	if s.expects.Load() {
 		s.w.sendContinue()
 	}
-	n, err := s.read(context.Background(), p) // the stream's end wakes it
+	n, err := s.read(context.Background(), p) // the end of the stream ends the wait
 	if err == io.EOF && s.trailer != nil && s.request != nil {
 		for key, values := range s.trailer {
 			if _, announced := s.request.Trailer[key]; announced {
@@ -313,7 +337,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the reading.
+// Close ends the reading: bytes that follow are dropped.
 func (b *requestBody) Close() error {
 	(*serverStream)(b).discard(http.ErrBodyReadAfterClose)
 	return nil

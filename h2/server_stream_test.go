@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// TestServerStreamNumbers sends frames on streams that nobody may use: each is
+// TestServerStreamNumbers sends frames on streams that no peer may use: each is
 // an error of the connection, of type PROTOCOL_ERROR or, for a stream that is
 // closed, STREAM_CLOSED [RFC 9113, section 5.1.1].
 func TestServerStreamNumbers(t *testing.T) {
@@ -85,8 +85,8 @@ func TestServerLastStreamNumber(t *testing.T) {
 	})
 }
 
-// TestServerReservedBit checks that the bit before a stream's number says
-// nothing [RFC 9113, section 4.1].
+// TestServerReservedBit checks that the bit before a stream's number is
+// ignored [RFC 9113, section 4.1].
 func TestServerReservedBit(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
@@ -315,7 +315,7 @@ func TestServerPeerGoesAway(t *testing.T) {
 }
 
 // TestServerRequestsAtOnce sends many requests in one write, in the order of
-// their numbers, and wants every answer.
+// their numbers, and expects every answer.
 func TestServerRequestsAtOnce(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {

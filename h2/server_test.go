@@ -107,7 +107,7 @@ func newGate(t testing.TB) *gate {
 	return g
 }
 
-// wait waits for the gate to open, or for one who calls pass.
+// wait waits for the gate to open, or for a call of pass.
 func (g *gate) wait() { <-g.passes }
 
 // pass lets one through that waits.

@@ -178,7 +178,7 @@ func TestServerSlowHandshake(t *testing.T) {
 }
 
 // TestServerIdle leaves a connection alone, with and without a request before.
-// It says GOAWAY with NO_ERROR and ends; open streams keep it.
+// It sends GOAWAY with NO_ERROR and ends; open streams keep it.
 func TestServerIdle(t *testing.T) {
 	t.Parallel()
 	for _, timeout := range []time.Duration{0, time.Minute} {

@@ -50,7 +50,7 @@ func (s *sender) open(id uint32, namesAndValues ...string) {
 func (s *sender) settle() {
 	synctest.Wait()
 	for {
-		f, _ := s.p.take(func(f *frame) bool {
+		f := s.p.takeNew(func(f *frame) bool {
 			return f.Type == http2.FrameWindowUpdate || f.Type == http2.FrameSettings && !f.Flags.Has(http2.FlagSettingsAck)
 		})
 		switch {
@@ -112,7 +112,7 @@ func unreadUnlessEcho(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestServerUnreadStream fills the window of a stream that nobody reads. The
+// TestServerUnreadStream fills the window of a stream that is not read. The
 // neighbour goes on, for much more than any window.
 func TestServerUnreadStream(t *testing.T) {
 	t.Parallel()
@@ -168,7 +168,7 @@ func TestServerUnreadStreamsBounded(t *testing.T) {
 	})
 }
 
-// TestServerWindowComesBack sends data that nobody gets to read, many times the
+// TestServerWindowComesBack sends data that no handler reads, many times the
 // window of the connection, each time in one way that ends a stream.
 func TestServerWindowComesBack(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // A stream: its state, and the sending of its DATA under flow control.
+//
+// Invariants. A stream is in one of the states of [RFC 9113, section 5.1]: sentEnd and
+// gotEnd are its two halves, and err is set if it ended before both were closed. While a
+// goroutine waits in sending, the stream is in table.waiting, so that any change of a
+// window, of the room in the write buffer or of the stream itself wakes it through room.
 
 package h2
 
@@ -21,33 +26,33 @@ type stream struct {
 	id   uint32
 
 	// Of the reading goroutine.
-	queued   bool  // in conn.woken
+	queued   bool  // in reader.toWake
 	trailing bool  // the next field section is the trailers
 	declared int64 // Content-Length of what is received; negative: unknown
-	received int64
+	received int64 // bytes of DATA, without padding
 
-	consumed atomic.Int64 // bytes read that the windows do not count off yet
-	worth    atomic.Int64 // how many of them are worth counting off
+	consumed atomic.Int64 // bytes read that the windows have not counted off yet
+	countAt  atomic.Int64 // consumed from which on a reader takes the lock
 
 	// Guarded by conn.mu.
-	win       flow.Send     // what may be sent
-	recv      flow.Receive  // what the peer may send
-	detached  bool          // recv is not kept any more; see detachLocked
-	atOnce    bool          // each read is worth counting off
-	err       error         // why the stream ended before both halves were closed
-	returned  int64         // when the window was given back last: time.Now().UnixNano; 0: never
-	room      chan struct{} // has room for one; made when first needed
-	sent, got bool          // our half is closed, theirs is
-	waits     bool          // in conn.table.waiting
-	hurried   bool          // sending does not wait; see hurry
+	sendWindow      flow.Send     // granted by the peer
+	recvWindow      flow.Receive  // granted to the peer
+	detached        bool          // recvWindow counts no more; see detachLocked
+	countEach       bool          // every read takes the lock
+	err             error         // why the stream ended before both halves were closed
+	lastGiveBack    int64         // time.Now().UnixNano of the last WINDOW_UPDATE; 0: none
+	room            chan struct{} // has room for one; made when first needed
+	sentEnd, gotEnd bool          // END_STREAM was sent, was received
+	waiting         bool          // in table.waiting
+	noWait          bool          // sending fails instead of waiting; see setNoWait
 }
 
-// A streamUser is who the stream is for: a handler's call or a client's.
+// A streamUser is the half of a stream that differs between client and server.
 type streamUser interface {
-	// stopped says that the stream ended early. With conn.mu held.
+	// stoppedLocked runs when the stream has ended early, because of err.
 	stoppedLocked(err error)
-	// finished says that the peer has closed its half. With conn.mu held.
-	finishedLocked()
+	// peerEndedLocked runs when the peer has closed its half.
+	peerEndedLocked()
 	// prematureLocked reports whether a reset by the peer, now, costs it a token.
 	prematureLocked() bool
 	// leaveReading is called before a goroutine waits for the peer. If it is the
@@ -55,26 +60,31 @@ type streamUser interface {
 	leaveReading()
 }
 
-// open makes s a stream of c. With c.mu held.
+// openLocked makes s an open stream of c.
+//
+// Its receive window is at least the initial 65,535 bytes until the peer acknowledges
+// our SETTINGS: before, the peer may not have applied a smaller one. [RFC 9113, section
+// 6.9.2]
 func (c *conn) openLocked(s *stream, id uint32, user streamUser) {
 	c.mu.assertHeld()
 	s.conn, s.id, s.user = c, id, user
 	s.declared = -1
-	s.win.Open(c.peerWindow)
+	s.sendWindow.Open(c.peerWindow)
 	size, left := c.limits.streamWindow, c.limits.streamWindow
-	if !c.asked.IsZero() {
-		left = max(size, flow.Start) // the peer may not have heard of a smaller one
+	if !c.settingsSent.IsZero() {
+		left = max(size, flow.Start)
 	}
-	s.recv.Open(size, left, 0)
-	s.setWorthLocked()
+	s.recvWindow.Open(size, left, 0)
+	s.setCountAtLocked()
 	c.table.open[id] = s
 }
 
-// over reports whether nothing may be sent any more. With conn.mu held.
-func (s *stream) overLocked() bool { return s.err != nil || s.sent && s.got }
+// overLocked reports whether the stream has ended: both halves are closed, or it was
+// reset, or the connection ended.
+func (s *stream) overLocked() bool { return s.err != nil || s.sentEnd && s.gotEnd }
 
-// stop ends the stream early: who waits for it learns why. What was received
-// stays readable. With conn.mu held.
+// stopLocked ends the stream early and wakes all that wait for it. Received bytes stay
+// readable; err follows them.
 func (s *stream) stopLocked(err error) {
 	s.conn.mu.assertHeld()
 	if s.err == nil {
@@ -84,11 +94,12 @@ func (s *stream) stopLocked(err error) {
 	s.user.stoppedLocked(err)
 	s.in.signal()
 	if s.room != nil {
-		s.conn.waitNoMoreLocked(s)
+		s.conn.dequeueLocked(s)
 		signal(s.room)
 	}
 }
 
+// signal puts a value into a channel that has room for one, unless there is one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -98,15 +109,16 @@ func signal(c chan struct{}) {
 
 // ---- sending ----
 
-// sendable returns how many of n bytes may be sent now. With conn.mu held.
+// sendableLocked returns how many of n bytes the windows of the stream and of the
+// connection and the peer's SETTINGS_MAX_FRAME_SIZE allow in the next frame. [RFC 9113,
+// sections 4.2 and 6.9.1]
 func (s *stream) sendableLocked(n int) int {
-	return int(min(int64(n), s.win.Left(), s.conn.send.Left(), int64(s.conn.peerFrame)))
+	return int(min(int64(n), s.sendWindow.Left(), s.conn.sendWindow.Left(), int64(s.conn.peerFrame)))
 }
 
-// send appends p as DATA, and closes our half if end is set. It waits for the
-// peer's windows and for room, until ctx is done; it may flush, and returns with
-// the last frames not flushed. With conn.mu held, which it gives away while it
-// waits. It reports how much of p was appended.
+// sendRelocking appends p as DATA, with END_STREAM if end is set, and returns how much
+// of p it appended. It waits for windows and for room in the write buffer until ctx is
+// done. It may flush; the caller flushes the last frames.
 func (s *stream) sendRelocking(ctx context.Context, p []byte, end bool) (int, error) {
 	done := 0
 	for {
@@ -121,7 +133,14 @@ func (s *stream) sendRelocking(ctx context.Context, p []byte, end bool) (int, er
 	}
 }
 
-// appendData is send as far as it goes without waiting.
+// appendDataRelocking appends as much of p as goes without waiting, cut into frames. It
+// returns how much that is, without an error if windows or room have run out.
+//
+// Both windows are spent when a frame is appended and not when it is written: a frame
+// that was appended is always written, unless the connection ends. Long pieces are
+// written from p itself, which releases the lock; so the state of the stream is checked
+// again for every frame. END_STREAM goes with the last byte, or alone with no bytes: a
+// frame without payload needs no window. [RFC 9113, sections 6.1 and 6.9.1]
 func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 	c := s.conn
 	c.mu.assertHeld()
@@ -132,7 +151,7 @@ func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 			return done, s.err
 		case c.err != nil:
 			return done, c.err
-		case s.sent:
+		case s.sentEnd:
 			return done, errStreamOver
 		}
 		rest := p[done:]
@@ -144,13 +163,13 @@ func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 		var flags uint8
 		if last {
 			flags = wire.FlagEndStream
-			s.sent = true
+			s.sentEnd = true
 		}
 		if n > 0 || last {
 			c.writer.out = wire.AppendFrame(c.outLocked(), wire.FrameData, flags, s.id, n)
-			c.earnLocked(n)
-			s.win.Spend(n)
-			c.send.Spend(n)
+			c.addCreditLocked(n)
+			s.sendWindow.Spend(n)
+			c.sendWindow.Spend(n)
 			done += n
 			if c.writer.canWriteThroughLocked(n) {
 				c.writeThroughRelocking(rest[:n])
@@ -170,15 +189,16 @@ func (s *stream) appendDataRelocking(p []byte, end bool) (int, error) {
 	}
 }
 
-// wait gives the lock away until there may be window or room. With conn.mu held.
+// waitRelocking releases the lock until there may be window or room, or until ctx is
+// done. It flushes first: the peer gives window back for DATA that has arrived.
 func (s *stream) waitRelocking(ctx context.Context) error {
 	c := s.conn
-	if s.hurried {
+	if s.noWait {
 		return errHandlerGone
 	}
 	c.flushRelocking() // the peer gives window for what it has seen
 	if s.err != nil || c.err != nil || s.sendableLocked(1) > 0 && !c.writer.fullLocked() {
-		return nil // flushing gave the lock away
+		return nil // changed while flushing had released the lock
 	}
 	s.enqueueLocked()
 	s.user.leaveReading()
@@ -191,20 +211,19 @@ func (s *stream) waitRelocking(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	if err != nil {
-		c.waitNoMoreLocked(s)
+		c.dequeueLocked(s)
 	}
-	if s.err != nil || s.sent {
-		signal(s.room) // for another goroutine that waits, against the rules
+	if s.err != nil || s.sentEnd {
+		signal(s.room) // another goroutine may wait too, which callers must not do
 	}
 	return err
 }
 
-// waitForRoom waits while too much lies unsent, before what no window bounds is
-// added. It waits no longer than the stream lives. With conn.mu held, which it gives
-// away meanwhile.
+// waitForRoomRelocking waits while the write buffer is full, before the caller appends a
+// field section: no window bounds these. It returns when the stream ends.
 func (s *stream) waitForRoomRelocking() {
 	c := s.conn
-	for c.writer.fullLocked() && !s.overLocked() && c.err == nil && !s.hurried {
+	for c.writer.fullLocked() && !s.overLocked() && c.err == nil && !s.noWait {
 		s.enqueueLocked()
 		s.user.leaveReading()
 		c.mu.Unlock()
@@ -213,40 +232,41 @@ func (s *stream) waitForRoomRelocking() {
 	}
 }
 
-// hurry says whether sending is to fail instead of waiting for windows and room.
-func (s *stream) hurry(yes bool) {
+// setNoWait decides whether sending fails with errHandlerGone instead of waiting.
+func (s *stream) setNoWait(noWait bool) {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	s.hurried = yes
+	s.noWait = noWait
 	if s.room != nil {
 		signal(s.room)
 	}
 }
 
-// enqueue makes the stream one of those that wait. With conn.mu held.
+// enqueueLocked adds the stream to table.waiting.
 func (s *stream) enqueueLocked() {
 	if s.room == nil {
 		s.room = make(chan struct{}, 1)
 	}
-	if !s.waits {
-		s.waits = true
+	if !s.waiting {
+		s.waiting = true
 		s.conn.table.waiting = append(s.conn.table.waiting, s)
 	}
 }
 
-// waitNoMore takes a stream out of those that wait. With mu held.
-func (c *conn) waitNoMoreLocked(s *stream) {
-	if s.waits {
-		s.waits = false
+// dequeueLocked takes a stream out of table.waiting.
+func (c *conn) dequeueLocked(s *stream) {
+	if s.waiting {
+		s.waiting = false
 		c.table.waiting = slices.DeleteFunc(c.table.waiting, func(other *stream) bool { return other == s })
 	}
 }
 
-// wakeSenders lets all whose DATA waits look again. With mu held.
+// wakeSendersLocked wakes all streams of table.waiting; each looks for window and room
+// itself.
 func (c *conn) wakeSendersLocked() {
 	for i, s := range c.table.waiting {
 		c.table.waiting[i] = nil
-		s.waits = false
+		s.waiting = false
 		signal(s.room)
 	}
 	c.table.waiting = c.table.waiting[:0]

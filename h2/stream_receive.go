@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The receiving half of a stream: what its reader takes, the peer may send again.
+// The receiving half of a stream, and the windows that it gives back. [RFC 9113,
+// sections 5.2 and 6.9]
 //
-// Invariants. Every byte that arrives for a stream is counted by the windows of the
-// stream and of the connection when its frame does (conn.data), and is counted off
-// once: when it was read or dropped (consume), or when the stream detaches and takes
-// along what is left. Readers leave what they have read in consumed, an atomic, and
-// take the connection's mutex only when that is worth a frame.
+// Invariants. The windows of the stream and of the connection count every byte that
+// arrives for a stream when its frame arrives (conn.data), and count it off once: when
+// the byte was read or dropped (consume), or when the stream detaches and takes along
+// all that lies unread. Readers leave the number of bytes they have read in consumed, an
+// atomic, and take conn.mu only when these are worth a WINDOW_UPDATE.
 
 package h2
 
@@ -17,20 +18,22 @@ import (
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
-// read reads the body. The peer may send as much again, once it is worth a frame.
+// read reads from the body, and gives back what it read once that is worth a frame.
 func (s *stream) read(ctx context.Context, p []byte) (int, error) {
 	n, err := s.in.read(ctx, p)
 	s.consume(n)
 	return n, err
 }
 
-// discard ends the reading of a body: what is there and what comes is dropped,
-// and counts as read. A read that waits returns err.
+// discard ends the reading of a body: bytes that lie unread or arrive later are dropped
+// and count as read. A read that waits returns err.
 func (s *stream) discard(err error) { s.consume(s.in.abandon(err)) }
 
-// consume counts n bytes that have left the inbox.
+// consume counts n bytes that have left the inbox. Few calls take the lock: a stream is
+// looked at when countAt bytes have gathered, or at once while the connection's window
+// is scarce.
 func (s *stream) consume(n int) {
-	if n == 0 || s.consumed.Add(int64(n)) < s.worth.Load() && !s.conn.scarce.Load() {
+	if n == 0 || s.consumed.Add(int64(n)) < s.countAt.Load() && !s.conn.scarce.Load() {
 		return
 	}
 	c := s.conn
@@ -40,7 +43,12 @@ func (s *stream) consume(n int) {
 	c.flushRelocking()
 }
 
-// countLocked counts off what has left the inbox.
+// countLocked moves what readers left in consumed to the windows.
+//
+// It must not miss a reader that adds just now and then finds that it need not lock:
+// countAt may have grown between. A reader adds to consumed before it loads countAt;
+// here countAt is stored before consumed is loaded again. So either the reader sees the
+// new value, or the loop sees the reader's bytes.
 func (s *stream) countLocked() {
 	s.conn.mu.assertHeld()
 	for again := true; again; {
@@ -48,75 +56,76 @@ func (s *stream) countLocked() {
 		if s.detached {
 			return
 		}
-		s.recv.Consumed(n)
-		s.conn.recv.Consumed(n)
-		s.setWorthLocked()
-		// A reader adds to consumed before it looks at worth: one that has seen the
-		// value of before is seen here.
+		s.recvWindow.Consumed(n)
+		s.conn.recvWindow.Consumed(n)
+		s.setCountAtLocked()
 		n = int(s.consumed.Load())
-		again = n > 0 && n >= int(s.worth.Load())
+		again = n > 0 && n >= int(s.countAt.Load())
 	}
 }
 
-// setWorthLocked sets how much has to be read until half of the window is owed.
-func (s *stream) setWorthLocked() {
+// setCountAtLocked sets countAt to the number of bytes that are still to be read until
+// half of the stream's window is unsent.
+func (s *stream) setCountAtLocked() {
 	worth := 0
-	if !s.atOnce {
-		worth = max(1, (s.recv.Size()+1)/2-s.recv.Owed())
+	if !s.countEach {
+		worth = max(1, (s.recvWindow.Size()+1)/2-s.recvWindow.Unsent())
 	}
-	s.worth.Store(int64(worth))
+	s.countAt.Store(int64(worth))
 }
 
-// giveBackLocked gives the windows of the stream and of the connection back, where
-// half is owed. If it reports true, the caller flushes.
+// giveBackLocked appends WINDOW_UPDATEs for the stream and for the connection, each if
+// half of its window is unsent. A stream that receives no more DATA gets none. If it
+// reports true, the caller flushes.
 func (s *stream) giveBackLocked() bool {
 	c := s.conn
 	s.countLocked()
 	appended := c.giveBackLocked()
-	if !s.recv.Due() || s.got || s.err != nil || c.err != nil {
+	if !s.recvWindow.Due() || s.gotEnd || s.err != nil || c.err != nil {
 		return appended
 	}
-	s.growLocked(s.recv.Owed())
-	c.writer.out = wire.AppendWindowUpdate(c.outLocked(), s.id, s.recv.GiveBack())
-	s.setWorthLocked()
+	s.growLocked(s.recvWindow.Unsent())
+	c.writer.out = wire.AppendWindowUpdate(c.outLocked(), s.id, s.recvWindow.GiveBack())
+	s.setCountAtLocked()
 	return true
 }
 
-// growLocked doubles the stream's window if it is read so fast that the window, and
-// not the reader, is what limits it: all of it in less than two round trips, where
-// owed bytes were read since the last WINDOW_UPDATE. Other streams keep theirs: those
-// that are not read must not be able to hold more.
-func (s *stream) growLocked(owed int) {
+// growLocked doubles the stream's window, up to limits.maxStreamWindow, if the window
+// and not the reader limits the transfer: the reader took unsent bytes since the last
+// WINDOW_UPDATE, at a speed at which the whole window lasts less than two round trips.
+// Only this stream's window grows: a stream that is not read must not be able to hold
+// more.
+func (s *stream) growLocked(unsent int) {
 	c := s.conn
 	now := time.Now().UnixNano()
-	before := s.returned
-	s.returned = now
-	size := s.recv.Size()
-	if before == 0 || c.rtt == 0 || (now-before)*int64(size) > int64(2*c.rtt)*int64(owed) {
+	before := s.lastGiveBack
+	s.lastGiveBack = now
+	size := s.recvWindow.Size()
+	if before == 0 || c.rtt == 0 || (now-before)*int64(size) > int64(2*c.rtt)*int64(unsent) {
 		return
 	}
 	if grown := min(2*size, c.limits.maxStreamWindow); grown > size {
-		s.recv.Grow(grown - size)
+		s.recvWindow.Grow(grown - size)
 	}
 }
 
-// detachLocked takes the stream out of the connection's account: what lies unread
-// does not hold the connection's window any more, and what is read later is not
-// counted. If it reports true, the caller flushes.
+// detachLocked counts all unread bytes of the stream off the connection's window; from
+// then on reads of this stream count for no window. So a body that is never read to its
+// end holds no window of others. If it reports true, the caller flushes.
 func (s *stream) detachLocked() bool {
 	if s.detached {
 		return false
 	}
 	s.countLocked()
 	s.detached = true
-	s.conn.recv.Consumed(s.recv.Held())
+	s.conn.recvWindow.Consumed(s.recvWindow.Unread())
 	return s.conn.giveBackLocked()
 }
 
-// countAtOnceLocked lets each read be counted when it happens, and not when the
-// connection looks: it does not find the stream in its table any more.
-func (s *stream) countAtOnceLocked() {
-	s.atOnce = true
-	s.setWorthLocked()
+// countEachLocked makes every read count at once. A stream that has left the table is
+// not found by conn.giveBackLocked, so its readers must not leave bytes in consumed.
+func (s *stream) countEachLocked() {
+	s.countEach = true
+	s.setCountAtLocked()
 	s.giveBackLocked()
 }

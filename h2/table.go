@@ -4,7 +4,8 @@
 //
 // Invariants. A stream is in the table from its first frame until both halves are
 // closed or it was reset. A stream that is not there is idle, if its number is above
-// maxID, or closed. [RFC 9113, section 5.1] mu guards the table.
+// maxID, or closed. [RFC 9113, sections 5.1 and 5.1.1] resets has at most resetsMax
+// numbers, of which the last ones are kept.
 
 package h2
 
@@ -15,26 +16,25 @@ import (
 )
 
 const (
-	resetsMin = 128 // streams whose late frames are ignored, at least
-	resetsMax = 4096
+	resetsMin = 128  // streams whose late frames are ignored, at least
+	resetsMax = 4096 // and at most
 )
 
-// A table has the streams of a connection.
+// A table has the streams of a connection. conn.mu guards it.
 type table struct {
 	open    map[uint32]*stream
-	waiting []*stream // their DATA waits for a window or for room in the write buffer
-	maxID   uint32    // the highest number of a stream
-	resets  []uint32  // the streams that we reset last, in a ring
-	nresets int       // how many the ring has given up
+	waiting []*stream // their senders wait for window or for room in the write buffer
+	maxID   uint32    // the highest number of a stream that was opened
+	resets  []uint32  // a ring of the streams that this side reset last
+	nresets int       // how many numbers the ring has overwritten
 }
 
-// idle reports whether a stream was never opened. Only clients open streams: their
-// numbers are odd.
-func (t *table) idle(id uint32) bool { return id%2 == 0 || id > t.maxID }
+// idleLocked reports whether a stream was never opened. Only clients open streams, and
+// their numbers are odd. [RFC 9113, section 5.1.1]
+func (t *table) idleLocked(id uint32) bool { return id%2 == 0 || id > t.maxID }
 
-// noteReset remembers that frames of a stream may be under way. size is that of the
-// ring.
-func (t *table) noteReset(id uint32, size int) {
+// noteResetLocked adds a stream to the ring, which has up to size numbers.
+func (t *table) noteResetLocked(id uint32, size int) {
 	if len(t.resets) < size {
 		t.resets = append(t.resets, id)
 		return
@@ -43,9 +43,9 @@ func (t *table) noteReset(id uint32, size int) {
 	t.nresets++
 }
 
-// recentlyReset reports whether frames of a stream may have been under way when it
-// was reset.
-func (t *table) recentlyReset(id uint32) bool { return slices.Contains(t.resets, id) }
+// recentlyResetLocked reports whether this side reset a stream so recently that the peer
+// may have sent frames before it saw that.
+func (t *table) recentlyResetLocked(id uint32) bool { return slices.Contains(t.resets, id) }
 
 // abortLocked resets a stream that may be open. The caller flushes.
 func (c *conn) abortLocked(s *stream, code ErrCode, cause error) {
@@ -57,17 +57,17 @@ func (c *conn) abortLocked(s *stream, code ErrCode, cause error) {
 	s.stopLocked(StreamError{StreamID: s.id, Code: code, Cause: cause})
 }
 
-// appendResetLocked appends RST_STREAM and remembers that frames of the stream that
-// are under way are to be ignored.
+// appendResetLocked appends RST_STREAM, and has later frames of the stream ignored. [RFC
+// 9113, sections 5.1 and 6.4]
 func (c *conn) appendResetLocked(id uint32, code ErrCode) {
 	c.mu.assertHeld()
 	c.writer.out = wire.AppendRSTStream(c.outLocked(), id, code)
-	c.table.noteReset(id, min(max(resetsMin, int(c.limits.maxStreams)), resetsMax))
+	c.table.noteResetLocked(id, min(max(resetsMin, int(c.limits.maxStreams)), resetsMax))
 }
 
-// forgetIfDoneLocked forgets a stream whose both halves are closed.
+// forgetIfDoneLocked takes a stream out of the table if both halves are closed.
 func (c *conn) forgetIfDoneLocked(s *stream) {
-	if s.sent && s.got {
+	if s.sentEnd && s.gotEnd {
 		delete(c.table.open, s.id)
 	}
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The client: how requests find a connection, again if need be.
+// The client: how a request finds a connection, and another one if need be.
+//
+// Invariants. Transport.mu guards the maps; it is taken before host.mu. A request is
+// sent again only if the peer did not process it. [RFC 9113, section 8.7]
 
 package h2
 
@@ -18,40 +21,51 @@ import (
 	"time"
 )
 
-// A TransportConfig tunes a client. The zero value is a good choice.
+// A TransportConfig has the settings of a client. The zero value is a good choice. A
+// Transport copies it; the values that it refers to must not change afterwards.
 type TransportConfig struct {
-	// HTTP2 holds what the standard library has a field for. ConfigureTransport
-	// takes that of the http.Transport if it is nil.
+	// HTTP2 has the settings for which net/http has fields: frame size, windows, HPACK
+	// tables, WriteByteTimeout (30 seconds if zero), CountError,
+	// StrictMaxConcurrentRequests, and SendPingTimeout and PingTimeout, which stand for
+	// KeepAlive and KeepAliveTimeout where these are zero. With ConfigureTransport, nil
+	// means that of the http.Transport.
 	HTTP2 *http.HTTP2Config
 
-	// KeepAlive is how long a connection with open calls may be silent before a
-	// PING asks whether it is alive, and KeepAliveTimeout how long the answer may
-	// take before the connection is given up. Zero means 5 seconds each; a negative
-	// KeepAlive means never. New calls go to another connection as soon as the answer
-	// is a second late. With the default, a connection that has answered three
-	// PINGs and sent nothing else gets one every five minutes only: with more, servers
-	// of gRPC would end it. After a new call it is asked with an empty SETTINGS frame,
-	// which has to be answered, too.
+	// KeepAlive is how long a connection with open calls may be silent before it is
+	// asked with a PING whether it is alive, and KeepAliveTimeout how long the answer
+	// may take until the connection ends and its calls fail. Zero means 5 seconds each;
+	// a negative KeepAlive means never. As soon as an answer is a second late, new calls
+	// go to another connection.
+	//
+	// gRPC's servers end connections that send many PINGs while they themselves send
+	// nothing [gRPC A8]. So, if KeepAlive is left to the default, a connection that
+	// answered three PINGs and sent nothing else is then asked every five minutes only;
+	// when there was a new call, it is asked with an empty SETTINGS frame, which has to
+	// be acknowledged, too.
 	KeepAlive, KeepAliveTimeout time.Duration
 
-	// The rest is for NewTransport; ConfigureTransport leaves it to the
-	// http.Transport.
+	// ConfigureTransport does not use the fields below: those of the http.Transport apply.
 
-	// DialContext opens connections; nil means a [net.Dialer] without settings.
+	// DialContext opens connections, also for https; nil means a zero [net.Dialer]. Its
+	// context has the values of a call that waits, and ends after 30 seconds. It must be
+	// safe for concurrent use.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
-	// TLSClientConfig is for https URLs. NextProtos is set to "h2".
+	// TLSClientConfig is used for https URLs; nil means the zero Config. Each connection
+	// has a copy, with NextProtos set to "h2".
 	TLSClientConfig *tls.Config
-	// MaxConnsPerHost bounds the connections to one host. Zero means that there is
-	// one for each 100 calls under way, at most one for each core, and more only if
-	// the peer's limit on streams asks for it.
+	// MaxConnsPerHost bounds the connections to one host. Zero means one for each 100
+	// calls in flight, at most GOMAXPROCS, and beyond that only as many as the peer's
+	// limit on streams requires.
 	MaxConnsPerHost int
-	// IdleConnTimeout closes connections without calls. Zero means 90 seconds, a
-	// negative value never.
+	// IdleConnTimeout is how long a connection without calls stays open. Zero means 90
+	// seconds, a negative value no limit.
 	IdleConnTimeout time.Duration
-	// MaxResponseHeaderBytes bounds one field section of a response. Zero means 64 KiB.
+	// MaxResponseHeaderBytes bounds each field section of a response, header or
+	// trailers, counted as SETTINGS_MAX_HEADER_LIST_SIZE counts [RFC 9113, section
+	// 6.5.2]. A larger one fails its call and no other. Zero means 64 KiB.
 	MaxResponseHeaderBytes int64
-	// DisableCompression keeps the transport from asking for gzip, and from
-	// inflating it, where the request does not say what it accepts.
+	// DisableCompression keeps the transport from adding "Accept-Encoding: gzip" to
+	// requests that have no such field, and from inflating their responses.
 	DisableCompression bool
 }
 
@@ -68,54 +82,56 @@ const (
 	placesWithin = 100
 	crowded      = 100 // calls on one connection from which on another helps
 	attemptsMax  = 6
-	// Bounds of a field section within an http.Transport: that of net/http if it says
-	// nothing, and what fits an int.
+	// Bounds of a field section within an http.Transport: // net/http's
+	// own default, and the most that fits an int.
 	headerBytesWithin = 10 << 20
 	headerBytesMost   = 1 << 30
-	hostsKept         = 1000 // beyond, hosts without connections are forgotten
+	hostsKept         = 1000 // hosts without connections are forgotten when there are more
 )
 
-// A Transport is an [http.RoundTripper] that speaks HTTP/2 only: over TLS to https
-// URLs, over cleartext with prior knowledge to http URLs. Calls share connections;
-// more are opened when the peer's limit on streams or the load asks for it. A call
-// that the peer provably did not process, because it said so with GOAWAY or
-// REFUSED_STREAM, is tried again on its own. It may be used by any number of
-// goroutines.
+// A Transport is an [http.RoundTripper] that speaks HTTP/2 only: over TLS to https URLs,
+// over cleartext with prior knowledge to http URLs [RFC 9113, section 3.3]. Calls share
+// connections; it opens more when the peer's limit on streams or the load requires it.
+// When a call's peer reports that it did not process a request, by GOAWAY or
+// REFUSED_STREAM, the transport sends the request again, up to six times in all, if it
+// can send its body again [RFC 9113, section 8.7]. RoundTrip and reads of response
+// bodies return when the request's context ends. All methods are safe for concurrent
+// use. A program that is done with a Transport calls Shutdown or Close.
 type Transport struct {
-	config   TransportConfig
-	limits   limits
-	standard *http.Transport // with ConfigureTransport: who dials
-	settled  sync.Once       // config and limits are complete
-	lenient  bool            // KeepAlive was left to us
-	off      bool            // GODEBUG=http2client=0
+	config             TransportConfig
+	limits             limits
+	standard           *http.Transport // of ConfigureTransport, which dials; nil otherwise
+	settled            sync.Once       // completes config and limits
+	keepAliveIsDefault bool            // the program left KeepAlive to the default
+	switchedOff        bool            // by GODEBUG=http2client=0
 
 	mu      sync.Mutex
 	hosts   map[string]*host // by scheme://host:port
-	spelled map[string]*host // by scheme://host as URLs have it, which is faster to find
+	byURL   map[string]*host // by scheme://host as URLs have it, which is faster to find
 	sweepAt int              // number of hosts at which unused ones are forgotten
 	conns   map[*clientConn]struct{}
 	closed  bool
-	empty   chan struct{} // closed when closed is set and there are no conns
+	drained chan struct{} // closed when closed is set and there are no conns
 
 	breaking sync.WaitGroup // bodies of requests that are about to be closed during a Read
 }
 
-// NewTransport returns a transport that manages its own connections. A nil config
-// means defaults. With GODEBUG=http2client=0, which turns net/http's HTTP/2 off, all
-// its requests fail: it speaks nothing else.
+// NewTransport returns a transport that manages its own connections. A nil config means
+// defaults. With GODEBUG=http2client=0, which turns net/http's HTTP/2 off, all its
+// requests fail, as it speaks nothing else.
 func NewTransport(config *TransportConfig) *Transport {
 	return newTransport(config, nil)
 }
 
 func newTransport(config *TransportConfig, standard *http.Transport) *Transport {
 	t := &Transport{
-		standard: standard,
-		off:      standard == nil && switchedOff(switchClient),
-		hosts:    make(map[string]*host),
-		spelled:  make(map[string]*host),
-		sweepAt:  hostsKept,
-		conns:    make(map[*clientConn]struct{}),
-		empty:    make(chan struct{}),
+		standard:    standard,
+		switchedOff: standard == nil && switchedOff(switchClient),
+		hosts:       make(map[string]*host),
+		byURL:       make(map[string]*host),
+		sweepAt:     hostsKept,
+		conns:       make(map[*clientConn]struct{}),
+		drained:     make(chan struct{}),
 	}
 	if config != nil {
 		t.config = *config
@@ -126,8 +142,9 @@ func newTransport(config *TransportConfig, standard *http.Transport) *Transport 
 	return t
 }
 
-// settle decides what the configuration leaves open, once. Within an http.Transport it
-// is called when the first connection is there: until then users may set its fields.
+// settle completes the configuration, once. With ConfigureTransport it runs when the
+// first connection is there: until then the program may set fields of the
+// http.Transport.
 func (t *Transport) settle() { t.settled.Do(t.fillIn) }
 
 func (t *Transport) fillIn() {
@@ -150,7 +167,7 @@ func (t *Transport) fillIn() {
 		c.KeepAlive = c.HTTP2.SendPingTimeout
 	}
 	if c.KeepAlive == 0 {
-		c.KeepAlive, t.lenient = defaultKeepAlive, true
+		c.KeepAlive, t.keepAliveIsDefault = defaultKeepAlive, true
 	}
 	if c.KeepAliveTimeout <= 0 {
 		c.KeepAliveTimeout = defaultKeepAlive
@@ -167,28 +184,31 @@ func (t *Transport) fillIn() {
 	t.limits = limitsOf(c.HTTP2, int(min(c.MaxResponseHeaderBytes, headerBytesMost)))
 }
 
-// errTransportClosed is for requests after Close or Shutdown.
+// errTransportClosed is the error of requests after Close or Shutdown.
 var errTransportClosed = errors.New("h2: transport is closed")
 
-// errSwitchedOff is for requests where the operator does not allow HTTP/2.
+// errSwitchedOff is the error of requests that GODEBUG forbids.
 var errSwitchedOff = errors.New("h2: GODEBUG=http2client=0 turns HTTP/2 off, and this transport speaks nothing else")
 
-// RoundTrip sends a request and returns the head of its response.
+// RoundTrip sends a request and returns the response when its head has arrived. Errors
+// of the stream and of the connection can be found with [errors.As] as [StreamError] and
+// [ConnError]. RoundTrip closes the request's body, maybe after it has returned; the
+// caller closes the response's body.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.roundTrip(r, traceGetConn)
 }
 
-// traceGetConn tells a trace that a connection is looked for.
+// traceGetConn reports to a trace that a connection is looked for.
 func traceGetConn(trace *httptrace.ClientTrace, h *host) {
 	if trace != nil && trace.GetConn != nil {
 		trace.GetConn(h.address)
 	}
 }
 
-// roundTrip is RoundTrip. It calls asked with each host that it asks for a
-// connection. The request's body is closed when it returns, or soon after, except
-// with errNoConn: then net/http tries again.
-func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace, *host)) (*http.Response, error) {
+// roundTrip is RoundTrip. It calls getConn for each host that it asks for a connection.
+// It closes the request's body, now or soon, except with errNoConn: then net/http tries
+// again with the same body.
+func (t *Transport) roundTrip(r *http.Request, getConn func(*httptrace.ClientTrace, *host)) (*http.Response, error) {
 	if err := check(r); err != nil {
 		closeBody(r)
 		return nil, err
@@ -196,7 +216,7 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 	original := r
 	for attempt := 1; ; attempt++ {
 		patient := r != original && r.GetBody == nil // net/http could not send the body again
-		c, err := t.place(r.Context(), r.URL, canceledOf(r), patient, asked)
+		c, err := t.place(r.Context(), r.URL, canceledOf(r), patient, getConn)
 		if err != nil {
 			if err != errNoConn || r != original {
 				closeBody(r)
@@ -232,9 +252,9 @@ func (t *Transport) roundTrip(r *http.Request, asked func(*httptrace.ClientTrace
 	}
 }
 
-// place returns a connection on which a place is reserved for a request to u. A
-// patient call waits for one where another would have net/http dial.
-func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struct{}, patient bool, asked func(*httptrace.ClientTrace, *host)) (*clientConn, error) {
+// place returns a connection on which a place is reserved for a request to u. A patient
+// call waits for a place where another gets errNoConn.
+func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struct{}, patient bool, getConn func(*httptrace.ClientTrace, *host)) (*clientConn, error) {
 	if ctx.Err() != nil {
 		return nil, contextEnded(ctx, canceled)
 	}
@@ -243,8 +263,8 @@ func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struc
 		if err != nil {
 			return nil, err
 		}
-		if asked != nil {
-			asked(httptrace.ContextClientTrace(ctx), h)
+		if getConn != nil {
+			getConn(httptrace.ContextClientTrace(ctx), h)
 		}
 		c, err := h.get(ctx, canceled, patient)
 		if err != errHostGone {
@@ -253,7 +273,8 @@ func (t *Transport) place(ctx context.Context, u *url.URL, canceled <-chan struc
 	}
 }
 
-// replay returns the request for another attempt, if its body allows one.
+// replay returns the request for another attempt, or the error of the last one if its
+// body cannot be sent again.
 func replay(r *http.Request, failed unprocessedError) (*http.Request, error) {
 	switch {
 	case !failed.bodyUsed:
@@ -274,8 +295,9 @@ func replay(r *http.Request, failed unprocessedError) (*http.Request, error) {
 	return &next, nil
 }
 
-// backOff waits before another attempt: not at all before the second, as the
-// peer has said that it did nothing.
+// backOff waits before another attempt. The second attempt is made at once, because the
+// peer did nothing for the first; the third waits 40 ms, and each further one twice as
+// long.
 func backOff(ctx context.Context, canceled <-chan struct{}, attempt int) error {
 	if attempt == 1 {
 		if ctx.Err() != nil {
@@ -303,20 +325,20 @@ func closeBody(r *http.Request) {
 
 // ---- hosts ----
 
-// host returns the host that a request to u goes to.
+// host returns the host for requests to u.
 func (t *Transport) host(u *url.URL) (*host, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case t.closed:
 		return nil, errTransportClosed
-	case t.off:
+	case t.switchedOff:
 		return nil, errSwitchedOff
 	}
-	// The common key is found without building a string.
+	// The usual look-up allocates no string.
 	var buf [128]byte
 	key := append(append(append(buf[:0], u.Scheme...), "://"...), u.Host...)
-	if h := t.spelled[string(key)]; h != nil {
+	if h := t.byURL[string(key)]; h != nil {
 		return h, nil
 	}
 	authority, err := asciiHost(u.Host)
@@ -324,13 +346,13 @@ func (t *Transport) host(u *url.URL) (*host, error) {
 		return nil, err
 	}
 	h := t.hostLocked(u.Scheme, withPort(u.Scheme, authority))
-	if len(t.spelled) < hostsKept {
-		t.spelled[string(key)] = h
+	if len(t.byURL) < hostsKept {
+		t.byURL[string(key)] = h
 	}
 	return h, nil
 }
 
-// hostLocked returns the host for an address. With mu held.
+// hostLocked returns the host for an address, and makes it if need be.
 func (t *Transport) hostLocked(scheme, address string) *host {
 	key := scheme + "://" + address
 	h := t.hosts[key]
@@ -344,14 +366,14 @@ func (t *Transport) hostLocked(scheme, address string) *host {
 	return h
 }
 
-// sweep forgets the hosts that nobody uses. With mu held.
+// sweepLocked forgets the hosts without connections and calls.
 func (t *Transport) sweepLocked() {
 	for key, h := range t.hosts {
 		if h.forget() {
 			delete(t.hosts, key)
 		}
 	}
-	clear(t.spelled)
+	clear(t.byURL)
 	t.sweepAt = max(hostsKept, 2*len(t.hosts))
 }
 
@@ -370,106 +392,4 @@ func withPort(scheme, authority string) string {
 		authority = authority[1 : n-1]
 	}
 	return net.JoinHostPort(authority, port)
-}
-
-// ---- the end ----
-
-// CloseIdleConnections closes the connections without calls. It returns when they are
-// closed, or after a second, where peers take no goodbye.
-func (t *Transport) CloseIdleConnections() {
-	all := t.list()
-	closing := all[:0]
-	for _, c := range all {
-		if c.closeIfIdle() {
-			closing = append(closing, c)
-		}
-	}
-	if len(closing) == 0 {
-		return
-	}
-	patience := time.NewTimer(closeLinger)
-	defer patience.Stop()
-	for _, c := range closing {
-		select {
-		case <-c.over:
-		case <-patience.C:
-			return
-		}
-	}
-}
-
-// Shutdown ends the transport gracefully: it takes no more requests, and returns
-// when the responses of all calls have arrived, or with ctx's error.
-func (t *Transport) Shutdown(ctx context.Context) error {
-	t.end()
-	for _, c := range t.list() {
-		c.retire()
-	}
-	select {
-	case <-t.empty:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// Close ends the transport and all its connections at once. Calls that are under
-// way fail.
-func (t *Transport) Close() error {
-	t.end()
-	for _, c := range t.list() {
-		c.mu.Lock()
-		c.failLocked(errTransportClosed)
-		c.mu.Unlock()
-	}
-	<-t.empty
-	t.breaking.Wait()
-	return nil
-}
-
-// end lets no new request in.
-func (t *Transport) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return
-	}
-	t.closed = true
-	for _, h := range t.hosts {
-		h.stop()
-	}
-	if len(t.conns) == 0 {
-		close(t.empty)
-	}
-}
-
-func (t *Transport) list() []*clientConn {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	all := make([]*clientConn, 0, len(t.conns))
-	for c := range t.conns {
-		all = append(all, c)
-	}
-	return all
-}
-
-// opened counts a connection, and ended counts it off. The first reports false
-// once the transport is closed: then there is nothing to count off.
-func (t *Transport) opened(c *clientConn) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return false
-	}
-	t.conns[c] = struct{}{}
-	return true
-}
-
-func (t *Transport) ended(c *clientConn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.conns, c)
-	if len(t.conns) == 0 && t.closed {
-		close(t.empty)
-	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What an http.Transport shares with its clones and with dialing functions, and what it
-// is told after it was configured.
+// What an http.Transport shares with its clones and with dialing functions, and the
+// configuration that it gets later.
 
 package h2_test
 

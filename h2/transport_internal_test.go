@@ -85,12 +85,12 @@ func TestHeadOf(t *testing.T) {
 	}
 }
 
-// A saysInMemory says that reading it does not wait.
+// A saysInMemory reports that reading it does not wait.
 type saysInMemory struct{ io.Reader }
 
 func (r *saysInMemory) InMemory(self io.Reader) bool { return self == io.Reader(r) }
 
-// TestInMemory knows the bodies that are read without waiting.
+// TestInMemory lists the bodies that are read without waiting.
 func TestInMemory(t *testing.T) {
 	type own struct{ *bytes.Reader }
 	says := saysInMemory{strings.NewReader("")}
@@ -130,7 +130,7 @@ func TestHostsForgotten(t *testing.T) {
 			t.Fatal("got a response from nobody")
 		}
 	}
-	if n, m := len(transport.hosts), len(transport.spelled); n > hostsKept || m > hostsKept {
+	if n, m := len(transport.hosts), len(transport.byURL); n > hostsKept || m > hostsKept {
 		t.Errorf("got %d and %d hosts that are kept, want at most %d", n, m, hostsKept)
 	}
 	if err := transport.Close(); err != nil {

@@ -58,7 +58,7 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
-// TestKeepAliveConfigured asks as often as the user says.
+// TestKeepAliveConfigured asks as often as configured.
 func TestKeepAliveConfigured(t *testing.T) {
 	for name, c := range map[string]struct {
 		config h2.TransportConfig

@@ -129,7 +129,7 @@ func TestPoolGrows(t *testing.T) {
 }
 
 // TestPoolBounded waits for places where MaxConnsPerHost allows no more
-// connections, or the user wants to wait.
+// connections, or the configuration has calls wait.
 func TestPoolBounded(t *testing.T) {
 	for name, config := range map[string]*h2.TransportConfig{
 		"MaxConnsPerHost": {MaxConnsPerHost: 2},
@@ -176,7 +176,7 @@ func TestPoolStrictWithin(t *testing.T) {
 	})
 }
 
-// TestPoolInOrder gives places to those who wait in the order of their coming.
+// TestPoolInOrder gives places to waiting calls in the order in which they came.
 func TestPoolInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, client := newFake(t, &h2.TransportConfig{MaxConnsPerHost: 1})
@@ -223,8 +223,8 @@ func TestPoolNoPlaces(t *testing.T) {
 	})
 }
 
-// TestPoolIdle closes connections without calls after a while, and at once when it
-// is told to; not those with calls.
+// TestPoolIdle closes connections without calls after a while, and at once with
+// CloseIdleConnections; not those with calls.
 func TestPoolIdle(t *testing.T) {
 	for within, idle := range map[bool]time.Duration{false: 0, true: 20 * time.Second} {
 		bubble(t, func(t *testing.T) {

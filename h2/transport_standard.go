@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The client within an http.Transport, which dials and keeps HTTP/1.1.
+//
+// Invariants. net/http finds three things of ours: pooled, registered for https, which
+// uses the connections that there are; the functions in TLSNextProto, which take over a
+// connection that net/http has dialed; and NewClientConn. A clone of the http.Transport
+// has none of them, so its calls never use connections with another client certificate.
 
 package h2
 
@@ -15,21 +20,22 @@ import (
 	"sync/atomic"
 )
 
-// ConfigureTransport makes an [http.Transport] speak HTTP/2 with this package,
-// where its Protocols allow HTTP/2: negotiated over TLS, or unencrypted with prior
-// knowledge. It goes on dialing, with its proxies and settings; HTTP/1.1 stays with
-// net/http. It is called once, before the transport is used; a nil config means
-// defaults. If transport.Protocols is nil, HTTP/1.1 and HTTP/2 over TLS are enabled;
-// if it has no HTTP/2, that is an error. The transport's limits and timeouts are read
+// ConfigureTransport makes an [http.Transport] speak HTTP/2 with this package, where its
+// Protocols allow HTTP/2: negotiated over TLS, or over cleartext with prior knowledge
+// [RFC 9113, sections 3.2 and 3.3]. The http.Transport goes on dialing, with its proxies
+// and settings, and HTTP/1.1 stays with net/http. Call it once, before the transport is
+// used. A nil config means defaults. If transport.Protocols is nil, HTTP/1.1 and HTTP/2
+// over TLS are enabled; it is an error if they have no HTTP/2, if transport is nil, or
+// if it has been used or configured before. The transport's limits and timeouts are read
 // when its first connection is there.
 //
-// As net/http does, it sets the NextProtos of transport.TLSClientConfig in place, for
-// dialing functions that share it. A transport that Clone returns shares nothing with
-// this one: it speaks HTTP/2 with net/http until it is configured, too. Of
-// TLSNextProto it has none of the entries.
+// Like net/http, ConfigureTransport sets the NextProtos of transport.TLSClientConfig in
+// place, for dialing functions that share the configuration. A transport that Clone
+// returns shares no connections with this one: it speaks HTTP/2 with net/http until it
+// is configured, too.
 //
-// With GODEBUG=http2client=0, which turns net/http's HTTP/2 off, ConfigureTransport
-// does nothing.
+// With GODEBUG=http2client=0, which turns net/http's HTTP/2 off, ConfigureTransport does
+// nothing and returns nil.
 func ConfigureTransport(transport *http.Transport, config *TransportConfig) (err error) {
 	if transport == nil {
 		return errors.New("h2: ConfigureTransport: nil transport")
@@ -42,16 +48,16 @@ func ConfigureTransport(transport *http.Transport, config *TransportConfig) (err
 	}
 	t := newTransport(config, transport)
 	defer func() {
-		if v := recover(); v != nil { // that is how RegisterProtocol says no
+		if v := recover(); v != nil { // RegisterProtocol panics if there is one already
 			err = fmt.Errorf("h2: ConfigureTransport: %v", v)
 		}
 	}()
 	found := &within{t: t}
 	transport.RegisterProtocol("https", pooled{found})
-	// Whatever is called first makes net/http look, once, for another implementation.
-	// It finds ours, and without TLSNextProto at that moment it does not copy it to
-	// clones: those would hand their connections to our pool, whose connections may
-	// have another client's certificate.
+	// The first call of a method makes net/http look, once, for another implementation of
+	// HTTP/2. It finds ours. If TLSNextProto is nil at that moment, net/http does not copy
+	// it to clones later: a clone would hand its connections to our pool, where connections
+	// may have another client certificate.
 	others := transport.TLSNextProto
 	transport.TLSNextProto = nil
 	transport.CloseIdleConnections()
@@ -86,8 +92,9 @@ func ConfigureTransport(transport *http.Transport, config *TransportConfig) (err
 	return nil
 }
 
-// setNextProtos makes a configuration negotiate what is enabled, beside what else it
-// has. The slice may be shared, so it is not written to.
+// setNextProtos makes a TLS configuration negotiate the protocols that are enabled,
+// beside others that it has. Another configuration may share the slice, so a new one
+// replaces it.
 func setNextProtos(config *tls.Config, enabled *http.Protocols) {
 	var protos []string
 	if enabled.HTTP2() {
@@ -106,28 +113,28 @@ func setNextProtos(config *tls.Config, enabled *http.Protocols) {
 
 const nextProtoHTTP1 = "http/1.1"
 
-// within is what an http.Transport finds of ours.
+// A within is the value by which an http.Transport finds this implementation.
 type within struct {
 	t     *Transport
 	found atomic.Bool
 }
 
-// CloseIdleConnections is called by that of the http.Transport.
+// CloseIdleConnections runs when that of the http.Transport is called.
 func (w *within) CloseIdleConnections() {
 	w.found.Store(true)
 	w.t.CloseIdleConnections()
 }
 
-// pooled is what an http.Transport asks first for https: it uses connections that
-// are there. The type's shape, a struct of one exported field with a method
-// CloseIdleConnections, is how http.Transport finds that method.
+// A pooled is asked first by an http.Transport for https, and uses connections that
+// there are. net/http finds its method CloseIdleConnections by the type's shape: a
+// struct with one exported field, whose type has that method.
 type pooled struct{ Within *within }
 
-// RoundTrip uses a connection that is there, or leaves the request to the
+// RoundTrip uses a connection that there is, or leaves the request to the
 // http.Transport.
 func (p pooled) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := p.Within.t.roundTrip(r, func(trace *httptrace.ClientTrace, h *host) {
-		if trace != nil && h.takesMore() { // otherwise net/http tells the trace
+		if trace != nil && h.takesMore() { // otherwise net/http reports to the trace
 			traceGetConn(trace, h)
 		}
 	})
@@ -137,23 +144,25 @@ func (p pooled) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// adopted is what an http.Transport uses for a connection that it has handed
-// over. It has told the trace already.
+// An adopted is what an http.Transport uses for a connection that it has handed over.
+// net/http has reported to the trace already.
 type adopted struct{ t *Transport }
 
-// RoundTrip uses any connection to the host that has room.
+// RoundTrip uses any connection to the host that has a place.
 func (a adopted) RoundTrip(r *http.Request) (*http.Response, error) { return a.t.roundTrip(r, nil) }
 
-// failing fails all requests. net/http asks it at once.
+// A failing fails all requests.
 type failing struct{ err error }
 
-// RoundTrip fails.
+// RoundTrip returns the error.
 func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
 
-// RoundTripErr is what net/http looks for after handing a connection over.
+// RoundTripErr returns the error: net/http calls it when it has handed a connection
+// over.
 func (f failing) RoundTripErr() error { return f.err }
 
-// noConnError tells net/http to dial a connection and try again.
+// noConnError makes net/http dial a connection and try again: net/http looks for the
+// method.
 type noConnError struct{}
 
 func (noConnError) Error() string             { return "h2: no connection with room for the request" }
@@ -161,9 +170,7 @@ func (noConnError) IsHTTP2NoCachedConnError() {}
 
 var errNoConn error = noConnError{}
 
-// adopt takes a connection that net/http has opened. One that is not needed, as
-// happens when many first calls dial at once, is closed: calls that share a
-// connection share its writes.
+// adopt takes over a connection that net/http has dialed.
 func (t *Transport) adopt(scheme, authority string, nc net.Conn) http.RoundTripper {
 	t.settle()
 	for {
@@ -184,7 +191,9 @@ func (t *Transport) adopt(scheme, authority string, nc net.Conn) http.RoundTripp
 	}
 }
 
-// adopt adds a connection to the pool, once what it says first has been written, or closes it if the pool needs no other.
+// adopt adds a connection to the pool, and returns when its greeting is written. If the
+// pool takes more calls without it, which happens when many first calls dial at once,
+// the connection is closed: calls that share a connection share its writes.
 func (h *host) adopt(nc net.Conn) error {
 	h.adopting.Lock()
 	defer h.adopting.Unlock()

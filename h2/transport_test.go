@@ -207,7 +207,7 @@ func begin(rt http.RoundTripper, r *http.Request) <-chan outcome {
 // get returns a request without a body.
 func get(ctx context.Context) *http.Request { return request(ctx, http.MethodGet, nil) }
 
-// request returns a request. The body's length is known if http.NewRequest knows
+// request returns a request. The body's length is known if http.NewRequest finds
 // it.
 func request(ctx context.Context, method string, body io.Reader) *http.Request {
 	r, err := http.NewRequestWithContext(ctx, method, serverURL+"/", body)
@@ -245,7 +245,7 @@ func (o outcome) wantCode(t testing.TB, code h2.ErrCode) {
 	}
 }
 
-// wantText checks that a call failed with an error that says what is wrong.
+// wantText checks that a call failed with an error that has the text.
 func (o outcome) wantText(t testing.TB, part string) {
 	t.Helper()
 	if o.err == nil || !strings.Contains(o.err.Error(), part) {

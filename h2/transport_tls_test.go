@@ -84,7 +84,7 @@ func TestTLS(t *testing.T) {
 }
 
 // TestTLSWithoutHTTP2 meets a server that speaks HTTP/1.1 only. A transport of its
-// own says so; an http.Transport goes on with HTTP/1.1.
+// own returns an error; an http.Transport goes on with HTTP/1.1.
 func TestTLSWithoutHTTP2(t *testing.T) {
 	s, trust := startTLS(t, false, false)
 	own := h2.NewTransport(&h2.TransportConfig{TLSClientConfig: trust})

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Writing to a socket without waiting, where the system does not have it.
+// Writing to a socket without waiting: not possible on this system.
 
 //go:build !unix
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Writing to a socket without waiting, where the system has it.
+// Writing to a socket without waiting, on Unix.
+//
+// Invariants. The descriptor does not block, so a write returns EAGAIN where it would
+// wait. One goroutine at a time uses a rawSocket: the one that has set writer.writing.
 
 //go:build unix
 
@@ -14,21 +17,19 @@ import (
 	"syscall"
 )
 
-// rawSocket writes to a socket as far as its buffer takes it. One goroutine at a
-// time uses it.
+// A rawSocket writes as many bytes as the socket's buffer takes.
 type rawSocket struct {
 	raw        syscall.RawConn
 	nc         net.Conn // for errors
-	head, body []byte   // what is left of them
+	head, body []byte   // bytes that are still to be written
 	err        error
-	// once is the method try: a value of its own, so that no call allocates one.
-	once func(fd uintptr) bool
+	once       func(fd uintptr) bool // the method try, kept as a value so that no call allocates one
 }
 
-// rawSocketOf returns the system's view of a socket, nil for all other connections,
-// such as those with TLS. A type that embeds a socket has its SyscallConn, too, beside a
-// Read and a Write of its own that must not be passed over: so the type counts, and not
-// its methods.
+// rawSocketOf returns the system's view of a socket, nil for all other connections, TLS
+// among them. A type that embeds a socket has SyscallConn by promotion, beside a Read
+// and a Write of its own that must not be passed over: so the type decides, and not the
+// method.
 func rawSocketOf(nc net.Conn) (raw syscall.RawConn) {
 	var err error
 	switch socket := nc.(type) {
@@ -43,7 +44,7 @@ func rawSocketOf(nc net.Conn) (raw syscall.RawConn) {
 	return raw
 }
 
-// newTryWriter returns nil for connections that are not sockets themselves.
+// newTryWriter returns nil if nc is not a socket itself.
 func newTryWriter(nc net.Conn) tryWriter {
 	raw := rawSocketOf(nc)
 	if raw == nil {
@@ -65,18 +66,19 @@ func (s *rawSocket) tryWrite(head, body []byte) (int, error) {
 	return n, socketError(s.nc, "write", err)
 }
 
-// socketError returns an error of a socket as package net words it.
+// socketError returns an error of a socket in the form that package net gives it.
 func socketError(nc net.Conn, op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
 	if raw, ok := errors.AsType[*net.OpError](err); ok {
-		err = raw.Err // of a RawConn, which has an op of its own
+		err = raw.Err // without the op of RawConn
 	}
 	return &net.OpError{Op: op, Net: nc.LocalAddr().Network(), Source: nc.LocalAddr(), Addr: nc.RemoteAddr(), Err: err}
 }
 
-// try is called once, whether or not all was taken: the rest is for who may wait.
+// try writes until all is written or the socket would block. It returns true, so that
+// the poller does not wait.
 func (s *rawSocket) try(fd uintptr) bool {
 	for len(s.head)+len(s.body) > 0 {
 		var n int

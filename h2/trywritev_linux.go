@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Writing two pieces of memory to a socket in one call, on Linux.
+// Writing two pieces of memory to a socket in one system call, on Linux.
 
 package h2
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Waiting for a socket without a buffer, where the system does not have it.
+// Waiting for a socket without a buffer: not possible on this system.
 
 //go:build !unix
 

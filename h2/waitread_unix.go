@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Waiting for a socket without a buffer, where the system has it.
+// Waiting for a socket without a buffer, on Unix.
+//
+// Invariants. The runtime's poller waits; the descriptor does not block, so a read
+// returns EAGAIN where it would wait. One goroutine at a time uses a rawReader.
 
 //go:build unix
 
@@ -13,7 +16,7 @@ import (
 	"syscall"
 )
 
-// A rawReader waits for a socket. One goroutine at a time uses it.
+// A rawReader waits for a socket and then reads.
 type rawReader struct {
 	raw      syscall.RawConn
 	nc       net.Conn // for errors
@@ -21,10 +24,10 @@ type rawReader struct {
 	giveBack func()
 	n        int
 	err      error
-	once     func(fd uintptr) bool // the method try, so that no call allocates one
+	once     func(fd uintptr) bool // the method try, kept as a value so that no call allocates one
 }
 
-// newWaitReader returns nil for connections that are not sockets themselves.
+// newWaitReader returns nil if nc is not a socket itself.
 func newWaitReader(nc net.Conn) waitReader {
 	raw := rawSocketOf(nc)
 	if raw == nil {
@@ -44,7 +47,7 @@ func (r *rawReader) read(borrow func() []byte, giveBack func()) (int, error) {
 	return r.n, socketError(r.nc, "read", err)
 }
 
-// try reads once. It reports false if there is nothing to read yet: then it is called
+// try reads once. It returns false if there are no bytes yet: the poller then calls it
 // again when there may be.
 func (r *rawReader) try(fd uintptr) bool {
 	p := r.borrow()

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The goroutines of handlers, kept for the next request because their stacks have
-// grown to what handlers need, and ended when none comes for a while.
+// Workers: the goroutines of handlers, kept for the next request because their stacks
+// have grown to the size that handlers need, and ended when none comes for a second.
+//
+// Invariants. A parked worker waits for its channel, which has room for one request;
+// taking a channel out of parked is the right to send one, or to close it. workers.mu is
+// taken after idleWorkers.mu.
 
 package h2
 
@@ -11,8 +15,8 @@ import (
 )
 
 const (
-	workersKept = 64          // goroutines of a connection that wait for work
-	workersRest = time.Second // without a request, then they end
+	workersKept = 64          // parked workers of a connection, at most
+	workersRest = time.Second // without a request, then parked workers end
 )
 
 // workers are the goroutines of one connection's handlers.
@@ -20,14 +24,14 @@ type workers struct {
 	idle *idleWorkers
 
 	mu      sync.Mutex
-	parked  []chan *serverStream // of goroutines without work; the last has waited least
+	parked  []chan *serverStream // channels of parked workers; the last was parked last
 	ended   bool
-	watched bool   // in idle
+	watched bool   // idle looks at these workers
 	runs    uint64 // requests so far
-	seen    uint64 // runs at the last look of idle, whose mutex guards it
+	seen    uint64 // runs at the last tick of idle, whose mutex guards it
 }
 
-// run gives a request to a goroutine.
+// run gives a request to a parked worker, or else to a new one.
 func (w *workers) run(s *serverStream) {
 	w.mu.Lock()
 	w.runs++
@@ -42,7 +46,7 @@ func (w *workers) run(s *serverStream) {
 	go w.work(s)
 }
 
-// work serves one request after the other.
+// work serves s and then, while it may park, one request after the other.
 func (w *workers) work(s *serverStream) {
 	var next chan *serverStream
 	for s != nil {
@@ -66,7 +70,7 @@ func (w *workers) work(s *serverStream) {
 	}
 }
 
-// end lets goroutines without work end, and the others when they have none.
+// end ends the parked workers; the others end when their handlers return.
 func (w *workers) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -74,7 +78,7 @@ func (w *workers) end() {
 	w.dismissLocked()
 }
 
-// dismissLocked ends the goroutines without work.
+// dismissLocked ends the parked workers.
 func (w *workers) dismissLocked() {
 	for _, next := range w.parked {
 		close(next)
@@ -82,12 +86,12 @@ func (w *workers) dismissLocked() {
 	w.parked = nil
 }
 
-// idleWorkers looks every second at the connections of an engine that have goroutines
-// without work. It ticks while there are any.
+// idleWorkers ends the parked workers of connections that had no request between two
+// ticks, which are a second apart. It ticks while there are any.
 type idleWorkers struct {
 	mu    sync.Mutex
 	all   []*workers
-	timer *time.Timer // runs while there are some
+	timer *time.Timer // runs while all is not empty
 }
 
 func (i *idleWorkers) watch(w *workers) {
@@ -97,14 +101,14 @@ func (i *idleWorkers) watch(w *workers) {
 	switch {
 	case len(i.all) > 1:
 	case i.timer == nil:
-		i.timer = time.AfterFunc(workersRest, i.look)
+		i.timer = time.AfterFunc(workersRest, i.tick)
 	default:
 		i.timer.Reset(workersRest)
 	}
 }
 
-// look is a tick.
-func (i *idleWorkers) look() {
+// tick looks at all connections with parked workers.
+func (i *idleWorkers) tick() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	kept := i.all[:0]

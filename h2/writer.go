@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Gathered writing: whoever has frames appends them, and whoever finds nobody
-// sending sends for all.
+// Gathered writing: any goroutine appends its frames to one buffer, and the goroutine
+// that finds no other writing writes them all.
+//
+// Invariants. One goroutine writes at a time: the one that set writing, or the writeRest
+// to which it handed over. While writing is set, frames that others append leave with
+// the next write of that goroutine; a goroutine that appends while it is not set flushes
+// before it waits for anything. No goroutine waits for the network under conn.mu, and
+// only writeRest waits for it at all: bytes that a socket does not take at once are left
+// to it, and so is everything for connections that cannot be written to without waiting.
 
 package h2
 
@@ -13,81 +20,86 @@ import (
 )
 
 const (
-	outStart   = 4 << 10
-	outKept    = 256 << 10 // larger buffers are left to the garbage collector
-	outFull    = 128 << 10 // beyond, DATA waits until some of it is sent
-	outBroken  = 4 << 20   // beyond, the peer lets us answer without taking the answers
-	passedMin  = 16 << 10  // DATA of this length is written from where it lies
-	yieldBelow = 1 << 10   // with less, it is worth a moment to see who adds to it
+	outStart        = 4 << 10
+	outKept         = 256 << 10 // larger buffers are left to the garbage collector
+	outFull         = 128 << 10 // beyond, DATA waits until some is written
+	outMax          = 4 << 20   // beyond, the peer takes too little: the connection ends
+	writeThroughMin = 16 << 10  // DATA of this length is written from where it lies
+	yieldBelow      = 1 << 10   // with less to write, others get a moment to append
 )
 
-// A writer gathers frames and writes them. The connection's mutex guards it; no
-// goroutine waits for the network while it holds the mutex, and none but a
-// goroutine made for that waits at all: what the socket does not take at once is
-// left to [conn.writeRest].
+// A writer gathers frames and writes them. conn.mu guards it.
 type writer struct {
-	nc      net.Conn
-	direct  tryWriter     // writes without waiting; nil if nc cannot
-	timeout time.Duration // for the peer to take something
-	out     []byte        // frames to write; see outLocked
-	held    *outBuffer    // the memory of out; nil if there is none
-	sending bool          // somebody is writing, and will write what out has by then
-	crowd   int           // callers and handlers under way, who may add to out
-	quiet   []func()      // to be called when nobody writes
+	nc         net.Conn
+	socket     tryWriter     // writes to nc without waiting; nil if nc is no socket
+	timeout    time.Duration // how long the peer may take no byte; 0: for ever
+	out        []byte        // frames to write; see outLocked
+	buffer     *outBuffer    // the memory of out; nil if there is none
+	writing    bool          // a goroutine writes, and goes on with out
+	inFlight   int           // calls in flight, whose goroutines may append to out
+	afterWrite []func()      // functions to run when all is written
 }
 
-// A tryWriter writes what a socket takes without waiting.
+// A tryWriter writes as many bytes as a socket takes without waiting.
 type tryWriter interface {
-	// tryWrite writes one after the other. It returns how many bytes were taken,
+	// tryWrite writes head, then body, and returns how many bytes the socket took,
 	// which may be none.
 	tryWrite(head, body []byte) (int, error)
 }
 
 func newWriter(nc net.Conn, timeout time.Duration) writer {
-	return writer{nc: nc, direct: newTryWriter(nc), timeout: timeout}
+	return writer{nc: nc, socket: newTryWriter(nc), timeout: timeout}
 }
 
-// An outBuffer is memory for frames. Connections that have none to write have none.
+// An outBuffer is memory for frames. Connections that have no frames to write have none.
 type outBuffer struct{ b []byte }
 
 var outBuffers = sync.Pool{New: func() any { return &outBuffer{make([]byte, 0, outStart)} }}
 
-// outLocked returns the frames that have gathered, for more to be appended.
+// outLocked returns the frames that have gathered. The caller appends and stores the
+// result in writer.out.
 func (c *conn) outLocked() []byte {
 	w := &c.writer
-	if w.held == nil {
-		w.held = outBuffers.Get().(*outBuffer)
-		w.out = w.held.b
+	if w.buffer == nil {
+		w.buffer = outBuffers.Get().(*outBuffer)
+		w.out = w.buffer.b
 	}
 	return w.out
 }
 
-// full reports whether DATA should wait.
-func (w *writer) fullLocked() bool { return len(w.out) >= outFull && w.sending }
+// fullLocked reports whether DATA should wait.
+func (w *writer) fullLocked() bool { return len(w.out) >= outFull && w.writing }
 
-// flush sends what has gathered, or leaves it to who is sending. The caller holds
-// c.mu, which is released and taken again. It does not wait for the network.
+// flushRelocking writes the frames that have gathered, unless another goroutine writes:
+// that one then writes these, too. It does not wait for the network.
+//
+// The loop writes until nothing is left, because frames appended during a write have no
+// other goroutine to write them. With several calls in flight and little to write it
+// yields once before each write, so that others append first and one write carries the
+// frames of all. The frames of a stream keep their order [RFC 9113, section 5], because
+// they are appended and taken under the lock, and one goroutine writes at a time. The
+// bytes that a socket does not take go to writeRest, which is then the goroutine that
+// writes.
 func (c *conn) flushRelocking() {
 	c.mu.assertHeld()
 	w := &c.writer
-	if w.sending || len(w.out) == 0 {
+	if w.writing || len(w.out) == 0 {
 		return
 	}
-	w.sending = true
+	w.writing = true
 	for len(w.out) > 0 && c.err == nil {
-		if w.crowd > 1 && len(w.out) < yieldBelow {
-			// Others are about to add theirs: one write carries all of it.
+		if w.inFlight > 1 && len(w.out) < yieldBelow {
 			c.mu.Unlock()
 			runtime.Gosched()
 			c.mu.Lock()
 		}
-		out := w.swapLocked()
-		if w.direct == nil {
+		out := w.takeLocked()
+		if w.socket == nil {
 			go c.writeRest(out, 0)
 			return
 		}
 		c.mu.Unlock()
-		n, err := w.direct.tryWrite(out.b, nil)
+		n, err := w.socket.tryWrite(out.b, nil)
 		c.mu.Lock()
 		switch {
 		case err != nil:
@@ -97,26 +109,26 @@ func (c *conn) flushRelocking() {
 			return
 		}
 		w.recycleLocked(out)
-		c.roomMadeLocked()
+		c.wakeIfRoomLocked()
 	}
-	c.writtenLocked()
+	c.endWriteLocked()
 }
 
-// canPass reports whether DATA may be written from where it lies, without being
-// gathered. With mu held.
+// canWriteThroughLocked reports whether DATA of n bytes may be written from where it
+// lies, without a copy into out.
 func (w *writer) canWriteThroughLocked(n int) bool {
-	return n >= passedMin && w.direct != nil && !w.sending
+	return n >= writeThroughMin && w.socket != nil && !w.writing
 }
 
-// pass writes what has gathered, and then data that is too long to be worth
-// copying. The frame's header was gathered last. What the socket does not take is
-// copied. With mu held, which it gives away meanwhile.
+// writeThroughRelocking writes all that has gathered, and behind it data, whose frame
+// header was gathered last. Bytes of data that the socket does not take are copied: the
+// caller may use its memory again.
 func (c *conn) writeThroughRelocking(data []byte) {
 	w := &c.writer
-	w.sending = true
-	out := w.swapLocked()
+	w.writing = true
+	out := w.takeLocked()
 	c.mu.Unlock()
-	n, err := w.direct.tryWrite(out.b, data)
+	n, err := w.socket.tryWrite(out.b, data)
 	c.mu.Lock()
 	switch {
 	case err != nil:
@@ -131,44 +143,44 @@ func (c *conn) writeThroughRelocking(data []byte) {
 		return
 	}
 	w.recycleLocked(out)
-	c.roomMadeLocked()
+	c.wakeIfRoomLocked()
 	if len(w.out) == 0 || c.err != nil {
-		c.writtenLocked()
+		c.endWriteLocked()
 		return
 	}
-	w.sending = false // flush goes on with what has gathered meanwhile
+	w.writing = false // or the flush would leave what has gathered to this goroutine
 	c.flushRelocking()
 }
 
-// written ends the writing. With mu held.
-func (c *conn) writtenLocked() {
-	c.writer.sending = false
-	quiet := c.writer.quiet
-	c.writer.quiet = nil
-	for _, f := range quiet {
+// endWriteLocked ends the writing and runs the functions of afterWritingLocked.
+func (c *conn) endWriteLocked() {
+	c.writer.writing = false
+	functions := c.writer.afterWrite
+	c.writer.afterWrite = nil
+	for _, f := range functions {
 		f()
 	}
 }
 
-// afterWriting calls f, with mu held, when all that was said has been written or
-// the connection is over. With mu held.
+// afterWritingLocked runs f with mu held when all frames are written or the connection
+// has ended: at once if no goroutine writes, so the caller flushes first.
 func (c *conn) afterWritingLocked(f func()) {
-	if c.writer.sending {
-		c.writer.quiet = append(c.writer.quiet, f)
+	if c.writer.writing {
+		c.writer.afterWrite = append(c.writer.afterWrite, f)
 	} else {
 		f()
 	}
 }
 
-// swapLocked takes what has gathered.
-func (w *writer) swapLocked() *outBuffer {
-	out := w.held
+// takeLocked takes the frames that have gathered, to be written.
+func (w *writer) takeLocked() *outBuffer {
+	out := w.buffer
 	out.b = w.out
-	w.out, w.held = nil, nil
+	w.out, w.buffer = nil, nil
 	return out
 }
 
-// recycleLocked gives the memory of what was written to the next connection.
+// recycleLocked puts a buffer that was written back into the pool.
 func (w *writer) recycleLocked(out *outBuffer) {
 	if cap(out.b) <= outKept {
 		out.b = out.b[:0]
@@ -176,8 +188,8 @@ func (w *writer) recycleLocked(out *outBuffer) {
 	}
 }
 
-// writeRest writes out from n on, and then all that gathers meanwhile. It is the
-// goroutine that waits where flush must not.
+// writeRest writes out from n on, and then all that gathers meanwhile. It runs in a
+// goroutine of its own and waits for the network.
 func (c *conn) writeRest(out *outBuffer, n int) {
 	w := &c.writer
 	for {
@@ -188,20 +200,21 @@ func (c *conn) writeRest(out *outBuffer, n int) {
 		}
 		w.recycleLocked(out)
 		if len(w.out) == 0 || c.err != nil {
-			c.writtenLocked()
-			c.roomMadeLocked()
+			c.endWriteLocked()
+			c.wakeIfRoomLocked()
 			c.mu.Unlock()
 			return
 		}
-		out, n = w.swapLocked(), 0
-		c.roomMadeLocked()
+		out, n = w.takeLocked(), 0
+		c.wakeIfRoomLocked()
 		c.mu.Unlock()
 	}
 }
 
-// write writes all of b, as long as some of it is taken within each timeout. So a peer
-// that stops taking is found out within two: in the first it has taken some. A TLS
-// connection is over after a timeout; there, some of it is a record of up to 16 KiB.
+// write writes all of b, as long as the peer takes at least a byte within each timeout.
+// So a peer that takes no more is found out within two timeouts: in the first it may
+// have taken a byte. A TLS connection cannot be used after a timeout, so there the peer
+// must take a record of up to 16 KiB within each.
 func (w *writer) write(b []byte) error {
 	const piece = 16 << 10
 	for len(b) > 0 {
@@ -224,8 +237,8 @@ func (w *writer) write(b []byte) error {
 	return nil
 }
 
-// roomMade wakes the streams whose DATA waited for room. With mu held.
-func (c *conn) roomMadeLocked() {
+// wakeIfRoomLocked wakes the streams whose DATA waits, if there is room.
+func (c *conn) wakeIfRoomLocked() {
 	if len(c.writer.out) < outFull {
 		c.wakeSendersLocked()
 	}

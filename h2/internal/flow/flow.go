@@ -3,15 +3,16 @@
 // Package flow has the windows of HTTP/2 flow control as plain arithmetic: no lock,
 // no connection, no frames. [RFC 9113, sections 5.2 and 6.9]
 //
-// The receiver of DATA owns the invariant. For every window, of a stream or of a
+// Invariant. For every window that the receiver of DATA grants, of a stream or of a
 // connection, at any moment
 //
-//	size = left + held + owed
+//	size = left + unread + unsent
 //
-// left is what the peer may still send, held is what arrived and lies unread, and owed
-// is what was read and is not yet given back. Only left and held are stored and owed
-// follows from them, so no operation can lose a byte as long as each byte that arrived
-// is consumed once: read, dropped, or taken along by a stream that ends.
+// The peer may still send left bytes, unread bytes arrived and were not consumed, and
+// unsent bytes were consumed and wait for a WINDOW_UPDATE. Only left and unread are
+// stored and unsent follows from them, so no operation can lose a byte as long as each
+// byte that arrived is consumed once: read, dropped, or taken along by a stream that
+// ends. Where ahead is not zero, only unread bytes beyond it count: see [Receive.Open].
 package flow
 
 const (
@@ -22,7 +23,7 @@ const (
 	Max = 1<<31 - 1
 )
 
-// A Send is a window that the peer grants: how many bytes of DATA may leave.
+// A Send is a window that the peer grants: how many bytes of DATA this side may send.
 type Send struct{ left int64 }
 
 // Open sets the window of a new stream or connection.
@@ -32,7 +33,7 @@ func (s *Send) Open(size int64) { s.left = size }
 // SETTINGS_INITIAL_WINDOW_SIZE below what was sent. [RFC 9113, section 6.9.2]
 func (s *Send) Left() int64 { return s.left }
 
-// Spend counts n bytes that were sent, at most Left.
+// Spend counts n bytes that are sent, at most Left.
 func (s *Send) Spend(n int) { s.left -= int64(n) }
 
 // Add changes the window by n, negative for reduced settings. It reports false,
@@ -47,17 +48,17 @@ func (s *Send) Add(n int64) bool {
 
 // A Receive is a window that this side grants to the peer.
 type Receive struct {
-	size  int // what the peer may send before any of it is read
-	ahead int // so much may lie unread and is given back all the same
-	left  int // what the peer may still send
-	held  int // what lies unread
+	size   int // bytes that the peer may send before any is read
+	ahead  int // unread bytes that are given back all the same
+	left   int // bytes that the peer may still send
+	unread int // what lies unread
 }
 
-// Open sets the window. left is what the peer takes it for: [Start] for a connection,
-// and for streams until the peer has acknowledged another size. ahead is how many
-// unread bytes are given back as if they were read, so that a stream that is not read
-// does not stop the others of its connection. The peer can make this side hold
-// size + ahead bytes.
+// Open sets the window. left is its size in the peer's view: [Start] for a connection,
+// and for streams until the peer has acknowledged another size. ahead is how many unread
+// bytes are given back as if they were read, so that a stream that is not read does not
+// stop the others of its connection. The peer can make this side hold size + ahead
+// bytes.
 func (r *Receive) Open(size, left, ahead int) { *r = Receive{size: size, left: left, ahead: ahead} }
 
 // Size returns the size of the window.
@@ -66,40 +67,41 @@ func (r *Receive) Size() int { return r.size }
 // Left returns how many bytes the peer may still send.
 func (r *Receive) Left() int { return r.left }
 
-// Held returns how many bytes lie unread.
-func (r *Receive) Held() int { return r.held }
+// Unread returns how many bytes arrived and were not consumed.
+func (r *Receive) Unread() int { return r.unread }
 
-// Owed returns how many bytes were read and are not given back.
-func (r *Receive) Owed() int { return r.size - r.left - max(0, r.held-r.ahead) }
+// Unsent returns how many bytes were consumed and wait for a WINDOW_UPDATE. It is
+// negative if the peer takes the window for larger than it is: see Open.
+func (r *Receive) Unsent() int { return r.size - r.left - max(0, r.unread-r.ahead) }
 
-// Arrived counts n bytes that the peer has sent. It reports false, and counts
-// nothing, if the peer was not allowed to.
+// Arrived counts n bytes that the peer has sent. It reports false, and counts nothing,
+// if they exceed the window. [RFC 9113, section 6.9.1]
 func (r *Receive) Arrived(n int) bool {
 	if n > r.left {
 		return false
 	}
 	r.left -= n
-	r.held += n
+	r.unread += n
 	return true
 }
 
-// Consumed counts n bytes that are not held any more: they were read or dropped.
-func (r *Receive) Consumed(n int) { r.held -= n }
+// Consumed counts n bytes as read or dropped.
+func (r *Receive) Consumed(n int) { r.unread -= n }
 
-// Waits reports whether so much lies unread that the peer may run out of window.
-func (r *Receive) Waits() bool { return r.held > r.ahead }
+// Scarce reports whether so many bytes lie unread that the peer may run out of window.
+func (r *Receive) Scarce() bool { return r.unread > r.ahead }
 
-// Due reports whether enough is owed to be worth a WINDOW_UPDATE: half of the window.
-func (r *Receive) Due() bool { return r.Owed() >= (r.size+1)/2 }
+// Due reports whether half of the window is unsent: fewer bytes are not worth a
+// WINDOW_UPDATE.
+func (r *Receive) Due() bool { return r.Unsent() >= (r.size+1)/2 }
 
-// Grow makes the window larger by n bytes, which the peer learns with what it is
-// given back next.
+// Grow makes the window larger by n bytes. The next GiveBack includes them.
 func (r *Receive) Grow(n int) { r.size += n }
 
-// GiveBack returns what is owed, for a WINDOW_UPDATE that the caller sends. It returns
-// 0 if the peer sends that much only later: see Open.
+// GiveBack returns the increment of a WINDOW_UPDATE, which the caller sends, and counts
+// it. Zero means that there is none to send.
 func (r *Receive) GiveBack() int {
-	n := max(0, r.Owed())
+	n := max(0, r.Unsent())
 	r.left += n
 	return n
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// A peer is the other end of some windows: it knows only what WINDOW_UPDATEs give it.
+// A peer is the other end of some windows: it counts only what WINDOW_UPDATEs give it.
 type peer struct {
 	conn    int // what it may send on the connection
 	streams []*testStream
@@ -28,18 +28,18 @@ func check(t *testing.T, conn *Receive, p *peer, most int) {
 	t.Helper()
 	unread := 0
 	for _, s := range p.streams {
-		if s.recv.Left() != s.left || s.recv.Held() != s.unread {
-			t.Fatalf("stream: left %d and held %d, want %d and %d", s.recv.Left(), s.recv.Held(), s.left, s.unread)
+		if s.recv.Left() != s.left || s.recv.Unread() != s.unread {
+			t.Fatalf("stream: left %d and held %d, want %d and %d", s.recv.Left(), s.recv.Unread(), s.left, s.unread)
 		}
-		if got := s.recv.Left() + s.recv.Held() + s.recv.Owed(); got != s.recv.Size() {
-			t.Fatalf("stream: left %d + held %d + owed %d = %d, want its size %d", s.recv.Left(), s.recv.Held(), s.recv.Owed(), got, s.recv.Size())
+		if got := s.recv.Left() + s.recv.Unread() + s.recv.Unsent(); got != s.recv.Size() {
+			t.Fatalf("stream: left %d + held %d + owed %d = %d, want its size %d", s.recv.Left(), s.recv.Unread(), s.recv.Unsent(), got, s.recv.Size())
 		}
 		unread += s.unread
 	}
-	if conn.Left() != p.conn || conn.Held() != unread {
-		t.Fatalf("connection: left %d and held %d, want %d and %d", conn.Left(), conn.Held(), p.conn, unread)
+	if conn.Left() != p.conn || conn.Unread() != unread {
+		t.Fatalf("connection: left %d and held %d, want %d and %d", conn.Left(), conn.Unread(), p.conn, unread)
 	}
-	if conn.Held() > most || conn.Left() > conn.Size() || conn.Owed() < 0 {
+	if conn.Unread() > most || conn.Left() > conn.Size() || conn.Unsent() < 0 {
 		t.Fatalf("connection: %+v, want at most %d held, no more left than its size, and no debt", *conn, most)
 	}
 }
@@ -63,7 +63,7 @@ func TestConservation(t *testing.T) {
 			}
 		}
 		end := func(i int) { // the stream takes along what lies unread
-			conn.Consumed(p.streams[i].recv.Held())
+			conn.Consumed(p.streams[i].recv.Unread())
 			p.streams = append(p.streams[:i], p.streams[i+1:]...)
 			giveBack(nil)
 		}
@@ -111,7 +111,7 @@ func TestConservation(t *testing.T) {
 			end(0)
 		}
 		check(t, &conn, p, size+ahead)
-		if conn.Held() != 0 || p.conn < (size+1)/2 && conn.Due() {
+		if conn.Unread() != 0 || p.conn < (size+1)/2 && conn.Due() {
 			t.Fatalf("seed %d: all streams have ended: %+v", seed, conn)
 		}
 		if conn.GiveBack(); conn.Left() != size {

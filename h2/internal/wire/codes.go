@@ -6,8 +6,8 @@ package wire
 
 import "fmt"
 
-// An ErrCode says in RST_STREAM and GOAWAY frames why a stream or a connection
-// ends. [RFC 9113, section 7]
+// An ErrCode is the reason that RST_STREAM and GOAWAY frames give for the end of a
+// stream or a connection. [RFC 9113, section 7]
 type ErrCode uint32
 
 // The codes of RFC 9113, section 7.

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// HPACK decoding for peers that say the same again and again. [RFC 7541]
+// HPACK decoding for peers that repeat themselves. [RFC 7541]
+//
+// Invariants. A start is valid as long as no block changes the dynamic table; any change
+// forgets all starts. So a start yields what decoding its bytes again would yield. The
+// memory of starts is bounded by startsKept sections, each within the section's limit.
 
 package wire
 
@@ -15,19 +19,19 @@ const (
 	startMax   = 32 // fields
 )
 
-// A Decoder turns header blocks into field sections. Most blocks begin with
-// references to the tables, a byte for each field, and continue, if at all, with
-// what is different each time. While the dynamic table is the same, the same
-// references mean the same fields: they are decoded, checked and sorted out once.
+// A Decoder turns header blocks into field sections. Most blocks begin with references
+// to the tables, a byte for each field, and end, if at all, with fields that differ each
+// time. While the dynamic table is the same, the same references mean the same fields:
+// they are decoded, checked and sorted once.
 type Decoder struct {
 	hpack    *hpack.Decoder
-	tableMax uint32 // what the peer may set the table to, now or before
+	tableMax uint32 // largest size of the table that the peer may ever set
 	into     *FieldSection
-	starts   [startsKept]*start // by their hash; those without a block are vacant
+	starts   [startsKept]*start // by their hash; one with an empty block is unused
 	skip     skipper
 }
 
-// A start is what a block began with, and what that meant.
+// A start is the beginning of a block, and the section that it decodes to.
 type start struct {
 	block   []byte
 	trailer bool
@@ -40,8 +44,12 @@ func NewDecoder(tableSize uint32, into *FieldSection) *Decoder {
 	return &Decoder{hpack: hpack.NewDecoder(tableSize, into.add), tableMax: tableSize, into: into}
 }
 
-// Decode adds the fields of a whole block to the section. The caller bounds the
-// length of the block, and with it that of strings: they decode to at most 8/5 of it.
+// Decode adds the fields of a whole block to the section. The caller bounds the length
+// of the block, and with it that of strings: Huffman's code makes at most 8/5 of it.
+// [RFC 7541, section 5.2]
+//
+// A block whose rest changes the table is decoded in one piece, after all starts were
+// forgotten, and so is one that follows another into the same section.
 func (d *Decoder) Decode(block []byte) error {
 	n, hash := references(block)
 	rest := block[n:]
@@ -77,11 +85,11 @@ func (d *Decoder) Decode(block []byte) error {
 	return d.hpack.Close()
 }
 
-// Allow bounds the size to which the peer may set the table, which may be less than
-// before. [RFC 7541, section 4.2]
+// Allow bounds the size to which the peer may set the table from now on, which may be
+// less than before. [RFC 7541, section 4.2]
 func (d *Decoder) Allow(tableSize uint32) { d.hpack.SetAllowedMaxDynamicTableSize(tableSize) }
 
-// forget is called when the table changes.
+// forget makes all starts unused, because the table changes.
 func (d *Decoder) forget() {
 	for _, s := range d.starts {
 		if s == nil {
@@ -103,8 +111,9 @@ func references(block []byte) (n int, hash uint32) {
 	return n, hash ^ hash>>8
 }
 
-// changesTable reports whether what is left of a block has anything but indexed
-// fields and literals without indexing, or is no whole number of them.
+// changesTable reports whether the rest of a block may change the table: it has a field
+// with incremental indexing or a new table size, or ends within a field. [RFC 7541,
+// sections 6.2.1 and 6.3]
 func changesTable(block []byte) bool {
 	for len(block) > 0 {
 		first := block[0]
@@ -128,8 +137,8 @@ func changesTable(block []byte) bool {
 	return false
 }
 
-// readInt is the inverse of appendInt. It does not read what is longer than a field
-// can be.
+// readInt is the inverse of appendInt. It reports false for numbers that are longer than
+// a field can be.
 func readInt(b []byte, prefix uint) (n int, rest []byte, ok bool) {
 	if len(b) == 0 {
 		return 0, nil, false
@@ -148,7 +157,7 @@ func readInt(b []byte, prefix uint) (n int, rest []byte, ok bool) {
 	return 0, nil, false
 }
 
-// skipString returns what is behind a string. [RFC 7541, section 5.2]
+// skipString returns the bytes behind a string. [RFC 7541, section 5.2]
 func skipString(b []byte) ([]byte, bool) {
 	n, rest, ok := readInt(b, 7)
 	if !ok || n > len(rest) {

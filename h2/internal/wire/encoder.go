@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// HPACK encoding for the few fields that RPC repeats without end. [RFC 7541]
+// HPACK encoding for the few fields that RPC repeats. [RFC 7541]
+//
+// Invariants. entries and the peer's dynamic table are the same after each block; size
+// is the sum of the entries' sizes and at most max. Version changes with every change of
+// the entries, so a kept block with the present Version still means the same fields.
 
 package wire
 
@@ -17,34 +21,34 @@ const (
 	blocksKept       = 4
 )
 
-// An encoder turns fields into a header block. Its table of earlier fields is
-// searched from the newest on, comparing a number first: a connection that carries
-// calls has a dozen entries, and finds what it looks for in a few nanoseconds. A
-// hash map costs several times that.
+// An Encoder turns fields into a header block. It searches its table of earlier fields
+// from the newest on, and compares a number first: a connection that carries calls has a
+// dozen entries, which it searches in a few nanoseconds. A hash map costs several times
+// that.
 type Encoder struct {
 	entries []tableEntry // oldest first
 	marks   []uint32     // mark of each entry
-	size    int          // as RFC 7541 counts
-	max     int          // that size may reach
-	limit   int          // that max may reach: what we are willing to spend
-	// A change of max is told in the next block: its lowest value since the last,
-	// and its present one. [RFC 7541, section 4.2]
+	size    int          // of the entries [RFC 7541, section 4.1]
+	max     int          // bound of size, from the peer's SETTINGS
+	limit   int          // bound of max, from our configuration
+	// The next block announces a change of max: the lowest value since the last block, and
+	// the present one. [RFC 7541, section 4.2]
 	changed bool
 	lowest  int
 
-	Version int // of the entries: another with each change of them
+	Version int // counts the changes of the entries
 	kept    [blocksKept]keptBlock
-	next    int // of kept, to be given up
+	next    int // index of kept that is replaced next
 }
 
-// A keptBlock is how fields look like as long as the entries are the same.
+// A keptBlock is the encoding of some fields, valid while Version is the same.
 type keptBlock struct {
-	of      any // who knows the fields; they do not change
+	of      any // identifies the fields, which do not change
 	version int
 	block   []byte
 }
 
-// repeat appends fields as they were kept, and reports whether they were.
+// Repeat appends the block kept for of, and reports whether there is a valid one.
 func (e *Encoder) Repeat(b []byte, of any) ([]byte, bool) {
 	for i := range e.kept {
 		if k := &e.kept[i]; k.of == of && k.version == e.Version {
@@ -54,7 +58,7 @@ func (e *Encoder) Repeat(b []byte, of any) ([]byte, bool) {
 	return b, false
 }
 
-// keep keeps a block that has changed no entry.
+// Keep keeps a block that did not change the entries. It replaces the oldest.
 func (e *Encoder) Keep(of any, block []byte) {
 	i := slices.IndexFunc(e.kept[:], func(k keptBlock) bool { return k.of == of })
 	if i < 0 {
@@ -66,6 +70,7 @@ func (e *Encoder) Keep(of any, block []byte) {
 
 type tableEntry struct{ name, value string }
 
+// NewEncoder returns an encoder with a table of up to limit bytes.
 func NewEncoder(limit int) *Encoder {
 	e := &Encoder{max: TableSizeDefault, limit: limit}
 	if limit < e.max {
@@ -74,7 +79,7 @@ func NewEncoder(limit int) *Encoder {
 	return e
 }
 
-// resize takes the peer's SETTINGS_HEADER_TABLE_SIZE.
+// Resize applies the peer's SETTINGS_HEADER_TABLE_SIZE. [RFC 7541, section 4.2]
 func (e *Encoder) Resize(size int) {
 	size = min(size, e.limit)
 	if !e.changed || size < e.lowest {
@@ -85,7 +90,7 @@ func (e *Encoder) Resize(size int) {
 	e.evict(0)
 }
 
-// evict makes room for need more bytes.
+// evict removes the oldest entries until need more bytes fit. [RFC 7541, section 4.4]
 func (e *Encoder) evict(need int) {
 	n := 0
 	for n < len(e.entries) && e.size+need > e.max {
@@ -101,7 +106,7 @@ func (e *Encoder) evict(need int) {
 
 func (t tableEntry) size() int { return len(t.name) + len(t.value) + entryOverhead }
 
-// mark is a number that differs for most fields that differ.
+// mark returns a number that differs for most fields that differ.
 func mark(name, value string) uint32 {
 	m := uint32(len(name))<<24 ^ uint32(len(value))<<12
 	if n := len(name); n > 0 {
@@ -113,16 +118,17 @@ func mark(name, value string) uint32 {
 	return m
 }
 
-// begin appends what has to be at the beginning of a block.
+// Begin appends the changes of the table's size with which a block has to begin. [RFC
+// 7541, section 4.2]
 func (e *Encoder) Begin(b []byte) []byte {
 	if !e.changed {
 		return b
 	}
 	e.changed = false
 	if e.lowest < e.max {
-		// The table was smaller meanwhile, and has to be told so first. Some decoders
-		// take a second size only while their table is empty, golang.org/x/net's too:
-		// so empty it is.
+		// The table was smaller meanwhile, which the peer has to learn first. Some
+		// decoders, golang.org/x/net's among them, accept a second size only while their
+		// table is empty: so the first size is zero.
 		e.entries, e.marks, e.size = e.entries[:0], e.marks[:0], 0
 		e.Version++
 		b = appendInt(b, 0x20, 5, 0)
@@ -130,15 +136,15 @@ func (e *Encoder) Begin(b []byte) []byte {
 	return appendInt(b, 0x20, 5, e.max)
 }
 
-// append appends one field. A passing field is not remembered: its value will not
-// be seen again.
-func (e *Encoder) Append(b []byte, name, value string, passing bool) []byte {
+// Append appends one field. A volatile field, whose value differs each time, is not
+// added to the table. [RFC 7541, section 6.2]
+func (e *Encoder) Append(b []byte, name, value string, volatile bool) []byte {
 	if i := staticField(name, value); i > 0 {
 		return appendInt(b, 0x80, 7, i)
 	}
 	m := mark(name, value)
 	named := 0 // index of an entry with the name
-	if !passing {
+	if !volatile {
 		for i := len(e.marks) - 1; i >= 0; i-- {
 			if e.marks[i] != m {
 				continue
@@ -158,10 +164,10 @@ func (e *Encoder) Append(b []byte, name, value string, passing bool) []byte {
 	}
 	entry := tableEntry{name, value}
 	switch {
-	case passing:
+	case volatile:
 		b = appendInt(b, 0, 4, named) // without indexing [RFC 7541, section 6.2.2]
 	case entry.size() > e.max:
-		passing = true
+		volatile = true
 		b = appendInt(b, 0, 4, named)
 	default:
 		b = appendInt(b, 0x40, 6, named) // with [section 6.2.1]
@@ -170,7 +176,7 @@ func (e *Encoder) Append(b []byte, name, value string, passing bool) []byte {
 		b = appendString(b, name)
 	}
 	b = appendString(b, value)
-	if !passing {
+	if !volatile {
 		e.evict(entry.size())
 		e.Version++
 		e.entries = append(e.entries, entry)
@@ -180,11 +186,12 @@ func (e *Encoder) Append(b []byte, name, value string, passing bool) []byte {
 	return b
 }
 
-// index returns the number by which the decoder knows an entry: the newest comes
-// first, after the static ones. [RFC 7541, section 2.3.3]
+// index returns the number by which the decoder knows an entry: behind the static
+// entries, the newest first. [RFC 7541, section 2.3.3]
 func (e *Encoder) index(i int) int { return staticEntries + len(e.entries) - i }
 
-// staticField returns the index of a field of the static table that occurs, or 0.
+// staticField returns the index of a field of the static table, 0 if it is none of those
+// that occur in practice.
 func staticField(name, value string) int {
 	if name == "" || name[0] != ':' {
 		return 0
@@ -221,8 +228,8 @@ func staticField(name, value string) int {
 	return 0
 }
 
-// staticNames has the first entry of the static table for each name.
-// [RFC 7541, appendix A]
+// staticNames has the index of the first entry of the static table with a name. [RFC
+// 7541, appendix A]
 var staticNames = func() map[string]int {
 	names := map[string]int{":authority": 1, ":method": 2, ":path": 4, ":scheme": 6, ":status": 8}
 	for i, name := range []string{
@@ -240,8 +247,8 @@ var staticNames = func() map[string]int {
 	return names
 }()
 
-// appendInt appends a number whose first byte has bits of prefix for it, beside
-// first. [RFC 7541, section 5.1]
+// appendInt appends a number in the form that has prefix bits of the first byte; first
+// has the other bits. [RFC 7541, section 5.1]
 func appendInt(b []byte, first byte, prefix uint, n int) []byte {
 	most := 1<<prefix - 1
 	if n < most {
@@ -254,8 +261,8 @@ func appendInt(b []byte, first byte, prefix uint, n int) []byte {
 	return append(b, byte(n))
 }
 
-// appendString appends a string, with Huffman's code if that is shorter.
-// [RFC 7541, section 5.2]
+// appendString appends a string, in Huffman's code if that is shorter. [RFC 7541,
+// section 5.2]
 func appendString(b []byte, s string) []byte {
 	if n := int(hpack.HuffmanEncodeLength(s)); n < len(s) {
 		return hpack.AppendHuffmanString(appendInt(b, 0x80, 7, n), s)

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Field sections: what HPACK decodes, checked, and made an http.Header; and the
-// way back. [RFC 9113, section 8]
+// Field sections: what HPACK decodes, checked and made an http.Header, and the way back.
+// [RFC 9113, section 8]
+//
+// Invariants. The reading goroutine owns a FieldSection and uses it again for each
+// section; slices and headers that leave it (Pairs, Header) are copies or never written
+// again. Once a section is malformed or too large, HPACK decodes the rest, and no more
+// fields are kept.
 
 package wire
 
@@ -17,32 +22,30 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A fieldSection collects the fields of one HEADERS frame and its CONTINUATIONs.
-// It belongs to the reading goroutine, which uses it again for the next.
+// A FieldSection collects the fields of one HEADERS frame and its CONTINUATIONs.
 type FieldSection struct {
 	section
-	Limit   int               // of size
-	Lenient bool              // of responses: fields of HTTP/1.1 connections are ignored
+	Limit   int               // bound of Size
+	Lenient bool              // for responses: fields of HTTP/1.1 connections are ignored
 	trailer bool              // a trailer section: no pseudo-fields, no framing fields
-	skipped bool              // more than was worth keeping: see [Decoder.Skip]
-	canon   map[string]string // canonical names beside the common ones
+	skipped bool              // the block was too long to keep: see [Decoder.Skip]
+	canon   map[string]string // canonical forms of names that are not common
 
-	// What pairs returned last, for a head and for trailers: calls of one kind say the
-	// same again and again.
+	// The last results of Pairs, for a head and for trailers: calls of one kind repeat them.
 	lastHead, lastTrailer [][2]string
 }
 
-// A section is what was collected.
+// A section has the fields that were collected.
 type section struct {
-	// What may begin with a colon. Absent ones are empty.
+	// Pseudo-fields. Absent ones are empty.
 	Method, scheme, Authority, Path, Status string
-	Pseudo                                  uint8 // which of them were there
+	Pseudo                                  uint8 // bits of those that are present
 
-	Fields [][2]string // the others: names in lower case, and values
-	Length int64       // of Content-Length; negative: absent
-	Size   int         // as SETTINGS_MAX_HEADER_LIST_SIZE counts
+	Fields [][2]string // regular fields: names in lower case, and values
+	Length int64       // value of Content-Length; negative: absent
+	Size   int         // counted as SETTINGS_MAX_HEADER_LIST_SIZE counts
 	URL    *url.URL    // the parsed path, if it is more than a path
-	Bad    error       // the first reason why it is malformed
+	Bad    error       // the first fault that makes it malformed
 }
 
 // set makes s a copy of another section, in its own memory.
@@ -52,7 +55,7 @@ func (s *section) set(other *section) {
 	s.Fields = append(fields, other.Fields...)
 }
 
-// The bits of section.pseudo.
+// The bits of section.Pseudo.
 const (
 	hasMethod = 1 << iota
 	hasScheme
@@ -61,29 +64,30 @@ const (
 	HasStatus
 )
 
-// begin forgets the last section.
+// Begin forgets the last section.
 func (f *FieldSection) Begin(trailer bool) {
 	clear(f.Fields)
 	f.section = section{Fields: f.Fields[:0], Length: -1}
 	f.trailer, f.skipped = trailer, false
 }
 
-// TooLarge reports whether the section exceeds its limit: then its fields are not
-// whole.
+// TooLarge reports whether the section exceeds its limit. Its fields are then
+// incomplete.
 func (f *FieldSection) TooLarge() bool { return f.Size > f.Limit || f.skipped }
 
-// Malformed makes the section malformed, for a reason that counts if it is the first.
+// Malformed makes the section malformed. The first reason counts.
 func (f *FieldSection) Malformed(format string, args ...any) {
 	if f.Bad == nil {
 		f.Bad = fmt.Errorf(format, args...)
 	}
 }
 
-// add takes the next field from the decoder.
+// add takes the next field from HPACK and checks it. [RFC 9113, sections 8.2.1 and
+// 8.2.2]
 func (f *FieldSection) add(field hpack.HeaderField) {
 	f.Size += int(field.Size())
 	if f.TooLarge() || f.Bad != nil {
-		return // HPACK has to be decoded to the end, but need not be kept
+		return
 	}
 	if strings.HasPrefix(field.Name, ":") {
 		f.addPseudo(field)
@@ -118,7 +122,7 @@ func (f *FieldSection) add(field hpack.HeaderField) {
 		}
 	case "content-length":
 		if f.trailer {
-			return // means nothing there
+			return // has no meaning there
 		}
 		n, err := strconv.ParseUint(field.Value, 10, 63)
 		if err != nil || f.Length >= 0 && f.Length != int64(n) {
@@ -126,15 +130,15 @@ func (f *FieldSection) add(field hpack.HeaderField) {
 			return
 		}
 		if f.Length >= 0 {
-			return // the same once more
+			return // repeated
 		}
 		f.Length = int64(n)
 	}
 	f.Fields = append(f.Fields, [2]string{field.Name, field.Value})
 }
 
-// addPseudo takes a field whose name begins with a colon. They come before all
-// others, each at most once. [RFC 9113, section 8.3]
+// addPseudo takes a pseudo-field. They come before all regular fields, each at most
+// once. [RFC 9113, section 8.3]
 func (f *FieldSection) addPseudo(field hpack.HeaderField) {
 	var bit uint8
 	var to *string
@@ -165,11 +169,11 @@ func (f *FieldSection) addPseudo(field hpack.HeaderField) {
 	}
 }
 
-// header returns the regular fields as a header of its own.
+// Header returns the regular fields as a new header.
 func (f *FieldSection) Header() http.Header { return HeaderOf(f.Fields, f.canonical) }
 
-// pairs returns the regular fields as a slice that is never written: the one that it
-// returned last, if nothing has changed since.
+// Pairs returns the regular fields as a slice that is never written: the last one again,
+// if it had the same fields.
 func (f *FieldSection) Pairs() [][2]string {
 	last := &f.lastHead
 	if f.trailer {
@@ -181,8 +185,9 @@ func (f *FieldSection) Pairs() [][2]string {
 	return *last
 }
 
-// headerOf returns fields as a header, with the names as canonical spells them. All
-// first values share one array.
+// HeaderOf returns fields as a header, with names in the form that canonical returns.
+// All first values share one array. Values of Cookie are joined. [RFC 9113, section
+// 8.2.3]
 func HeaderOf(fields [][2]string, canonical func(string) string) http.Header {
 	h := make(http.Header, len(fields))
 	values := make([]string, len(fields))
@@ -194,7 +199,7 @@ func HeaderOf(fields [][2]string, canonical func(string) string) http.Header {
 			values[0] = value
 			h[key], values = values[:1:1], values[1:]
 		case key == "Cookie":
-			old[0] += "; " + value // section 8.2.3
+			old[0] += "; " + value
 		default:
 			h[key] = append(old, value)
 		}
@@ -202,7 +207,7 @@ func HeaderOf(fields [][2]string, canonical func(string) string) http.Header {
 	return h
 }
 
-// canonical returns the name as http.Header spells it.
+// canonical returns a name in the form of http.Header.
 func (f *FieldSection) canonical(name string) string {
 	if key, ok := canonicalNames[name]; ok {
 		return key
@@ -214,13 +219,13 @@ func (f *FieldSection) canonical(name string) string {
 	if f.canon == nil {
 		f.canon = make(map[string]string)
 	}
-	if len(f.canon) < 64 { // a peer may make names up
+	if len(f.canon) < 64 { // a peer may send new names without end
 		f.canon[name] = key
 	}
 	return key
 }
 
-// canonicalKey is canonical for other goroutines than the reading one.
+// CanonicalKey returns a name in the form of http.Header. Any goroutine may call it.
 func CanonicalKey(name string) string {
 	if key, ok := canonicalNames[name]; ok {
 		return key
@@ -228,7 +233,7 @@ func CanonicalKey(name string) string {
 	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
-// lower returns a header's key as HTTP/2 has it.
+// Lower returns a header's key in the form of HTTP/2.
 func Lower(key string) string {
 	if name, ok := lowerNames[key]; ok {
 		return name
@@ -258,8 +263,8 @@ var canonicalNames, lowerNames = func() (canonical, lower map[string]string) {
 	return canonical, lower
 }()
 
-// validName reports whether a name is a token without upper-case letters.
-// [RFC 9113, section 8.2.1]
+// ValidName reports whether a name is a token without upper-case letters. [RFC 9113,
+// section 8.2.1]
 func ValidName(name string) bool {
 	for i := 0; i < len(name); i++ {
 		if !nameBytes[name[i]] {
@@ -276,7 +281,8 @@ var nameBytes = func() (ok [256]bool) {
 	return ok
 }()
 
-// validValue reports whether a value has no characters that end lines or worse.
+// ValidValue reports whether a value has no control characters, apart from tabs. [RFC
+// 9113, section 8.2.1]
 func ValidValue(value string) bool {
 	for i := 0; i < len(value); i++ {
 		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
@@ -286,8 +292,8 @@ func ValidValue(value string) bool {
 	return true
 }
 
-// trimmed returns a value without the white space around it. HTTP/2 forbids it, in
-// vain: net/http sends it, and HTTP/1.1 does not count it. [RFC 9113, section 8.2.1]
+// Trimmed returns a value without white space around it. HTTP/2 forbids it [RFC 9113,
+// section 8.2.1], but net/http sends it, and in HTTP/1.1 it is not part of the value.
 func Trimmed(value string) string {
 	if n := len(value); n == 0 || value[0] > ' ' && value[n-1] > ' ' {
 		return value
@@ -295,8 +301,8 @@ func Trimmed(value string) string {
 	return strings.Trim(value, " \t")
 }
 
-// sendable reports whether a field may be in an HTTP/2 message.
-// [RFC 9113, section 8.2.2]
+// Sendable reports whether HTTP/2 may carry a field with this name. [RFC 9113, section
+// 8.2.2]
 func Sendable(name string) bool {
 	switch name {
 	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
@@ -305,9 +311,9 @@ func Sendable(name string) bool {
 	return ValidName(name)
 }
 
-// passing reports whether the value of a field is different each time, so that
-// it has no place in the table of the compression.
-func Passing(name string) bool {
+// Volatile reports whether the value of a field differs each time, so that it has no
+// place in the table of HPACK.
+func Volatile(name string) bool {
 	switch name {
 	case "content-length", "grpc-timeout", "connect-timeout-ms", "traceparent", "x-request-id", "grpc-message", "grpc-status-details-bin":
 		return true
@@ -315,5 +321,6 @@ func Passing(name string) bool {
 	return false
 }
 
-// fieldSize is what a field adds to SETTINGS_MAX_HEADER_LIST_SIZE.
+// FieldSize returns what a field adds to SETTINGS_MAX_HEADER_LIST_SIZE. [RFC 9113,
+// section 6.5.2]
 func FieldSize(name, value string) int { return len(name) + len(value) + entryOverhead }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a field section must have to be a request. [RFC 9113, sections 8.1.1 and 8.3.1]
+// The rules that a field section must obey to be a request. [RFC 9113, sections 8.1.1
+// and 8.3.1]
 
 package wire
 
@@ -10,12 +11,17 @@ import (
 	"strings"
 )
 
-// checkRequest looks for what a request must have. end says that it has no body.
-// [RFC 9113, sections 8.1.1 and 8.3.1]
+// CheckRequest makes the section malformed unless it is a request. end is set if no body
+// follows.
+//
+// A request has one :method, :scheme and :path, all of them not empty, and no :status
+// [section 8.3.1]; CONNECT has :method and :authority alone [section 8.5]. A
+// Content-Length must agree with the body [section 8.1.1]. A path that is more than a
+// plain one is parsed, and kept as URL.
 func (f *FieldSection) CheckRequest(end bool) {
 	const usual = hasMethod | hasScheme | hasPath
 	switch {
-	case f.TooLarge(): // what is missing may have come later
+	case f.TooLarge(): // a missing field may have come after the limit
 	case f.Pseudo&HasStatus != 0:
 		f.Malformed("pseudo-field \":status\" in a request")
 	case end && f.Length > 0:
@@ -43,6 +49,7 @@ func (f *FieldSection) CheckRequest(end bool) {
 	}
 }
 
+// ValidMethod reports whether a method is a token. [RFC 9110, section 9.1]
 func ValidMethod(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodPost, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
@@ -51,7 +58,8 @@ func ValidMethod(method string) bool {
 	return ValidName(strings.ToLower(method))
 }
 
-// plainPath reports whether a path is its own parsed form.
+// PlainPath reports whether a path is its own parsed form: it has no query, no escapes,
+// and does not begin with "//".
 func PlainPath(path string) bool {
 	for i := 0; i < len(path); i++ {
 		switch c := path[i]; {
@@ -64,8 +72,8 @@ func PlainPath(path string) bool {
 	return path != ""
 }
 
-// mayBeDirect reports whether a request needs nothing that only an [http.Request]
-// can tell. checkRequest has found nothing wrong with it.
+// MayBeDirect reports whether a request, in which CheckRequest found no fault, has
+// nothing that only an [http.Request] can express.
 func (f *FieldSection) MayBeDirect() bool {
 	if f.Method != http.MethodPost || f.URL != nil || f.Authority == "" {
 		return false

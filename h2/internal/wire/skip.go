@@ -13,7 +13,7 @@ package wire
 
 import "errors"
 
-// skipper is where a decoder is in a block that it skips.
+// A skipper is the position of a decoder in a block that it skips.
 type skipper struct {
 	want    skipPart
 	prefix  uint   // bits of the integer under way
@@ -24,7 +24,7 @@ type skipper struct {
 	left    int    // of the string under way
 }
 
-// A skipPart is what comes next in a block.
+// A skipPart is the part of a block that comes next.
 type skipPart uint8
 
 const (
@@ -36,13 +36,13 @@ const (
 	skipValue                       //
 )
 
-// skipKept is how long a string may be to be kept: the shortest string that
-// Huffman's code can make of more bytes is larger than the table, as each takes at
-// most 30 bits.
+// skipKept returns the length up to which a string is kept. Huffman's code takes at most
+// 30 bits for a byte, so even the shortest string of more bytes is larger than the
+// table.
 func (d *Decoder) skipKept() int { return 4 * int(d.tableMax) }
 
-// Skip takes a piece of a block whose section is too large. From the first piece on
-// the section is [FieldSection.TooLarge], and its Size an estimate.
+// Skip takes a piece of a block whose section is too large. From the first piece on the
+// section is [FieldSection.TooLarge], and its Size an estimate.
 func (d *Decoder) Skip(piece []byte) error {
 	if !d.into.skipped {
 		d.into.skipped = true
@@ -72,7 +72,7 @@ var (
 	errLongNumber = errors.New("header block has a number of more than 32 bits")
 )
 
-// take takes what is next from a piece, and returns how many bytes that was.
+// take takes the next part from a piece, and returns its length.
 func (s *skipper) take(d *Decoder, piece []byte) (int, error) {
 	switch s.want {
 	case skipField:
@@ -90,7 +90,7 @@ func (s *skipper) take(d *Decoder, piece []byte) (int, error) {
 		}
 		return n, s.next(d)
 	}
-	// An integer, byte by byte: few are longer than one.
+	// An integer, byte by byte: few have more than one.
 	s.integer = append(s.integer, piece[0])
 	if len(s.integer) > 6 {
 		return 0, errLongNumber
@@ -167,7 +167,8 @@ func (s *skipper) counted(d *Decoder, number int) error {
 	return nil
 }
 
-// next goes on after a string, or after all of a field.
+// next goes on behind a string, or behind all of a field, which it then decodes or
+// replaces.
 func (s *skipper) next(d *Decoder) error {
 	if s.want == skipName {
 		s.want = skipValueLength
@@ -180,8 +181,8 @@ func (s *skipper) next(d *Decoder) error {
 		if !s.indexes {
 			return nil
 		}
-		// A field without a name that is as long as the table may be, and does the
-		// same to it.
+		// In its place, a field without a name that is as long as the table may be: it
+		// empties the table, as the dropped one would. [RFC 7541, section 4.4]
 		field = append(appendInt(append(field[:0], 0x40, 0), 0, 7, int(d.tableMax)), make([]byte, d.tableMax)...)
 		d.into.Size -= int(d.tableMax)
 	}

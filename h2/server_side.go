@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The server's side of a connection: what the frames of a client begin.
+//
+// Invariants. The reading goroutine calls these methods. A stream is counted by handlers
+// from openStream on; table.maxID is the highest number that a HEADERS frame has had, so
+// a GOAWAY never promises less than was accepted.
+
+package h2
+
+import (
+	"errors"
+	"time"
+
+	"github.com/seed-b7c59c10/connect/h2/internal/wire"
+)
+
+func (c *serverConn) settingsChangedLocked() {}
+
+func (c *serverConn) goAway(uint32, ErrCode, string) {
+	// A client's GOAWAY is about pushed streams, and there are none. Open streams go on.
+}
+
+func (c *serverConn) connEndedLocked(error) {}
+
+// startHandlers starts the handlers of new requests on workers, except those that have
+// run inline.
+func (c *serverConn) startHandlers() {
+	for i, s := range c.starts {
+		if s != nil {
+			c.starts[i] = nil
+			s.start()
+		}
+	}
+	c.starts = c.starts[:0]
+}
+
+// batchEnded runs the handlers that are likely to be quick; see inline.go.
+func (c *serverConn) batchEnded() bool { return len(c.starts) == 0 || c.startInline() }
+
+// headers opens a stream, or takes the trailers of an open one. [RFC 9113, section 8.1]
+func (c *serverConn) headers(s *stream, id uint32, end bool) error {
+	if s != nil {
+		return s.user.(*serverStream).trailers(&c.rd.fields, end)
+	}
+	first, err := c.openStream(id, end)
+	if first {
+		if c.firstTimer != nil {
+			c.firstTimer.Stop()
+		}
+		c.reportState()
+	}
+	return err
+}
+
+// openStream opens a stream for the request in c.rd.fields. It reports whether no other
+// request was being handled.
+//
+// A number that is not above all earlier ones belongs to a closed stream: after this
+// side's reset, a late frame is ignored, otherwise it is an error of the connection.
+// [RFC 9113, sections 5.1 and 5.1.1] After the final GOAWAY new streams are ignored, and
+// the client may retry them elsewhere [section 6.8]. A malformed request is an error of
+// the stream [section 8.1.1]; one beyond the limit is refused, so that the client knows
+// it was not processed [sections 5.1.2 and 8.7]. Reset streams count until their
+// handlers return, so that resets do not raise the limit.
+func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
+	f := &c.rd.fields
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case id <= c.table.maxID && c.table.recentlyResetLocked(id):
+		return false, nil
+	case id <= c.table.maxID:
+		return false, violated(ErrCodeStreamClosed, "HEADERS on stream %d, which is closed", id)
+	case id > c.lastStream:
+		return false, nil
+	}
+	c.table.maxID = id
+	if f.Bad == nil {
+		f.CheckRequest(end)
+	}
+	switch {
+	case f.Bad != nil:
+		c.answerBadRequestLocked(id)
+		return false, c.rejectLocked(id, ErrCodeProtocol, f.Bad)
+	case c.handlers >= int(c.limits.maxStreams):
+		return false, c.rejectLocked(id, ErrCodeRefusedStream, errors.New("too many streams"))
+	}
+	r := newServerStreamLocked(c, id, f, end)
+	c.handlers++
+	c.writer.inFlight++
+	c.starts = append(c.starts, r)
+	return c.handlers == 1, nil
+}
+
+// answerBadRequestLocked answers a malformed request with 400 before it is reset, as a
+// server may [RFC 9113, section 8.1.1]: some clients, net/http's among them, repeat a
+// request that is only reset, without end.
+func (c *serverConn) answerBadRequestLocked(id uint32) {
+	at := c.beginFieldsLocked()
+	c.fieldLocked(":status", "400")
+	c.endFieldsLocked(at, id, true)
+}
+
+// handlerReturnedLocked counts off a handler that has returned.
+func (c *serverConn) handlerReturnedLocked() {
+	c.writer.inFlight--
+	if c.handlers--; c.handlers == 0 {
+		c.idleSince = time.Now()
+	}
+}
+
+// drainedLocked reports whether the final GOAWAY is sent and no handler is left.
+func (c *serverConn) drainedLocked() bool {
+	return c.handlers == 0 && c.draining && c.lastStream != wire.StreamIDMax && c.err == nil
+}
