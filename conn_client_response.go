@@ -25,7 +25,7 @@ func (c *clientConn) answer(x clientExchange, err error) {
 		c.closeAtEnd(x)
 	}
 	if err != nil {
-		err = fault(c.ctx, notEnd(withoutURL(err)), CodeUnavailable)
+		err = fault(c.ctx, c.unanswered(clearer(notEnd(withoutURL(err)))), CodeUnavailable)
 	}
 	c.failed = err
 	if _, after := c.step(eventAnswer); c.body != nil && (after == phaseReleased || err != nil) {
@@ -56,10 +56,10 @@ const unsentMin = 16 << 10
 func (c *clientConn) readHead(length int64) error {
 	hd, err := c.openResponse(&c.reply, c.config.codec.Name())
 	if err != nil {
-		return err
+		return c.refused(err)
 	}
 	if c.spec.StreamType == StreamTypeBidi && c.reply.proto == 1 {
-		return errorf(CodeUnimplemented, "%s phaseAnswered over HTTP/1.%d: a bidirectional stream needs HTTP/2", c.config.peer.Addr, c.reply.protoMinor)
+		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2: %s", c.config.peer.Addr, c.reply.protoMinor, waysToHTTP2)
 	}
 	encoding := ""
 	if len(hd.encoding) > 0 {
@@ -165,7 +165,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 				return c.serverError(e) // the server's status is more exact than the read error
 			}
 		}
-		if err = notEnd(err); errors.Is(err, io.ErrUnexpectedEOF) {
+		if err = cutOff(notEnd(err)); errors.Is(err, io.ErrUnexpectedEOF) {
 			return fault(c.ctx, err, CodeInternal)
 		}
 		return fault(c.ctx, err, CodeUnavailable)
@@ -178,7 +178,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		return errorf(CodeInternal, "protocol error: corrupt response: bytes after the end of the stream")
 	}
 	if e.err != nil {
-		return c.serverError(e)
+		return c.refused(c.serverError(e))
 	}
 	return c.ended(fields{header: e.trailer})
 }

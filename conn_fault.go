@@ -32,6 +32,7 @@ func (e resetError) Error() string { return fmt.Sprintf("stream %d reset", e.Str
 type resetCode uint32
 
 const (
+	resetInternal           resetCode = 0x2
 	resetRefusedStream      resetCode = 0x7
 	resetCancel             resetCode = 0x8
 	resetEnhanceYourCalm    resetCode = 0xb
@@ -126,6 +127,9 @@ func faultOf(err error) *Error {
 // net/http's error for a connection that closed too early may be io.EOF, which must
 // not look like the end of a stream.
 func notEnd(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
 	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("%v: %w", err, io.ErrUnexpectedEOF)
 	}

@@ -12,6 +12,7 @@ import (
 
 // Header keys in canonical form, as http.Header holds them.
 const (
+	headerAcceptPost      = "Accept-Post"
 	headerAcceptEncoding  = "Accept-Encoding"
 	headerConnection      = "Connection"
 	headerContentEncoding = "Content-Encoding"

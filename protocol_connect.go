@@ -143,13 +143,18 @@ func (connectUnary) decodeEnd(w wireEnd) end {
 // its JSON body, or one with the code for the status.
 func unaryError(w wireEnd) *Error {
 	implied := codeFromHTTPStatus(w.status)
-	contentType := canonicalType(first(w.header, headerContentType))
-	if contentType == valueJSON[0] || contentType == valueJSON[0]+charsetUTF8 {
+	if isJSON(first(w.header, headerContentType)) {
 		if e, err := unmarshalError(w.body, implied); err == nil {
 			return e
 		}
 	}
 	return NewError(implied, errors.New(statusText(w.status)))
+}
+
+// isJSON reports whether a content type is that of an error in JSON.
+func isJSON(contentType string) bool {
+	contentType = canonicalType(contentType)
+	return contentType == valueJSON[0] || contentType == valueJSON[0]+charsetUTF8
 }
 
 // connectStream is the protocol of streaming calls: messages in frames, then an
