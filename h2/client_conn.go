@@ -13,8 +13,12 @@ package h2
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -65,7 +69,7 @@ func (c *clientConn) begin() {
 	go func() {
 		err := c.readFrames()
 		c.mu.Lock()
-		err = c.explainLocked(err)
+		err = c.unspoken(c.explainLocked(err))
 		c.ending = true
 		c.retireLocked(err) // before finish, which may take a second
 		c.mu.Unlock()
@@ -75,6 +79,19 @@ func (c *clientConn) begin() {
 		close(c.done)
 		c.t.ended(c)
 	}()
+}
+
+// unspoken explains why a connection may have ended before the server's SETTINGS. It is
+// for the goroutine that reads.
+func (c *clientConn) unspoken(err error) error {
+	gone := errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+	switch {
+	case c.rd.greeted || !gone:
+		return err
+	case c.tls != nil:
+		return fmt.Errorf("the server closed the connection before it spoke HTTP/2: %v", err)
+	}
+	return fmt.Errorf("the server closed the connection before it spoke HTTP/2: if it has TLS, use a URL with https: %v", err)
 }
 
 // greetingWritten waits until the preface and SETTINGS are written, and returns the

@@ -9,9 +9,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http/httptrace"
 	"reflect"
+	"syscall"
 )
 
 // alertNoProtocol is the TLS alert of a server that shares no protocol with the client.
@@ -66,9 +68,15 @@ func (h *host) connect(ctx context.Context) (net.Conn, error) {
 	}
 	switch {
 	case isAlert(err, alertNoProtocol):
-		err = fmt.Errorf("the server does not speak HTTP/2: %w", err)
+		err = fmt.Errorf("the server does not speak HTTP/2: let it, or use an http.Transport, which speaks HTTP/1.1, too: %w", err)
+	case errors.As(err, new(tls.RecordHeaderError)):
+		err = fmt.Errorf("the server has no TLS, as it seems: use a URL with http: %w", err)
+	case err == io.EOF:
+		err = errors.New("the server closed the connection in the TLS handshake: if it has no TLS, use a URL with http")
+	case errors.Is(err, syscall.ECONNRESET):
+		err = fmt.Errorf("the server closed the connection in the TLS handshake: if it has no TLS, use a URL with http: %v", err)
 	case err == nil && state.NegotiatedProtocol != nextProtoTLS:
-		err = fmt.Errorf("the server does not speak HTTP/2: it negotiated %q", state.NegotiatedProtocol)
+		err = fmt.Errorf("the server does not speak HTTP/2: it negotiated %q: let it, or use an http.Transport, which speaks HTTP/1.1, too", state.NegotiatedProtocol)
 	}
 	if err != nil {
 		_ = nc.Close()
