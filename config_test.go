@@ -202,8 +202,14 @@ func TestRefusals(t *testing.T) {
 		if got.StatusCode != c.status || c.header != "" && got.Header.Get(c.header) != c.value {
 			t.Errorf("%s: got %d, %v, want %d, %s: %s", c.name, got.StatusCode, got.Header, c.status, c.header, c.value)
 		}
-		if body, _ := io.ReadAll(got.Body); c.status != 200 && len(body) > 0 {
-			t.Errorf("%s: got body %q, want none", c.name, body)
+		if c.status == 200 {
+			continue
+		}
+		if body, _ := io.ReadAll(got.Body); !strings.HasPrefix(string(body), "/a.B/C ") || strings.IndexByte(string(body), '\n') != len(body)-1 {
+			t.Errorf("%s: got body %q, want a line on the procedure", c.name, body)
+		}
+		if contentType := got.Header.Get("Content-Type"); contentType != "text/plain; charset=utf-8" {
+			t.Errorf("%s: got content type %q, want text", c.name, contentType)
 		}
 	}
 }

@@ -6,7 +6,9 @@ package connect
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 )
 
 // A Handler serves one procedure in all protocols, as an [http.Handler]. It is
@@ -230,7 +232,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) serveDirect(call directCall) {
 	c := newDirectConn(h.config, call)
 	if c.route = h.routes.find(c.request.first(headerContentType)); c.route == nil {
-		h.refuseType(call)
+		h.refuseType(call, c.request.first(headerContentType))
 		return
 	}
 	h.serveConn(c)
@@ -270,7 +272,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) *route {
 	header := w.Header()
 	if h.config.spec.StreamType == StreamTypeBidi && r.ProtoMajor < 2 {
 		header[headerConnection] = []string{"close"} // otherwise net/http reads the rest of the request before it sends the answer
-		w.WriteHeader(http.StatusHTTPVersionNotSupported)
+		refuse(w, http.StatusHTTPVersionNotSupported, "%s is a bidirectional stream, which needs HTTP/2: the request came over %s", h.config.spec.Procedure, r.Proto)
 		return nil
 	}
 	var rt *route
@@ -283,19 +285,30 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) *route {
 		}
 	default:
 		header["Allow"] = h.allow
-		w.WriteHeader(http.StatusMethodNotAllowed)
+		refuse(w, http.StatusMethodNotAllowed, "%s does not take a %s: use %s", h.config.spec.Procedure, r.Method, h.allow[0])
 		return nil
 	}
-	if rt == nil {
-		h.refuseType(w)
+	switch {
+	case rt != nil:
+	case r.Method == http.MethodGet:
+		w.Header()[headerAcceptPost] = h.types
+		refuse(w, http.StatusUnsupportedMediaType, "%s takes a GET without a body whose query parameter %q is one of %q, it has %q",
+			h.config.spec.Procedure, queryEncoding, slices.Sorted(maps.Keys(h.getRoutes)), r.URL.Query().Get(queryEncoding))
+	default:
+		h.refuseType(w, first(r.Header, headerContentType))
 	}
 	return rt
 }
 
 // refuseType answers a request whose content type the handler does not take.
-func (h *Handler) refuseType(w http.ResponseWriter) {
-	w.Header()["Accept-Post"] = h.types
-	w.WriteHeader(http.StatusUnsupportedMediaType)
+func (h *Handler) refuseType(w http.ResponseWriter, contentType string) {
+	w.Header()[headerAcceptPost] = h.types
+	kind := "unary"
+	if h.config.spec.StreamType != StreamTypeUnary {
+		kind = "streaming"
+	}
+	refuse(w, http.StatusUnsupportedMediaType, "%s is a %s procedure and does not take content type %q: use one of %s",
+		h.config.spec.Procedure, kind, contentType, mediaTypes(h.types[0]))
 }
 
 // hasBody reports whether a request has a body, by reading a byte if its length

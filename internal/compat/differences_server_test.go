@@ -6,6 +6,21 @@ package compat
 
 var serverDifferences = []difference{
 	{
+		item: "2, 3, 9",
+		reason: "a request that is no call of its procedure is answered with a line of text, for people who call with curl: " +
+			"what came, and what is served; status and headers are the same; TestRefusals and internal/conntest hold which requests",
+		tests: []string{"TestServer/*", "TestGenerated/*"},
+		lines: []string{
+			`- body ""`,
+			"+ header Content-Type: text/plain; charset=utf-8",
+			"+ header X-Content-Type-Options: nosniff",
+			`+ body "/* does not take *\n"`,
+			`+ body "/* is a bidirectional stream, which needs HTTP/2: *\n"`,
+			`+ body "/* takes a GET *\n"`,
+		},
+		some: true,
+	},
+	{
 		item: "19",
 		reason: "answers tell what the server accepts where the request was compressed, or its encoding refused; " +
 			"it is optional, grpc-go does not send it at all, and it costs every other call 5 % over HTTP/2; internal/conntest holds when it is sent",
