@@ -96,6 +96,11 @@ func (s *errorSink) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 // other request as [http.NotFound] does. Generated code uses it; call it with the
 // options of the service's handlers.
 func NewUnknownProcedureHandler(options ...HandlerOption) http.Handler {
+	return unknownProcedure("", options)
+}
+
+// unknownProcedure is NewUnknownProcedureHandler with words for what there is.
+func unknownProcedure(known string, options []HandlerOption) http.Handler {
 	writer := NewErrorWriter(options...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := writer.dialect(r)
@@ -103,7 +108,7 @@ func NewUnknownProcedureHandler(options ...HandlerOption) http.Handler {
 			http.NotFound(w, r)
 			return
 		}
-		err := errorf(CodeUnimplemented, "%s is not a procedure of this server", r.URL.Path)
+		err := errorf(CodeUnimplemented, "%s is not a procedure of this server%s", r.URL.Path, known)
 		if d.unknown == 0 {
 			_ = writer.write(w, r, d, err)
 			return

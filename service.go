@@ -4,18 +4,42 @@
 
 package connect
 
-import "net/http"
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
 
 // NewServiceHandler returns a handler that serves each procedure at its path,
 // which is its [Spec].Procedure, and answers all other paths as
-// [NewUnknownProcedureHandler] does. Generated code uses it; call it with the
-// options of the procedures. It is safe for concurrent use.
+// [NewUnknownProcedureHandler] does, with the paths of its procedures in the error.
+// Generated code uses it; call it with the options of the procedures. It is safe
+// for concurrent use.
 func NewServiceHandler(procedures []*Handler, options ...HandlerOption) http.Handler {
-	s := &serviceHandler{procedures: make(map[string]*Handler, len(procedures)), unknown: NewUnknownProcedureHandler(options...)}
+	s := &serviceHandler{procedures: make(map[string]*Handler, len(procedures))}
 	for _, h := range procedures {
 		s.procedures[h.config.spec.Procedure] = h
 	}
+	s.unknown = unknownProcedure(s.known(), options)
 	return s
+}
+
+// namedMax is how many procedures an error names.
+const namedMax = 20
+
+// known returns what the error for an unknown procedure adds: which there are.
+func (s *serviceHandler) known() string {
+	paths := slices.Sorted(maps.Keys(s.procedures))
+	more := ""
+	if n := len(paths) - namedMax; n > 0 {
+		paths, more = paths[:namedMax], fmt.Sprintf(" and %d more", n)
+	}
+	if len(paths) == 0 {
+		return ""
+	}
+	return ": it has " + strings.Join(paths, ", ") + more
 }
 
 type serviceHandler struct {
