@@ -19,6 +19,7 @@ import (
 type packer struct {
 	codec       Codec
 	framed      bool
+	client      bool          // it is a client's
 	compression *compression  // nil is identity
 	minBytes    int           // smaller messages are not compressed
 	limit       int           // of a message, after compression; 0 is no limit
@@ -59,7 +60,7 @@ func (p *packer) pack(msg any) (packed *buffer, compressed bool, err error) {
 	switch {
 	case p.limit > 0 && size > p.limit:
 		b.free()
-		return nil, false, errorf(CodeResourceExhausted, "message of %d bytes exceeds the limit of %d bytes for sending", size, p.limit)
+		return nil, false, errorf(CodeResourceExhausted, "message of %d bytes exceeds the %s's limit of %d bytes for sending, which WithSendMaxBytes sets", size, sideName(p.client), p.limit)
 	case p.framed && uint64(size) > math.MaxUint32:
 		b.free()
 		return nil, false, errorf(CodeResourceExhausted, "message of %d bytes does not fit a frame", size)
@@ -126,6 +127,7 @@ type unpacker struct {
 	limit       int          // of a message, compressed and decompressed; 0 is no limit
 	blame       Code         // of a message that cannot be decompressed or decoded
 	framed      bool
+	client      bool  // it is a client's
 	endFlag     uint8 // marks the frame that ends the stream, 0 if there is none
 	single      bool  // there is one message: a second one is an error
 	ended       bool
@@ -165,7 +167,7 @@ func (u *unpacker) next() (piece, error) {
 		return piece{}, errSecondMessage
 	}
 	if limit := u.limit; (limit > 0 && uint64(size) > uint64(limit)) || uint64(size) > math.MaxInt {
-		return piece{}, tooLarge(uint64(size), limit)
+		return piece{}, u.tooLarge(uint64(size))
 	}
 	data, err := u.frames.payload(int(size))
 	if err != nil {
@@ -191,7 +193,7 @@ func (u *unpacker) body() (piece, error) {
 	u.whole = newBuffer(u.hint + 1)
 	if err := u.whole.readAll(u.frames.src, u.hint, u.limit); err != nil {
 		if errors.Is(err, errTooLarge) {
-			return piece{}, tooLarge(0, u.limit)
+			return piece{}, u.tooLarge(uint64(max(u.hint, 0)))
 		}
 		return piece{}, err
 	}
@@ -221,7 +223,7 @@ func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
 	u.inflated.data = u.inflated.data[:0]
 	err := u.compression.decompress(u.inflated, data, u.limit)
 	if errors.Is(err, errTooLarge) {
-		return nil, tooLarge(0, u.limit)
+		return nil, u.tooLarge(0)
 	}
 	if err != nil {
 		return nil, NewError(u.blame, err)
@@ -237,13 +239,22 @@ func (u *unpacker) rest() {
 	u.frames.large, u.inflated = nil, nil
 }
 
-// tooLarge returns the error for a message that exceeds the limit. A size of 0 means
-// that the size is unknown.
-func tooLarge(size uint64, limit int) error {
-	if size == 0 {
-		return errorf(CodeResourceExhausted, "message exceeds the limit of %d bytes for receiving", limit)
+// tooLarge returns the error for a message that exceeds the limit. A size within the
+// limit is not the message's: that is not known then.
+func (u *unpacker) tooLarge(size uint64) error {
+	of := fmt.Sprintf("of %d bytes", size)
+	if size <= uint64(u.limit) {
+		of = fmt.Sprintf("of more than %d bytes", u.limit)
 	}
-	return errorf(CodeResourceExhausted, "message of %d bytes exceeds the limit of %d bytes for receiving", size, limit)
+	return errorf(CodeResourceExhausted, "message %s exceeds the %s's limit of %d bytes for receiving, which WithReadMaxBytes sets", of, sideName(u.client), u.limit)
+}
+
+// sideName returns how errors call a side of a call.
+func sideName(client bool) string {
+	if client {
+		return "client"
+	}
+	return "server"
 }
 
 // unmarshal decodes a message into msg. If fresh is true, msg is empty, and unmarshal
