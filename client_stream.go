@@ -72,6 +72,7 @@ type ClientStreamForClient[Req, Res any] struct {
 	conn       StreamingClientConn
 	initialize func(Spec, any) error
 	err        error // of the client's construction: there is no conn
+	closed     bool  // CloseAndReceive was called
 }
 
 // Spec returns the description of the procedure.
@@ -110,11 +111,15 @@ func (c *ClientStreamForClient[Req, Res]) Send(request *Req) error {
 }
 
 // CloseAndReceive ends the stream of requests, waits for the response and ends
-// the call.
+// the call. A second CloseAndReceive returns an error.
 func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], error) {
 	if c.err != nil {
 		return nil, c.err
 	}
+	if c.closed {
+		return nil, errorf(CodeInternal, "close and receive: CloseAndReceive was called before: a stream of requests has one response")
+	}
+	c.closed = true
 	msg := new(Res)
 	err := c.conn.CloseRequest()
 	if err == nil {

@@ -180,7 +180,7 @@ func (c *clientConn) CloseResponse() error {
 	if c.receiving.TryLock() { // otherwise a goroutine is in Receive, which fails now
 		defer c.receiving.Unlock()
 		if c.received == nil {
-			c.received = errorf(CodeCanceled, "receive: the response is closed")
+			c.received = errorf(CodeCanceled, "receive: the response is closed: Close or CloseResponse was called before")
 		}
 		c.free()
 	}

@@ -77,6 +77,9 @@ func (c *clientConn) Send(msg any) error {
 		if err == errEnded {
 			return errorf(CodeInternal, "send: %w", err)
 		}
+		if c.pipe.complete() {
+			return errorf(CodeUnknown, "send: %w: %w", errEnded, io.EOF)
+		}
 		return NewError(CodeUnknown, io.EOF) // Receive returns the reason
 	}
 	return nil
@@ -94,8 +97,11 @@ func (c *clientConn) start() {
 
 // sendOnly sends a request of one message and waits for the response headers.
 func (c *clientConn) sendOnly(msg any) error {
-	if now := c.now(); now == phaseSent || now == phaseAnswered {
-		return errorf(CodeInternal, "send: %s takes one message", c.spec.Procedure)
+	switch c.now() {
+	case phaseSent, phaseAnswered:
+		return errorf(CodeInternal, "send: %s takes one message, which was sent before", c.spec.Procedure)
+	case phaseAbandoned, phaseReleased:
+		return errorf(CodeInternal, "send: the call has ended: Close or CloseResponse was called before, or the response was read to its end")
 	}
 	if err := c.parent.Err(); err != nil {
 		return fault(c.parent, err, CodeCanceled)

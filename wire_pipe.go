@@ -39,7 +39,7 @@ func newPipe(ctx context.Context) *pipe {
 }
 
 // errEnded is the error of a write after end.
-var errEnded = errors.New("the request is closed")
+var errEnded = errors.New("the request is closed: CloseRequest or CloseAndReceive was called before")
 
 // signal leaves a token, if there is none.
 func signal(c chan struct{}) {
