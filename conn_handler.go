@@ -111,7 +111,8 @@ func (c *handlerConn) open() (context.Context, error) {
 		c.in.hint = int(min(n, hintMax))
 	}
 	if c.config.spec.StreamType.serverStreams() && !canFlush(c.exchange) {
-		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does", c.exchange.Unwrap())
+		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does: "+
+			"no stream passes http.TimeoutHandler or other middleware whose ResponseWriter cannot flush: take it from around %s", c.exchange.Unwrap(), c.config.spec.Procedure)
 	}
 	if c.config.spec.StreamType.clientStreams() && c.request.proto == 1 {
 		// Lets net/http send an early answer before it has read the rest of the

@@ -41,7 +41,7 @@ func (c *handlerConn) receive(msg any, fresh bool) error {
 	case err == errSecondMessage:
 		return errorf(CodeUnimplemented, "%s takes one message: the request has more", c.config.spec.Procedure)
 	case err != nil:
-		return readFault(&c.ctx, err, int(c.request.proto))
+		return readFault(&c.ctx, c.lateRead(err), int(c.request.proto))
 	case p.end:
 		return NewError(c.strayEnd.code, errors.New(c.strayEnd.text))
 	}

@@ -83,7 +83,7 @@ func (c *handlerConn) Send(msg any) error {
 			return nil
 		}
 		c.begin(wireEnd{})
-		return fault(&c.ctx, c.flush(), CodeCanceled)
+		return fault(&c.ctx, c.lateWrite(c.flush()), CodeCanceled)
 	}
 	b, compressed, err := c.out.pack(msg)
 	if err != nil {
@@ -111,7 +111,7 @@ func (c *handlerConn) Send(msg any) error {
 	if err != nil {
 		// Does not free the buffer: if net/http returned early from Write, because the
 		// stream was reset, its goroutine may still read it.
-		return fault(&c.ctx, err, CodeCanceled) // the client is gone
+		return fault(&c.ctx, c.lateWrite(err), CodeCanceled) // the client is gone
 	}
 	b.free()
 	return nil
