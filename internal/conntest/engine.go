@@ -114,6 +114,7 @@ type tcp struct {
 	engineServer bool
 	engineClient func(*http.Transport) (http.RoundTripper, func(), error)
 	direct       bool
+	writeTimeout time.Duration // of the server
 }
 
 // indirectHandler and indirectTransport keep the engine and the library from
@@ -163,7 +164,8 @@ func (x tcp) start(handler http.Handler, network network) (*server, error) {
 		Handler:   handler,
 		Protocols: protocols,
 		// Panics of handlers are part of the tests.
-		ErrorLog: log.New(io.Discard, "", 0),
+		ErrorLog:     log.New(io.Discard, "", 0),
+		WriteTimeout: x.writeTimeout,
 	}
 	standard := &http.Transport{
 		Protocols:           protocols,

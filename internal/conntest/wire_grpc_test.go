@@ -326,7 +326,7 @@ func TestItem74_WebTextMode(t *testing.T) {
 			body := base64.StdEncoding.EncodeToString(wireMessages("hi"))
 			reply := wirePost(t, wireEcho(kind), contentType, []byte(body))
 			wantSame(t, "HTTP status", reply.status, http.StatusUnsupportedMediaType)
-			wantSame(t, "body", string(reply.body), "")
+			wantRefusal(t, reply.header, reply.body)
 			if got := acceptPost(reply); !slices.Contains(got, "application/grpc-web+proto") {
 				t.Errorf("Accept-Post: got %q, want application/grpc-web+proto in it", got)
 			}

@@ -260,6 +260,17 @@ func wantSame[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
+// wantRefusal fails the test unless a response is a line of text that begins with the procedure's path: no client takes it for a
+// message or an error of a protocol.
+func wantRefusal(t *testing.T, header http.Header, body []byte) {
+	t.Helper()
+	wantSame(t, "content type", header.Get("Content-Type"), "text/plain; charset=utf-8")
+	wantSame(t, "options", header.Get("X-Content-Type-Options"), "nosniff")
+	if line, rest, ok := strings.Cut(string(body), "\n"); !ok || rest != "" || !strings.HasPrefix(line, wireProcedure+" ") {
+		t.Fatalf("body: got %q, want a line on %s", body, wireProcedure)
+	}
+}
+
 func wantContains(t *testing.T, what, got, part string) {
 	t.Helper()
 	if !strings.Contains(got, part) {

@@ -122,7 +122,7 @@ func TestItem09_BidiOverHTTP1(t *testing.T) {
 				t.Errorf("Connection: got header %v, want close", res.Header)
 			}
 			body, _ := io.ReadAll(res.Body)
-			wantSame(t, "body", string(body), "")
+			wantRefusal(t, res.Header, body)
 			// The request ends only now: the connection must not be kept for another one.
 			_, _ = io.WriteString(conn, "0\r\n\r\n")
 			if _, err := reader.ReadByte(); !errors.Is(err, io.EOF) {
