@@ -53,7 +53,7 @@ func TestForeignHalf(t *testing.T) {
 			settle() // the request has been written
 			_, _ = io.WriteString(nc, first)
 			_ = nc.Close()
-			receive(t, "an error", done).wantError(t, io.ErrUnexpectedEOF)
+			receive(t, "an error", done).wantText(t, "before it spoke HTTP/2: if it has TLS, use a URL with https: unexpected EOF")
 		})
 	}
 }
