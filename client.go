@@ -197,7 +197,7 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 	conn := c.config.stream(ctx, spec)
 	if info != nil {
 		spec := conn.Spec() // an interceptor may have changed it
-		info.call.spec, info.call.peer, info.call.method = &spec, conn.Peer(), http.MethodPost
+		info.call.spec, info.call.peer = &spec, conn.Peer()
 		info.response = conn
 		askHeader(conn.RequestHeader(), info.call.header.made())
 	}

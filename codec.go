@@ -105,8 +105,7 @@ const anyNesting = 100
 // decoder scans the content of an Any once for each level, so a high bound lets a
 // client ask for much work. The built-in codec has a bound of 100; zero and less
 // stand for that, too. Use the codec with [WithCodec]. A message beyond the bound
-// is refused before it is decoded: with CodeInvalidArgument for a request, and
-// CodeInternal for a response.
+// is refused before it is decoded, with CodeInvalidArgument.
 func NewProtoJSONCodec(nesting int) Codec {
 	return jsonCodec{nesting}
 }

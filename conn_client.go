@@ -160,7 +160,7 @@ func (c *clientConn) now() phase {
 func (c *clientConn) open() {
 	c.out = packer{codec: c.config.codec, framed: c.framed, client: true, compression: c.config.send, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 	c.in = unpacker{codec: c.config.codec, framed: c.framed, client: true, endFlag: c.endFlag, limit: c.config.readMax,
-		blame: CodeInternal, single: !c.spec.StreamType.serverStreams()}
+		single: !c.spec.StreamType.serverStreams()}
 	c.in.frames.src = emptyReader{}
 }
 

@@ -168,7 +168,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		if err = cutOff(notEnd(err)); errors.Is(err, io.ErrUnexpectedEOF) {
 			return fault(c.ctx, err, CodeInternal)
 		}
-		return fault(c.ctx, err, CodeUnavailable)
+		return fault(c.ctx, err, c.lossOf(err))
 	}
 	e := c.decodeEnd(w)
 	if e.header != nil {
@@ -181,6 +181,19 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		return c.refused(c.serverError(e))
 	}
 	return c.ended(fields{header: e.trailer})
+}
+
+// lossOf returns the code of an error that ended the response early, where the error
+// itself has none: a reset without a meaning of its own, or a lost connection.
+func (c *clientConn) lossOf(err error) Code {
+	_, reset := resetOf(err)
+	switch {
+	case reset && c.framed:
+		return CodeInternal
+	case reset:
+		return CodeUnknown
+	}
+	return CodeUnavailable
 }
 
 // ended returns io.EOF for a call that has succeeded, or an error if its one

@@ -33,6 +33,7 @@ type resetCode uint32
 
 const (
 	resetInternal           resetCode = 0x2
+	resetStreamClosed       resetCode = 0x5
 	resetRefusedStream      resetCode = 0x7
 	resetCancel             resetCode = 0x8
 	resetEnhanceYourCalm    resetCode = 0xb
@@ -40,21 +41,22 @@ const (
 	resetHTTP11Required     resetCode = 0xd
 )
 
-// code returns the RPC's code for a reset. [gRPC PROTOCOL-HTTP2, "Errors"]
-func (c resetCode) code() Code {
+// code returns the RPC's code for a reset, false if the reset has no meaning of its
+// own. [gRPC PROTOCOL-HTTP2, "Errors"]
+func (c resetCode) code() (Code, bool) {
 	switch {
 	case c == resetRefusedStream:
-		return CodeUnavailable
+		return CodeUnavailable, true
 	case c == resetCancel:
-		return CodeCanceled
+		return CodeCanceled, true
 	case c == resetEnhanceYourCalm:
-		return CodeResourceExhausted
+		return CodeResourceExhausted, true
 	case c == resetInadequateSecurity:
-		return CodePermissionDenied
-	case c >= resetHTTP11Required:
-		return CodeUnknown
+		return CodePermissionDenied, true
+	case c == resetStreamClosed, c >= resetHTTP11Required:
+		return 0, false
 	}
-	return CodeInternal
+	return CodeInternal, true
 }
 
 // resetOf returns the HTTP/2 error code if err is a stream reset. The error of
@@ -90,7 +92,6 @@ func fault(ctx context.Context, err error, otherwise Code) error {
 		return err
 	}
 	var tooLarge *http.MaxBytesError
-	reset, isReset := resetOf(err)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return NewError(CodeCanceled, err)
@@ -102,8 +103,11 @@ func fault(ctx context.Context, err error, otherwise Code) error {
 		return NewError(CodeCanceled, err)
 	case errors.As(err, &tooLarge):
 		return errorf(CodeResourceExhausted, "body exceeds the %d bytes of http.MaxBytesReader: %w", tooLarge.Limit, err)
-	case isReset:
-		return NewError(reset.code(), err)
+	}
+	if reset, ok := resetOf(err); ok {
+		if code, ok := reset.code(); ok {
+			otherwise = code
+		}
 	}
 	return NewError(otherwise, err)
 }

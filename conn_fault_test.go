@@ -168,11 +168,15 @@ func TestResetCodes(t *testing.T) {
 		0xa: CodeInternal, // CONNECT_ERROR
 		0xb: CodeResourceExhausted,
 		0xc: CodePermissionDenied,
-		0xd: CodeUnknown, // HTTP_1_1_REQUIRED
-		0xe: CodeUnknown,
 	} {
-		if got := code.code(); got != want {
+		if got, ok := code.code(); !ok || got != want {
 			t.Errorf("%#x: got %v, want %v", uint32(code), got, want)
+		}
+	}
+	// What these mean depends on what was under way.
+	for _, code := range []resetCode{0x5 /* STREAM_CLOSED */, 0xd /* HTTP_1_1_REQUIRED */, 0xe} {
+		if got, ok := code.code(); ok {
+			t.Errorf("%#x: got %v, want none", uint32(code), got)
 		}
 	}
 }

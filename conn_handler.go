@@ -77,7 +77,7 @@ func (c *handlerContext) Value(key any) any {
 // It returns the call's context, also with an error.
 func (c *handlerConn) open() (context.Context, error) {
 	c.in = unpacker{codec: c.codec, framed: c.framed, endFlag: c.endFlag, limit: c.config.readMax,
-		blame: CodeInvalidArgument, single: !c.config.spec.StreamType.clientStreams()}
+		single: !c.config.spec.StreamType.clientStreams()}
 	c.in.frames.src = c.request.body
 	c.out = packer{codec: c.codec, framed: c.framed, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 

@@ -173,9 +173,6 @@ func NewServerStreamHandler[Req, Res any](
 		if err := receiveOnly(conn, request.Msg, c.initialize); err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			return fault(ctx, err, CodeCanceled)
-		}
 		return implementation(ctx, request, &ServerStream[Res]{conn})
 	})
 }
@@ -280,9 +277,11 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) *route {
 	case r.Method == http.MethodPost:
 		rt = h.routes.find(first(r.Header, headerContentType))
 	case r.Method == http.MethodGet && h.getRoutes != nil:
-		if !hasBody(r) {
-			rt = h.getRoutes[r.URL.Query().Get(queryEncoding)]
+		if hasBody(r) {
+			w.WriteHeader(http.StatusUnsupportedMediaType)
+			return nil
 		}
+		rt = h.getRoutes[r.URL.Query().Get(queryEncoding)]
 	default:
 		header["Allow"] = h.allow
 		refuse(w, http.StatusMethodNotAllowed, "%s does not take a %s: use %s", h.config.spec.Procedure, r.Method, h.allow[0])

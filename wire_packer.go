@@ -125,7 +125,6 @@ type unpacker struct {
 	codec       Codec
 	compression *compression // nil is identity
 	limit       int          // of a message, compressed and decompressed; 0 is no limit
-	blame       Code         // of a message that cannot be decompressed or decoded
 	framed      bool
 	client      bool  // it is a client's
 	endFlag     uint8 // marks the frame that ends the stream, 0 if there is none
@@ -226,7 +225,7 @@ func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
 		return nil, u.tooLarge(0)
 	}
 	if err != nil {
-		return nil, NewError(u.blame, err)
+		return nil, NewError(CodeInvalidArgument, err)
 	}
 	return u.inflated.data, nil
 }
@@ -260,6 +259,9 @@ func sideName(client bool) string {
 // unmarshal decodes a message into msg. If fresh is true, msg is empty, and unmarshal
 // does not clear it first.
 func (u *unpacker) unmarshal(data []byte, msg any, fresh bool) error {
+	if u.framed && len(data) == 0 {
+		return nil // a frame without payload is the message without content, in any codec
+	}
 	var err error
 	m, known := msg.(proto.Message)
 	if _, ok := u.codec.(protoCodec); ok && known && fresh {
@@ -268,7 +270,7 @@ func (u *unpacker) unmarshal(data []byte, msg any, fresh bool) error {
 		err = u.codec.Unmarshal(data, msg)
 	}
 	if err != nil {
-		return errorf(u.blame, "unmarshal message: %w", err)
+		return errorf(CodeInvalidArgument, "unmarshal message: %w", err)
 	}
 	return nil
 }

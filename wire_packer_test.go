@@ -87,7 +87,7 @@ func testPacker(t *testing.T, r *rand.Rand, codec Codec, used *compression, fram
 		b.free()
 		sent = append(sent, msg)
 	}
-	u := unpacker{codec: codec, framed: framed, compression: used, blame: CodeInternal, hint: r.IntN(len(body) + 2)}
+	u := unpacker{codec: codec, framed: framed, compression: used, hint: r.IntN(len(body) + 2)}
 	if !framed && !anyCompressed {
 		u.compression = nil // the header names none then
 	}
@@ -175,8 +175,8 @@ func TestUnpackErrors(t *testing.T) {
 		{name: "empty message, flagged", body: frame(flagCompressed, nil), used: gzip, messages: 1, err: io.EOF},
 		{name: "empty message, flagged, identity", body: frame(flagCompressed, nil), want: CodeInternal},
 		{name: "flagged, identity", body: frame(flagCompressed, []byte("abc")), want: CodeInternal},
-		{name: "flagged, not compressed", body: frame(flagCompressed, []byte("abc")), used: gzip, want: CodeDataLoss},
-		{name: "flagged, cut off", body: frame(flagCompressed, zipped([]byte("abc"))[:15]), used: gzip, want: CodeDataLoss},
+		{name: "flagged, not compressed", body: frame(flagCompressed, []byte("abc")), used: gzip, want: CodeInvalidArgument},
+		{name: "flagged, cut off", body: frame(flagCompressed, zipped([]byte("abc"))[:15]), used: gzip, want: CodeInvalidArgument},
 		{name: "not flagged, compression", body: frame(0, []byte("abc")), used: gzip, messages: 1, err: io.EOF},
 		{name: "limit", body: frame(0, make([]byte, 100)), messages: 1, err: io.EOF},
 		{name: "above the limit", body: large, want: CodeResourceExhausted},
@@ -199,11 +199,11 @@ func TestUnpackErrors(t *testing.T) {
 		{name: "unframed, above the limit", unframed: true, body: make([]byte, 101), want: CodeResourceExhausted},
 		{name: "unframed, inflated, limit", unframed: true, body: zipped(make([]byte, 100)), used: gzip, messages: 1, err: io.EOF},
 		{name: "unframed, inflated, above the limit", unframed: true, body: zipped(make([]byte, 101)), used: gzip, want: CodeResourceExhausted},
-		{name: "unframed, not compressed", unframed: true, body: []byte("abc"), used: gzip, want: CodeDataLoss},
+		{name: "unframed, not compressed", unframed: true, body: []byte("abc"), used: gzip, want: CodeInvalidArgument},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := unpacker{codec: protoCodec{}, framed: !c.unframed, endFlag: flagEndConnect, compression: c.used, limit: 100,
-				blame: CodeDataLoss, single: c.single}
+				single: c.single}
 			u.frames.src = bytes.NewReader(c.body)
 			defer u.free()
 			for i := range c.messages {
@@ -231,8 +231,8 @@ func TestUnpackErrors(t *testing.T) {
 	if p, err := u.next(); err != nil || !p.end || string(p.data) != "{}" || !u.ended {
 		t.Errorf("end frame: got %+v, %v, want {}", p, err)
 	}
-	if err := u.unmarshal([]byte{0xff}, &wrapperspb.StringValue{}, false); CodeOf(err) != u.blame {
-		t.Errorf("not a message: got %v, want %v", err, u.blame)
+	if err := u.unmarshal([]byte{0xff}, &wrapperspb.StringValue{}, false); CodeOf(err) != CodeInvalidArgument {
+		t.Errorf("not a message: got %v, want %v", err, CodeInvalidArgument)
 	}
 }
 
@@ -305,7 +305,7 @@ func FuzzEnvelopes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte, endFlag uint8, seed uint64) {
 		endFlag &^= flagCompressed
 		read := func(src io.Reader) (pieces []string, err error) {
-			u := unpacker{codec: protoCodec{}, framed: true, endFlag: endFlag, compression: gzip, limit: limit, blame: CodeInvalidArgument}
+			u := unpacker{codec: protoCodec{}, framed: true, endFlag: endFlag, compression: gzip, limit: limit}
 			u.frames.src = src
 			defer u.free()
 			for {
@@ -358,7 +358,7 @@ func FuzzBody(f *testing.F) {
 	const limit = 200
 	f.Fuzz(func(t *testing.T, body []byte, compressed bool, seed uint64) {
 		read := func(src io.Reader) (string, error) {
-			u := unpacker{codec: protoCodec{}, limit: limit, blame: CodeInvalidArgument}
+			u := unpacker{codec: protoCodec{}, limit: limit}
 			if compressed {
 				u.compression = gzip
 			}

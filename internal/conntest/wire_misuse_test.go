@@ -72,7 +72,7 @@ func TestItem85_EarlyResponse(t *testing.T) {
 	})
 }
 
-// Decision: a client that cannot read a response says "internal"; the caller's arguments are not to blame.
+// What cannot be parsed is invalid_argument on either side, as in the reference.
 func TestItem86_UnparseableMessages(t *testing.T) {
 	badProto := []byte{0x0a, 0x05, 'x'} // promises more than it has
 	wireEach(t, wireKinds, func(t *testing.T, dialect wireDialect, kind connect.StreamType) {
@@ -119,13 +119,13 @@ func TestItem86_UnparseableMessages(t *testing.T) {
 				options = append(options, connect.WithProtoJSON())
 			}
 			out := dialect.call(t, kind, answer, options...)
-			wantFault(t, out.err, connect.CodeInternal)
+			wantFault(t, out.err, connect.CodeInvalidArgument)
 			wantTexts(t, out.texts)
 		}
 	})
 	// An empty JSON response is none either (37).
 	out := wireConnect.call(t, connect.StreamTypeUnary, wireAnswer{header: wireHeader("Content-Type", "application/json")}, connect.WithProtoJSON())
-	wantFault(t, out.err, connect.CodeInternal)
+	wantFault(t, out.err, connect.CodeInvalidArgument)
 	reply := wireGet(t, "encoding=json&message=%7B")
 	wantSame(t, "HTTP status of GET", reply.status, 400)
 	wantEnd(t, wireConnect.end(t, connect.StreamTypeUnary, reply), connect.CodeInvalidArgument)
