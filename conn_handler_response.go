@@ -222,8 +222,10 @@ func (c *handlerConn) finish(err error, bare bool) {
 	sent := c.began || c.framed && !bare
 	w := c.encodeEnd(e, sent)
 	if c.config.sendMax > 0 && w.size() > c.config.sendMax {
-		w = c.encodeEnd(e.minimal(), sent)
+		e = e.minimal()
+		w = c.encodeEnd(e, sent)
 	}
+	w = c.fit(e, sent, w)
 	if !c.began {
 		w.keepForbidden()
 	}

@@ -30,14 +30,15 @@ const (
 // hooks are the methods, and the package whose values are asked for them by the other
 // one.
 var hooks = []struct{ method, of string }{
-	{"ServeDirect", library},     // by the server, of handlers
-	{"DirectRequest", engineH},   // by handlers, of what ServeDirect is given
-	{"DirectField", engineH},     //
-	{"PrepareDirect", engineH},   // by clients, of transports
-	{"RoundTripDirect", engineH}, // by clients, of what PrepareDirect returns
-	{"DirectHead", engineH},      // by clients, of what RoundTripDirect returns
-	{"HeedsContext", engineH},    // by clients, of transports
-	{"InMemory", library},        // by the transport, of request bodies
+	{"ServeDirect", library},       // by the server, of handlers
+	{"DirectRequest", engineH},     // by handlers, of what ServeDirect is given
+	{"DirectField", engineH},       //
+	{"MaxHeaderListSize", engineH}, // by handlers, of the ResponseWriter
+	{"PrepareDirect", engineH},     // by clients, of transports
+	{"RoundTripDirect", engineH},   // by clients, of what PrepareDirect returns
+	{"DirectHead", engineH},        // by clients, of what RoundTripDirect returns
+	{"HeedsContext", engineH},      // by clients, of transports
+	{"InMemory", library},          // by the transport, of request bodies
 }
 
 // TestHooks: a type with a hook's method has the whole interface that the other
