@@ -161,6 +161,33 @@ func FuzzAcceptEncoding(f *testing.F) {
 	})
 }
 
+// TestGzipLevel: the built-in gzip makes what the standard library's makes at its
+// fastest level.
+func TestGzipLevel(t *testing.T) {
+	src := []byte(strings.Repeat("to be or not to be, that is the question; ", 100) + strings.Repeat("whether 'tis nobler ", 100))
+	got := newBuffer(0)
+	defer got.free()
+	if err := newGzip().compress(got, src); err != nil {
+		t.Fatal(err)
+	}
+	made := func(level int) []byte {
+		var b bytes.Buffer
+		w, err := gzip.NewWriterLevel(&b, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = w.Write(src) // to memory
+		_ = w.Close()
+		return b.Bytes()
+	}
+	if want := made(gzip.BestSpeed); !bytes.Equal(got.data, want) {
+		t.Errorf("got %d bytes, want the %d of level 1", len(got.data), len(want))
+	}
+	if other := made(gzip.DefaultCompression); bytes.Equal(got.data, other) {
+		t.Error("the test does not tell the levels apart")
+	}
+}
+
 func TestCompressionRegistry(t *testing.T) {
 	cs := known("br", "gzip")
 	if got := cs.String(); got != "br,gzip" || cs.accept[0] != got {

@@ -26,7 +26,8 @@
 // receive messages of any size unless [WithReadMaxBytes] says otherwise, and
 // compress answers of any size unless [WithCompressMinBytes] does; made by the
 // library itself, they refuse messages over its default limit, and handlers leave
-// short answers uncompressed.
+// short answers uncompressed. Whatever else differs from connectrpc.com/connect is in the
+// README's table of the library.
 //
 // The module holds no code generator. A program with a tool line for
 // connectrpc.com/connect/cmd/protoc-gen-connect-go names

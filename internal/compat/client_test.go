@@ -53,6 +53,11 @@ func TestClient(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { want = converse(t, test, theirs.Do) })
 			synctest.Test(t, func(t *testing.T) { got = converse(t, test, ours.Do) })
 			judge(t, want, got)
+			if listed.rootOnly(t.Name()) {
+				test.client.DropIn = true
+				synctest.Test(t, func(t *testing.T) { got = converse(t, test, ours.Do) })
+				judgeBy(t, listedOfDropIn, want, got)
+			}
 		})
 	}
 }

@@ -22,6 +22,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item: "19",
+		row:  "accepted compressions in answers",
 		reason: "answers tell what the server accepts where the request was compressed, or its encoding refused; " +
 			"it is optional, grpc-go does not send it at all, and it costs every other call 5 % over HTTP/2; internal/conntest holds when it is sent",
 		tests: []string{"TestServer/*", "TestGenerated/*"},
@@ -34,6 +35,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "14",
+		row:    "the encoding that an answer names",
 		reason: "an empty encoding header would name no encoding: it is absent",
 		tests: []string{
 			"TestServer/14_*_ServerStream_*",
@@ -51,6 +53,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "17, 18, 25, 26",
+		row:    rowBounds,
 		reason: "work is bounded by the limit: a body over it is not read, and not inflated, to its end",
 		tests: []string{
 			"TestServer/25_*_4_MiB_inflated_over_a_limit_of_64_KiB/*",
@@ -65,6 +68,8 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "receive limit",
+		row:    "receive limit",
+		on:     "root",
 		reason: "16 MiB by default",
 		tests: []string{
 			"TestServer/receive_limit_*_17_MiB/*",
@@ -90,6 +95,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "20",
+		row:    "which compression an answer has",
 		reason: `Accept-Encoding is read as RFC 9110 has it: q-values, "*", any case`,
 		tests: []string{
 			"TestServer/20_*_answer_encoding_any/*",
@@ -108,6 +114,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "20",
+		row:    "which compression an answer has",
 		reason: "what the client accepts decides, in its order, before the encoding of its request",
 		tests: []string{
 			"TestServer/21_*_request_and_answer_differ/*",
@@ -129,6 +136,8 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "21",
+		row:    "compression of answers",
+		on:     "root",
 		reason: "servers do not compress answers below 1 KiB by default",
 		tests: []string{
 			"TestServer/21_*_gzip_answer_by_default,_1_byte/*",
@@ -145,6 +154,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "one message",
+		row:    "the encoding that an answer names",
 		reason: "an answer of one message names its encoding if the message is compressed: proxies take the header for the message",
 		tests: []string{
 			"TestServer/18_*_Unary_flag_with_gzip,_empty/*",
@@ -163,6 +173,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item: "early answer",
+		row:  "an answer ahead of the end of an HTTP/1.1 request",
 		reason: "an answer ahead of the end of an HTTP/1.1 request goes out at once, in full duplex, and the connection is closed: " +
 			"net/http's server cannot use it again",
 		tests: []string{"TestServer/*_ClientStream_*", "TestServer/*_ClientStreamSimple_*", "TestGenerated/*_ClientStream/*"},
@@ -174,6 +185,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "24",
+		row:    rowSpeed,
 		reason: "the frame that ends a stream is short: it is not compressed",
 		tests: []string{
 			"TestServer/18_*_ServerStream_*",
@@ -232,6 +244,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "31",
+		row:    "what breaks its protocol: flags, trailers, timeouts, statuses",
 		reason: "a request stream must not set the end-of-stream flag: invalid_argument",
 		tests: []string{
 			"TestServer/31_connect_stream_*_ClientStream_*",
@@ -251,6 +264,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "nil",
+		row:    "`nil` as a request, or as a response without an error",
 		reason: "a handler that returns neither a response nor an error answers internal",
 		tests: []string{
 			"TestServer/nil_*",
@@ -272,6 +286,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "13",
+		row:    "the `Content-Type` of a GET, as its handler sees it",
 		reason: "a GET has no Content-Type, so the handler sees none, not an empty one",
 		tests: []string{
 			"TestServer/60_*",
@@ -283,6 +298,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "30",
+		row:    "what breaks its protocol: flags, trailers, timeouts, statuses",
 		reason: "unknown flag bits are an internal error, whichever they are",
 		tests: []string{
 			"TestServer/30_web_proto_BidiStream_flag_bits_unknown/2",
@@ -300,6 +316,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "32",
+		row:    "what breaks its protocol: flags, trailers, timeouts, statuses",
 		reason: "only a response has trailers in its body: a request with them is refused",
 		tests: []string{
 			"TestServer/32_web_*_ClientStream_*",
@@ -317,6 +334,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "35, 36",
+		row:    rowBounds,
 		reason: "a second message is refused from its prefix, it is not read",
 		tests: []string{
 			"TestServer/29_*_ServerStream_second_message_cut_off/*",
@@ -335,6 +353,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "58",
+		row:    "bad base64 in a GET",
 		reason: "malformed base64 in a GET is the client's fault",
 		tests: []string{
 			"TestServer/58_*_base64_malformed/*",
@@ -349,6 +368,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "25, 60",
+		row:    "a call that cannot be made: its context has ended, its message is too large",
 		reason: "where the message cannot be sent, nothing is",
 		tests: []string{
 			"TestServer/25_web_*_send_limit/*",
@@ -362,6 +382,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "75, 77",
+		row:    "what breaks its protocol: flags, trailers, timeouts, statuses",
 		reason: "a timeout is digits only",
 		tests: []string{
 			"TestServer/75_*_proto_Connect-Timeout-Ms_+5000_see/*",
@@ -383,6 +404,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "27",
+		row:    "an error larger than `WithSendMaxBytes` or than its client's header limit",
 		reason: "a large error is sent with its code and text alone",
 		tests: []string{
 			"TestServer/27_*_Unary_*",
@@ -394,6 +416,8 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "21",
+		row:    "compression of answers",
+		on:     "root",
 		reason: "servers do not compress answers below 1 KiB by default",
 		tests: []string{
 			"TestServer/25_*_inflated_as_large_as_the_limit/*",
@@ -409,6 +433,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "41",
+		row:    "an error whose code is 0",
 		reason: "an error whose code is 0 is sent as unknown: 0 is success in gRPC and has no name in Connect",
 		tests: []string{
 			"TestServer/41_*_code_zero/*",
@@ -424,6 +449,7 @@ var serverDifferences = []difference{
 	},
 	{
 		item:   "unknown procedure",
+		row:    "unknown procedure of a service",
 		reason: "generated code answers in the caller's protocol: gRPC and gRPC-Web calls get a status, others 404 with a Connect error",
 		tests: []string{
 			"TestGenerated/*_Unknown/*",

@@ -9,36 +9,42 @@ package compat
 var blackBoxDifferences = []difference{
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a message over the limit: the text",
 		tests:  []string{"TestHandlerWithReadMaxBytes/*/read_max_plus_one"},
 		lines:  []string{"connect_ext_test.go:1628"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a message over the limit: the text",
 		tests:  []string{"TestHandlerWithReadMaxBytes/*/read_max_large"},
 		lines:  []string{"connect_ext_test.go:1646"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a message over the limit: the text",
 		tests:  []string{"TestClientWithReadMaxBytes/*/read_max_plus_one"},
 		lines:  []string{"connect_ext_test.go:1809"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a message over the limit: the text",
 		tests:  []string{"TestClientWithReadMaxBytes/*/read_max_large"},
 		lines:  []string{"connect_ext_test.go:1828"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "an error's body over the limit: the text",
 		tests:  []string{"TestClientWithReadMaxBytesUnaryError/over_read_max"},
 		lines:  []string{"connect_ext_test.go:1884"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a message over the limit for sending: the text",
 		tests: []string{
 			"TestHandlerWithSendMaxBytes/connect/send_max_plus_one",
@@ -49,12 +55,14 @@ var blackBoxDifferences = []difference{
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a message over the limit for sending: the text, which has the length before compression",
 		tests:  []string{"TestHandlerWithSendMaxBytes/*_gzip/send_max_large"},
 		lines:  []string{"connect_ext_test.go:1995"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a message over the limit for sending: the text",
 		tests:  []string{"TestHandlerWithSendMaxBytes/*/send_max_large"},
 		except: []string{"*_gzip/send_max_large"},
@@ -62,6 +70,7 @@ var blackBoxDifferences = []difference{
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a message over the limit for sending: the text",
 		tests: []string{
 			"TestClientWithSendMaxBytes/connect/send_max_plus_one",
@@ -72,12 +81,14 @@ var blackBoxDifferences = []difference{
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a message over the limit for sending: the text, which has the length before compression",
 		tests:  []string{"TestClientWithSendMaxBytes/*_gzip/send_max_large"},
 		lines:  []string{"connect_ext_test.go:2238"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a message over the limit for sending: the text",
 		tests:  []string{"TestClientWithSendMaxBytes/*/send_max_large"},
 		except: []string{"*_gzip/send_max_large"},
@@ -85,24 +96,28 @@ var blackBoxDifferences = []difference{
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "HTTP/1.1 under a bidi stream: the text",
 		tests:  []string{"TestBidiRequiresHTTP2"},
 		lines:  []string{"connect_ext_test.go:1306"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a response of another type from an interceptor: the text",
 		tests:  []string{"TestInterceptorReturnsWrongType"},
 		lines:  []string{"connect_ext_test.go:1589"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a writer that cannot flush: the text names its type, and where a Flush was looked for",
 		tests:  []string{"TestUnflushableResponseWriter/*"},
 		lines:  []string{"connect_ext_test.go:2666"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "a stream that ends early or late: the text says how far it came",
 		tests: []string{
 			"TestStreamUnexpectedEOF/*_partial_frame",
@@ -113,12 +128,14 @@ var blackBoxDifferences = []difference{
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "an unknown compression: the text says how to make it known",
 		tests:  []string{"TestNewClient_InitFailure/*"},
 		lines:  []string{"client_ext_test.go:66", "client_ext_test.go:75", "client_ext_test.go:84", "client_ext_test.go:90"},
 	},
 	{
 		item:   "text",
+		row:    rowText,
 		reason: "an interceptor that calls NewClientContext: the text says what to do instead",
 		tests: []string{
 			"TestNewClientContextInInterceptor/simple_api/*_interceptor/unary",
@@ -135,12 +152,14 @@ var blackBoxDifferences = []difference{
 	},
 	{
 		item:   "nil",
+		row:    "`nil` as a request, or as a response without an error",
 		reason: "a handler that returns neither a response nor an error answers internal, without a panic",
 		tests:  []string{"TestHandlerReturnsNilResponse"},
 		lines:  []string{"connect_ext_test.go:2935"},
 	},
 	{
 		item:   "status",
+		row:    "gRPC's status where a codec of the program is called `proto`",
 		reason: "gRPC's status is Protobuf whatever codec goes by the name of proto: a codec that fails costs no error its code",
 		tests:  []string{"TestGRPCMarshalStatusError"},
 		lines:  []string{"connect_ext_test.go:1187", "connect_ext_test.go:1188"},

@@ -13,12 +13,29 @@ var wantedAPI = map[string]string{}
 // stands for any text.
 type difference struct {
 	item   string // in the protocol checklist, or the name of its decision
+	row    string // of the README's table, its first cell; or one of the constants below
 	reason string
 	tests  []string // names as go test prints them: each of them must show the difference
 	except []string // but not these
 	lines  []string // "- " what only the reference does, "+ " what only we do
 	some   bool     // some of the tests show it: which, is held elsewhere
-	on     string   // for a published suite: the only foundation where tests show it
+	on     string   // "root" if the drop-in does not have the difference
+}
+
+// Differences that have no row in the README's table: those of each sort are allowed.
+const (
+	rowText   = "(the text of errors)"
+	rowBounds = "(bounds against hostile input)"
+	rowSpeed  = "(speed)"
+)
+
+// shownElsewhere are rows of the README's table that no comparison shows, and the
+// test that does.
+var shownElsewhere = map[string]struct{ file, test string }{
+	"the built-in gzip":                                                     {"compression_test.go", "TestGzipLevel"},
+	"nested `google.protobuf.Any` in JSON":                                  {"codec_json_test.go", "TestNestedAny"},
+	"text of errors that are not `*connect.Error`":                          {"internal/conntest/errors_test.go", "TestSafeErrors"},
+	"`Keep-Alive`, `Upgrade`, `Transfer-Encoding` in a response's metadata": {"header_test.go", "TestProtocolOwns"},
 }
 
 var differences = slices.Concat(serverDifferences, clientDifferences)

@@ -10,7 +10,9 @@
 //     from the same HTTP responses.
 //   - the differences files list every difference that is wanted, with its item
 //     in the protocol checklist and its reason. A difference that is not
-//     listed fails, and so does a listed one that does not occur.
+//     listed fails, and so does a listed one that does not occur. Each one is
+//     of the root alone or of the drop-in, too: readme_test.go holds them
+//     against the README's table.
 //   - ecosystem_test.go runs published test suites on top of this library and of
 //     the drop-in: the reference's own black-box tests, and those of modules which
 //     use connectrpc.com/connect. differences_suites_test.go lists which tests

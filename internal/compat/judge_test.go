@@ -33,6 +33,12 @@ func TestMain(m *testing.M) {
 // the table of wanted ones.
 func judge(t *testing.T, theirs, ours []string) {
 	t.Helper()
+	judgeBy(t, listed, theirs, ours)
+}
+
+// judgeBy is judge with a table.
+func judgeBy(t *testing.T, listed *table, theirs, ours []string) {
+	t.Helper()
 	if len(theirs) == 0 || len(ours) == 0 {
 		t.Fatal("empty transcript")
 	}
@@ -54,7 +60,20 @@ type table struct {
 	used        map[*string]bool // elements of tests, except and lines
 }
 
-var listed = &table{differences: differences, used: make(map[*string]bool)}
+var (
+	listed = &table{differences: differences, used: make(map[*string]bool)}
+	// listedOfDropIn are those that the drop-in has, too.
+	listedOfDropIn = &table{used: make(map[*string]bool), differences: slices.DeleteFunc(slices.Clone(differences), func(d difference) bool {
+		return d.on == "root"
+	})}
+)
+
+// rootOnly reports whether a test shows a difference that the drop-in does not have.
+func (tb *table) rootOnly(test string) bool {
+	return slices.ContainsFunc(tb.differences, func(d difference) bool {
+		return d.on == "root" && slices.ContainsFunc(d.tests, func(name string) bool { return glob(name, test) })
+	})
+}
 
 // match returns the lines of a test's difference that are not wanted, and the
 // wanted differences that the test does not show.

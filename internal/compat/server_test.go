@@ -51,6 +51,11 @@ func TestServer(t *testing.T) {
 					want := exchange(t, version, test, theirs.Serve)
 					got := exchange(t, version, test, ours.Serve)
 					judge(t, want, got)
+					if listed.rootOnly(t.Name()) {
+						test := test
+						test.server.DropIn = true
+						judgeBy(t, listedOfDropIn, want, exchange(t, version, test, ours.Serve))
+					}
 				})
 			}
 		})

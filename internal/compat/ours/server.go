@@ -59,6 +59,9 @@ func Serve(config script.Server) http.Handler {
 
 func serverOptions(config script.Server) []connect.HandlerOption {
 	var options []connect.HandlerOption
+	if config.DropIn {
+		options = append(options, connect.WithReadMaxBytes(0), connect.WithCompressMinBytes(0))
+	}
 	if n := config.ReadMaxBytes; n != 0 {
 		options = append(options, connect.WithReadMaxBytes(max(n, 0)))
 	}

@@ -25,7 +25,8 @@ const User = "user: "
 // Server holds the options of every handler of a server. Zero values leave
 // the library's defaults.
 type Server struct {
-	ReadMaxBytes        int // negative for the option with the value 0
+	DropIn              bool // the options of the drop-in's constructors come before the others
+	ReadMaxBytes        int  // negative for the option with the value 0
 	SendMaxBytes        int
 	CompressMinBytes    int
 	RequireHeader       bool     // WithRequireConnectProtocolHeader
@@ -52,7 +53,8 @@ type Client struct {
 	NoGzip           bool // gzip removed from what is accepted
 	Reverse          bool // the compression "reverse" accepted
 	Inflated         *Counter
-	ReadMaxBytes     int // negative for the option with the value 0
+	ReadMaxBytes     int  // negative for the option with the value 0
+	DropIn           bool // as in Server
 	SendMaxBytes     int
 	CompressMinBytes int
 	Interceptor      bool // one that marks the request

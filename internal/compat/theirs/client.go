@@ -66,6 +66,9 @@ func Do(ctx context.Context, httpClient *http.Client, config script.Client, call
 
 func clientOptions(config script.Client) []connect.ClientOption {
 	var options []connect.ClientOption
+	if config.DropIn {
+		options = append(options, connect.WithReadMaxBytes(0), connect.WithCompressMinBytes(0))
+	}
 	switch config.Protocol {
 	case connect.ProtocolGRPC:
 		options = append(options, connect.WithGRPC())
