@@ -132,6 +132,7 @@ func (c *handlerConn) limitTime(timeout time.Duration) {
 	limit := &timeLimit{rc: http.NewResponseController(c.exchange)}
 	limit.deadline = time.Now().Add(timeout)
 	c.ctx.Context, limit.cancel = context.WithDeadline(c.ctx.Context, limit.deadline)
+	limit.over = c.ctx.Context.Done()
 	limit.mu.Lock()
 	limit.timer = time.AfterFunc(timeout+readGrace, limit.pass)
 	limit.mu.Unlock()
@@ -142,6 +143,7 @@ func (c *handlerConn) limitTime(timeout time.Duration) {
 type timeLimit struct {
 	deadline time.Time
 	cancel   context.CancelFunc // of the call's context
+	over     <-chan struct{}    // closed when that has ended
 	rc       *http.ResponseController
 
 	mu     sync.Mutex  // held while rc is used: not after the handler has returned
@@ -150,8 +152,12 @@ type timeLimit struct {
 	closed bool        // the handler has returned
 }
 
-// pass ends the reads at the first call, and the writes at the second.
+// pass ends the reads at the first call, and the writes at the second. It waits for
+// the end of the context first, because on a busy machine both timers may fire
+// together: net/http cancels the request's context when a read fails, and the call
+// would end with CodeCanceled.
 func (l *timeLimit) pass() {
+	<-l.over
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
