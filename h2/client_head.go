@@ -245,12 +245,12 @@ func (s *clientStream) closesConn() bool {
 	return false
 }
 
-// tooLargeLocked reports whether the head exceeds the peer's
+// checkSizeLocked returns an error if the head is larger than the peer's
 // SETTINGS_MAX_HEADER_LIST_SIZE. [RFC 9113, section 6.5.2]
-func (s *clientStream) tooLargeLocked(d directBody) bool {
+func (s *clientStream) checkSizeLocked(d directBody) error {
 	limit := int(s.cc.peerHeaderList)
 	if limit == 0 {
-		return false
+		return nil
 	}
 	size := 0
 	sum := func(name, value string) { size += wire.FieldSize(name, value) }
@@ -260,7 +260,10 @@ func (s *clientStream) tooLargeLocked(d directBody) bool {
 		size = s.target.size
 		s.lastFields(d, sum)
 	}
-	return size > limit
+	if size <= limit {
+		return nil
+	}
+	return fmt.Errorf("h2: header of %d bytes is larger than the peer accepts: it takes %d bytes", size, limit)
 }
 
 // appendHeadLocked appends the request's field section, with END_STREAM if nothing

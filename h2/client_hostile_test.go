@@ -74,14 +74,14 @@ var hostile = map[string]struct {
 		p.headers(id, false, ":status", "204")
 		p.data(id, true, []byte("x"))
 	}},
-	"header bomb": {http2.ErrCodeCancel, false, func(p *rawPeer, id uint32) {
+	"header bomb": {http2.ErrCodeEnhanceYourCalm, false, func(p *rawPeer, id uint32) {
 		fields := ok
 		for range 30 { // short on the wire, as all but the first are one byte
 			fields = append(fields, "x", strings.Repeat("y", 3000))
 		}
 		p.headers(id, false, fields...)
 	}},
-	"header beyond the limit": {http2.ErrCodeCancel, false, func(p *rawPeer, id uint32) {
+	"header beyond the limit": {http2.ErrCodeEnhanceYourCalm, false, func(p *rawPeer, id uint32) {
 		fields := ok
 		for i := range 70 {
 			fields = append(fields, "x", strings.Repeat(string(rune('!'+i)), 3000))

@@ -34,7 +34,7 @@ func (s *clientStream) headers(f *wire.FieldSection, end bool) error {
 	}
 	switch {
 	case f.TooLarge():
-		return s.reject(ErrCodeCancel, "%s of the response: %d bytes, the limit is %d (MaxResponseHeaderBytes)", s.sectionName(), f.Size, f.Limit)
+		return s.reject(ErrCodeEnhanceYourCalm, "%s of the response: %d bytes, the limit is %d (MaxResponseHeaderBytes)", s.sectionName(), f.Size, f.Limit)
 	case f.Bad != nil:
 		return s.reject(ErrCodeProtocol, "malformed response: %w", f.Bad)
 	case s.trailing:

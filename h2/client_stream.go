@@ -195,8 +195,9 @@ func (s *clientStream) openLocked(d directBody) error {
 		// Calls have come and were given up, and the peer takes no frames.
 		c.failLocked(errWriteStalled)
 		return unprocessedError{error: errWriteStalled}
-	case s.tooLargeLocked(d):
-		return errTooManyFields
+	}
+	if err := s.checkSizeLocked(d); err != nil {
+		return err
 	}
 	id := c.nextID
 	c.nextID += 2

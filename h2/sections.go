@@ -9,11 +9,7 @@
 
 package h2
 
-import (
-	"errors"
-
-	"github.com/seed-b7c59c10/connect/h2/internal/wire"
-)
+import "github.com/seed-b7c59c10/connect/h2/internal/wire"
 
 // beginFieldsLocked reserves a frame header and returns its offset in out.
 func (c *conn) beginFieldsLocked() int {
@@ -57,7 +53,3 @@ func (c *conn) endFieldsLocked(at int, id uint32, end bool) {
 	}
 	c.writer.out = out
 }
-
-// errTooManyFields is the error of a request whose header exceeds the peer's
-// SETTINGS_MAX_HEADER_LIST_SIZE.
-var errTooManyFields = errors.New("h2: header is larger than the peer accepts")
