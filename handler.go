@@ -278,7 +278,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) *route {
 		rt = h.routes.find(first(r.Header, headerContentType))
 	case r.Method == http.MethodGet && h.getRoutes != nil:
 		if hasBody(r) {
-			w.WriteHeader(http.StatusUnsupportedMediaType)
+			refuse(w, http.StatusUnsupportedMediaType, "%s does not take a GET with a body: the message is in the query", h.config.spec.Procedure)
 			return nil
 		}
 		rt = h.getRoutes[r.URL.Query().Get(queryEncoding)]
@@ -291,7 +291,7 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) *route {
 	case rt != nil:
 	case r.Method == http.MethodGet:
 		w.Header()[headerAcceptPost] = h.types
-		refuse(w, http.StatusUnsupportedMediaType, "%s takes a GET without a body whose query parameter %q is one of %q, it has %q",
+		refuse(w, http.StatusUnsupportedMediaType, "%s takes a GET whose query parameter %q is one of %q, it has %q",
 			h.config.spec.Procedure, queryEncoding, slices.Sorted(maps.Keys(h.getRoutes)), r.URL.Query().Get(queryEncoding))
 	default:
 		h.refuseType(w, first(r.Header, headerContentType))

@@ -7,6 +7,7 @@ package compat
 var serverDifferences = []difference{
 	{
 		item: "2, 3, 9",
+		row:  rowText,
 		reason: "a request that is no call of its procedure is answered with a line of text, for people who call with curl: " +
 			"what came, and what is served; status and headers are the same; TestRefusals and internal/conntest hold which requests",
 		tests: []string{"TestServer/*", "TestGenerated/*"},
