@@ -104,6 +104,13 @@ var blackBoxDifferences = []difference{
 	{
 		item:   "text",
 		row:    rowText,
+		reason: "HTTP/1.1 under a bidi stream, refused by the server: the text names the ways to HTTP/2",
+		tests:  []string{"TestBidiOverHTTP1"},
+		lines:  []string{"connect_ext_test.go:2892"},
+	},
+	{
+		item:   "text",
+		row:    rowText,
 		reason: "a response of another type from an interceptor: the text",
 		tests:  []string{"TestInterceptorReturnsWrongType"},
 		lines:  []string{"connect_ext_test.go:1589"},
@@ -121,6 +128,7 @@ var blackBoxDifferences = []difference{
 		reason: "a stream that ends early or late: the text says how far it came",
 		tests: []string{
 			"TestStreamUnexpectedEOF/*_partial_frame",
+			"TestStreamUnexpectedEOF/*_partial_payload",
 			"TestStreamUnexpectedEOF/*_excess_eof",
 			"TestStreamUnexpectedEOF/connect_missing_end",
 		},
