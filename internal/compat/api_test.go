@@ -64,8 +64,8 @@ func compareAPI(from, to *types.Package) (breaking, added []string) {
 	return breaking, added
 }
 
-// TestAPI is the proof of source compatibility: whatever a program says with
-// the reference's exported names, it can say with ours.
+// TestAPI is the proof of source compatibility: a program that uses the
+// reference's exported names also compiles with ours.
 func TestAPI(t *testing.T) {
 	reference := load(t, ".", referencePath)
 	if got, want := reference.Module.Version, "v1.21.1"; got != want || reference.Module.Replace != nil {
@@ -194,7 +194,7 @@ func exported(pkg *types.Package) []string {
 }
 
 // TestAPIComparisonFails gives the comparison doctored copies of the reference
-// and wants each damage found: a comparison that finds nothing proves nothing.
+// and fails unless it finds each damage: a comparison that finds nothing proves nothing.
 func TestAPIComparisonFails(t *testing.T) {
 	reference := load(t, ".", referencePath)
 	for _, test := range []struct{ name, file, old, new, want string }{
@@ -287,7 +287,8 @@ func TestDropinAPI(t *testing.T) {
 	}
 }
 
-// compareForwards returns what keeps got from standing for want name by name.
+// compareForwards compares two packages name by name, and returns the reasons for
+// which got cannot stand for want.
 func compareForwards(got, want *types.Package) (problems []string) {
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	gotNames, wantNames := exported(got), exported(want)

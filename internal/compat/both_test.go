@@ -7,7 +7,7 @@ package compat
 import "testing"
 
 // TestLinkBoth fails when both register the same Protobuf file or message:
-// such a program panics before main.
+// then the program panics before main.
 func TestLinkBoth(t *testing.T) {
 	got := goCommand(t, ".", "run", "./both")
 	want := "ours: aborted: started\ntheirs: aborted: started\n"

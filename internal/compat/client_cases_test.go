@@ -82,7 +82,7 @@ func (d dialect) failed(kind script.Kind, code int, name, trailer string, texts 
 	return a
 }
 
-// contentTypeOf is the header of requests without what only requests have.
+// contentTypeOf is the header of a wire's requests without the lines that only requests have.
 func contentTypeOf(w wire) string { return strings.Replace(w.header, "Te: trailers\n", "", 1) }
 
 func crlf(lines string) string { return strings.ReplaceAll(lines, "\n", "\r\n") }
@@ -130,7 +130,7 @@ var kinds = []script.Kind{
 	script.ServerStream, script.BidiStream, script.BidiStreamSimple,
 }
 
-// single tells whether a kind has exactly one response message.
+// single reports whether a kind has exactly one response message.
 func single(kind script.Kind) bool {
 	return strings.HasPrefix(string(kind), "Unary") || strings.HasPrefix(string(kind), "ClientStream")
 }

@@ -37,8 +37,8 @@ type answer struct {
 	// whole response. errWaitForContext stands for the error of the request's
 	// context when it ends.
 	bodyError, err error
-	// measure adds a line that says whether the client read the whole body or,
-	// when client.Inflated is set, whether it inflated far more than it needed.
+	// measure adds a line on whether the client read the whole body or, when
+	// client.Inflated is set, whether it inflated far more than it needed.
 	measure bool
 }
 
@@ -62,8 +62,8 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// converse makes the call and returns the transcript of the request, then of
-// what the caller saw.
+// converse makes the call and returns the transcript of the request, then that of
+// the caller.
 func converse(t *testing.T, test clientCase, do func(context.Context, *http.Client, script.Client, script.Call) script.Transcript) []string {
 	t.Helper()
 	transport := &scripted{answer: test.answer}

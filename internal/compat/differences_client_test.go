@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file lists the wanted differences in what clients send and what they make of responses.
+// This file lists the wanted differences in the requests that clients send and in their results for a response.
 
 package compat
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file lists the wanted differences in what servers answer.
+// This file lists the wanted differences in the responses of servers.
 
 package compat
 

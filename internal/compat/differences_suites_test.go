@@ -4,8 +4,8 @@
 
 package compat
 
-// blackBoxDifferences are wanted: tests of the reference that compare the text of
-// an error, which is for people, and those that a decision contradicts.
+// blackBoxDifferences are intended: these tests of the reference compare the text of
+// an error, which is for people, or contradict a decision of this library.
 var blackBoxDifferences = []difference{
 	{
 		item:   "text",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file says what a wanted difference from the reference is and lists those of the API.
+// This file defines a wanted difference from the reference and lists those of the API.
 
 package compat
 
@@ -17,8 +17,8 @@ type difference struct {
 	reason string
 	tests  []string // names as go test prints them: each of them must show the difference
 	except []string // but not these
-	lines  []string // "- " what only the reference does, "+ " what only we do
-	some   bool     // some of the tests show it: which, is held elsewhere
+	lines  []string // "- " before a line of the reference alone, "+ " before one of ours alone
+	some   bool     // only some of the tests show it; tests elsewhere check which
 	on     string   // "root" if the drop-in does not have the difference
 }
 

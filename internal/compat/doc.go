@@ -6,23 +6,23 @@
 //   - api_test.go compares the exported names and their types.
 //   - server_test.go sends the same HTTP requests to handlers built with both
 //     and compares the responses; client_test.go lets clients built with both
-//     make the same calls, compares the HTTP requests and what the callers get
-//     from the same HTTP responses.
+//     make the same calls, and compares the HTTP requests and the callers'
+//     results for the same HTTP responses.
 //   - the differences files list every difference that is wanted, with its item
 //     in the protocol checklist and its reason. A difference that is not
-//     listed fails, and so does a listed one that does not occur. Each one is
-//     of the root alone or of the drop-in, too: readme_test.go holds them
-//     against the README's table.
+//     listed fails the test, and so does a listed one that does not occur. Each
+//     one belongs to the root alone or to the drop-in, too: readme_test.go
+//     compares them with the README's table.
 //   - ecosystem_test.go runs published test suites on top of this library and of
 //     the drop-in: the reference's own black-box tests, and those of modules which
 //     use connectrpc.com/connect. differences_suites_test.go lists which tests
 //     fail, where and why.
-//   - generated_test.go compares what generated code answers.
+//   - generated_test.go compares the answers of generated code.
 //   - both_test.go starts a program that links both.
 //
 // Package ours drives this library. Package theirs is the same source with the
-// import path of the reference, written by copyside; genref writes what the
-// reference generates for the schema of internal/conntest.
+// import path of the reference, written by copyside; genref writes the code that
+// the reference generates for the schema of internal/conntest.
 package compat
 
 //go:generate go run ./copyside

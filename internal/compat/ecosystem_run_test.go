@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file lays out published test suites, runs them and keeps what each test did.
+// This file lays out published test suites, runs them and keeps each test's result.
 
 package compat
 
@@ -19,14 +19,14 @@ import (
 	"testing"
 )
 
-// suiteTime is what a package's tests may take: some ten times what they do.
+// suiteTime is the longest that a package's tests may take: some ten times their usual time.
 const suiteTime = "4m"
 
-// suiteRounds is how often a package's tests run at most: once, and again for
-// each panic. More than a few are of one cause.
+// suiteRounds is how often a package's tests run at most: once, and again after
+// each panic. More than a few panics have one cause.
 const suiteRounds = 6
 
-// suiteRun is what the tests of a suite did.
+// suiteRun holds the results of a suite's tests.
 type suiteRun struct {
 	module   string // packages are named relative to it
 	packages map[string]*packageRun
@@ -34,7 +34,7 @@ type suiteRun struct {
 	err      error  // of the last go test
 }
 
-// packageRun is what the tests of a package did, by their names.
+// packageRun holds the results of a package's tests, by their names.
 type packageRun struct {
 	actions map[string]string // the last event of go test: pass, fail and skip are final
 	outputs map[string]string
@@ -66,7 +66,7 @@ func runSuite(t *testing.T, s suite, dir string) *suiteRun {
 	return run
 }
 
-// goTest runs tests and adds what they did. It returns the packages whose tests
+// goTest runs tests and adds their results. It returns the packages whose tests
 // did not all end.
 func (run *suiteRun) goTest(t *testing.T, dir, skip, packages string) (unended []string) {
 	t.Helper()
@@ -114,8 +114,8 @@ func (run *suiteRun) goTest(t *testing.T, dir, skip, packages string) (unended [
 
 func final(action string) bool { return action == "pass" || action == "fail" || action == "skip" }
 
-// finished returns the tests that need not run again: those with a result, but
-// for failed ones around others.
+// finished returns the tests that need not run again: those with a result, except
+// failed ones that have subtests.
 func (p *packageRun) finished() (names []string) {
 	for name, action := range p.actions {
 		if final(action) && (action != "fail" || !p.surrounds(name, "")) {
@@ -125,7 +125,7 @@ func (p *packageRun) finished() (names []string) {
 	return names
 }
 
-// surrounds tells whether a test has tests inside with an action, any if it is "".
+// surrounds reports whether a test has subtests with an action, or with any if it is "".
 func (p *packageRun) surrounds(name, action string) bool {
 	for inner, a := range p.actions {
 		if strings.HasPrefix(inner, name+"/") && (action == "" || a == action) {
@@ -135,7 +135,7 @@ func (p *packageRun) surrounds(name, action string) bool {
 	return false
 }
 
-// blame fails the tests that ran when the process ended. It tells whether there
+// blame fails the tests that ran when the process ended. It reports whether there
 // were any.
 func (p *packageRun) blame() bool {
 	blamed := false
@@ -202,7 +202,7 @@ func (run *suiteRun) find(name string) (*packageRun, string) {
 var place = regexp.MustCompile(`(?m)^ +(\w+\.go:\d+): `)
 
 // places returns where a test failed, none if it passed. It returns false for a
-// test that failed because another one inside it did.
+// test that failed because a subtest did.
 func (run *suiteRun) places(name string) ([]string, bool) {
 	p, own := run.find(name)
 	if p.actions[own] != "fail" {
@@ -272,7 +272,7 @@ func layBlackBox(t *testing.T, source, dir string) {
 		}
 		name := filepath.Base(path)
 		if strings.HasSuffix(name, "_test.go") && !bytes.Contains(content, []byte("\npackage connect_test\n")) {
-			continue // it looks inside
+			continue // a test of the package's inside
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			t.Fatal(err)

@@ -14,8 +14,8 @@ import (
 // suite is the tests of a published module.
 type suite struct {
 	module, version string
-	packages        string                                 // what go test runs
-	skip            string                                 // -skip argument for what cannot run here, on the reference neither
+	packages        string                                 // the packages that go test runs
+	skip            string                                 // -skip argument for tests that cannot run here, not even on the reference
 	lay             func(t *testing.T, source, dir string) // writes the module in source and its tests into dir
 	differences     []difference                           // tests that fail on the library; lines are where: "file:line"
 }
@@ -32,8 +32,8 @@ var suites = []suite{
 	{"connectrpc.com/vanguard", "v0.4.0", "./...", "", copyTree, nil},
 }
 
-// foundations are what the suites run on: arguments of go mod edit, with DIR for
-// the repository. The others are measured by the first one.
+// foundations are the libraries that the suites run on: arguments of go mod edit, with
+// DIR for the repository. The test measures the others by the first one.
 var foundations = []struct {
 	name  string
 	edits []string
@@ -52,7 +52,7 @@ const referenceRuns = 5
 // TestEcosystem runs each suite on the reference, and on the library in its
 // place, by a plain replacement and by the drop-in. The same tests must run and
 // pass, except those that the suite's table lists with a reason: each of them
-// must fail, where the table has it and nowhere else.
+// must fail at the line that the table has, and nowhere else.
 func TestEcosystem(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds each suite for three foundations")
@@ -93,8 +93,9 @@ func TestEcosystem(t *testing.T) {
 	}
 }
 
-// judgeSuite checks what a suite's tests did against the table of wanted
-// differences, and that the tests in want ran: those that pass on the reference.
+// judgeSuite checks the results of a suite's tests against the table of wanted
+// differences. It also checks that the tests in want ran: those that pass on the
+// reference.
 func judgeSuite(t *testing.T, differences []difference, run *suiteRun, want []string) {
 	t.Helper()
 	passed, failed := run.named("pass"), run.named("fail")
@@ -113,7 +114,7 @@ func judgeSuite(t *testing.T, differences []difference, run *suiteRun, want []st
 	for _, name := range got {
 		places, ok := run.places(name)
 		if !ok {
-			continue // a test around others, which failed
+			continue // its subtests failed
 		}
 		unlisted, absent := tb.match(name, places)
 		if len(unlisted) > 0 {
@@ -128,7 +129,7 @@ func judgeSuite(t *testing.T, differences []difference, run *suiteRun, want []st
 	}
 }
 
-// only returns what is in list and not in other.
+// only returns the elements of list that are not in other.
 func only(list, other []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) })
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file compares what the generated code of both libraries answers: to calls of an unimplemented and of an unknown procedure.
+// This file compares the answers of both libraries' generated code to calls of an unimplemented and of an unknown procedure.
 
 package compat
 
@@ -47,7 +47,7 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// TestGeneratedNames compares the constants that programs use.
+// TestGeneratedNames compares the generated constants, which programs use.
 func TestGeneratedNames(t *testing.T) {
 	for _, test := range []struct{ got, want string }{
 		{ours.TestServiceName, theirs.TestServiceName},

@@ -15,7 +15,7 @@ import (
 )
 
 // TestMain fails a whole run, too, when a name or a line of the table of wanted
-// differences has met nothing.
+// differences has matched no test.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
@@ -53,7 +53,7 @@ func judgeBy(t *testing.T, listed *table, theirs, ours []string) {
 	}
 }
 
-// table is a list of wanted differences that notes what of it was met.
+// table is a list of wanted differences that notes which of its entries have matched.
 type table struct {
 	differences []difference
 	mu          sync.Mutex
@@ -75,8 +75,8 @@ func (tb *table) rootOnly(test string) bool {
 	})
 }
 
-// match returns the lines of a test's difference that are not wanted, and the
-// wanted differences that the test does not show.
+// match returns the lines of a test's difference that the table does not list, and
+// the listed differences that the test does not show.
 func (tb *table) match(test string, lines []string) (unlisted []string, absent []difference) {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
@@ -106,7 +106,7 @@ func (tb *table) match(test string, lines []string) (unlisted []string, absent [
 	return unlisted, absent
 }
 
-// lists tells whether a difference names a test.
+// lists reports whether a difference names a test.
 func (tb *table) lists(d *difference, test string) bool {
 	named := false
 	for j := range d.tests {
@@ -126,7 +126,7 @@ func (tb *table) lists(d *difference, test string) bool {
 	return true
 }
 
-// unused returns what no test has met.
+// unused returns the names and lines that have matched no test.
 func (tb *table) unused() (unused []string) {
 	for i := range tb.differences {
 		d := &tb.differences[i]
@@ -149,7 +149,7 @@ func (tb *table) unused() (unused []string) {
 	return unused
 }
 
-// glob tells whether a text matches a pattern in which "*" stands for any text.
+// glob reports whether a text matches a pattern in which "*" stands for any text.
 func glob(pattern, text string) bool {
 	parts := strings.Split(pattern, "*")
 	if len(parts) == 1 {
@@ -204,7 +204,7 @@ func diff(theirs, ours []string) []string {
 	return lines
 }
 
-// TestDiff pins what the comparison reports.
+// TestDiff pins the lines that the comparison reports.
 func TestDiff(t *testing.T) {
 	for _, test := range []struct{ theirs, ours, want string }{
 		{"", "", ""},
@@ -222,8 +222,8 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// TestJudgement pins that the table forgives what it lists and nothing else,
-// and that it notices what does not occur.
+// TestJudgement pins that the table allows the differences that it lists and no
+// other, and that it reports those that do not occur.
 func TestJudgement(t *testing.T) {
 	newTable := func() *table {
 		return &table{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds the lists of wanted differences and the README's table against each other.
+// This file compares the lists of wanted differences with the README's table.
 
 package compat
 
@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// TestREADME: each difference belongs to a row of the README's table or is of a sort
-// that needs none, and each row is shown by a difference or by a test elsewhere.
+// TestREADME checks that each difference belongs to a row of the README's table or is
+// of a sort that needs none, and that a difference or a test elsewhere shows each row.
 func TestREADME(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -50,7 +50,8 @@ func tableRows(readme string) (rows []string) {
 	return rows
 }
 
-// disagreements returns what differs between rows and differences.
+// disagreements returns the faults: rows without a difference, and differences without
+// their row.
 func disagreements(rows []string, differences []difference) (wrong []string) {
 	shown := make(map[string]bool)
 	for _, d := range differences {
@@ -77,7 +78,8 @@ func disagreements(rows []string, differences []difference) (wrong []string) {
 	return wrong
 }
 
-// TestDisagreements: the check above sees what does not agree.
+// TestDisagreements checks that the check above finds rows and differences that do not
+// agree.
 func TestDisagreements(t *testing.T) {
 	rows := tableRows("x | y | z\n\n| | connect-go | here |\n|---|---|---|\n| a | 1 | 2 |\n| `b` | 1 | 2 |\n\nc | d | e\n")
 	if want := []string{"a", "`b`"}; !slices.Equal(rows, want) {

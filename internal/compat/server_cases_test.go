@@ -66,7 +66,7 @@ func (w wire) request(texts ...string) string {
 	return b.String()
 }
 
-// unary tells whether the wire carries unary calls, and stream whether it carries streams.
+// unary reports whether the wire carries unary calls, and stream whether it carries streams.
 func (w wire) unary() bool  { return !strings.HasPrefix(w.name, "connect stream") }
 func (w wire) stream() bool { return w.framed }
 

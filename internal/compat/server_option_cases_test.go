@@ -63,7 +63,7 @@ func limitCases() []serverCase {
 			})
 		}
 		if w.json && w.framed {
-			continue // as for the other codec
+			continue // the other codec covers it
 		}
 		cases = append(cases, serverCase{
 			name: fmt.Sprintf("receive limit %s %s 17 MiB", w.name, path), path: path, header: w.header,

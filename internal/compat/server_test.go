@@ -35,8 +35,8 @@ type serverCase struct {
 	header  string // lines "Key: value"
 	body    string
 	version string // "1.1" or "2"
-	// measure adds a line that says whether the server read the whole body or,
-	// when server.Inflated is set, whether it inflated far more than it needed.
+	// measure adds a line on whether the server read the whole body or, when
+	// server.Inflated is set, whether it inflated far more than it needed.
 	measure bool
 }
 
@@ -77,7 +77,7 @@ func exchange(t *testing.T, version string, test serverCase, serve func(script.S
 		r.Body = &countedBody{r.Body, &read}
 		handler.ServeHTTP(w, r)
 	}))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // panics are asked for
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // some cases make the handler panic
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetHTTP1(true)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
@@ -111,7 +111,7 @@ func exchange(t *testing.T, version string, test serverCase, serve func(script.S
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	transcript.Add("%s status %d close=%v", res.Proto, res.StatusCode, res.Close)
-	// The length follows from the body, and whether there is one from flushing.
+	// The transcript has the body, so it needs no length; and flushing decides whether there is one.
 	res.Header.Del("Content-Length")
 	writeHeader(&transcript, "header", res.Header)
 	contentType := res.Header.Get("Content-Type")
@@ -190,7 +190,7 @@ func gzipped(data string) string {
 	return b.String()
 }
 
-// reversed is what the compression "reverse" makes of data.
+// reversed returns data in the compression "reverse".
 func reversed(data string) string {
 	var b strings.Builder
 	for i := len(data) - 1; i >= 0; i-- {

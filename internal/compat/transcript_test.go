@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file turns HTTP messages into lines that can be compared, without what may differ from run to run.
+// This file turns HTTP messages into lines for comparison, and leaves out values that differ from run to run.
 
 package compat
 
@@ -21,9 +21,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// writeHeader adds the lines of a header. The date is left out; of a user
-// agent only that there is one, unless a user set it; error texts are reduced
-// to what users wrote.
+// writeHeader adds the lines of a header and leaves out the date. Of error texts and
+// user agents it keeps the part that users wrote; a fixed text stands for the
+// library's own.
 func writeHeader(t *script.Transcript, prefix string, header http.Header) {
 	header = header.Clone()
 	header.Del("Date")
@@ -83,7 +83,7 @@ func status(value string) string {
 }
 
 // writeBody adds the lines of a body: an envelope a line for the framed
-// content types, otherwise one line. Compression decides what is tried on
+// content types, otherwise one line. Compression names the algorithm that inflates
 // compressed content.
 func writeBody(t *script.Transcript, contentType, compression string, body []byte) {
 	framed := strings.HasPrefix(contentType, "application/grpc") || strings.HasPrefix(contentType, "application/connect+")
@@ -159,7 +159,7 @@ func inflate(compression string, data []byte) []byte {
 }
 
 // content prints a message; JSON without insignificant space and with error
-// texts reduced to what users wrote.
+// texts reduced to the part that users wrote.
 func content(isJSON bool, data []byte) string {
 	if !isJSON {
 		return fmt.Sprintf("%q", data)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file compares what the exported functions return that need no server.
+// This file compares the results of the exported functions that need no server.
 
 package compat
 

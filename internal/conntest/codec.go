@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds what an application may plug in: a codec and a compression
-// that the library does not know.
+// This file holds a codec and a compression of an application, which the library
+// does not have.
 
 package conntest
 

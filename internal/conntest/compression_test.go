@@ -12,7 +12,8 @@ import (
 	"github.com/seed-b7c59c10/connect/compress/zstd"
 )
 
-// A compression is how handlers and clients learn of an algorithm.
+// A compression holds an algorithm's name and the options that add it to handlers and
+// clients.
 type compression struct {
 	name    string
 	handler connect.HandlerOption

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file tests deadlines and cancellation: that handlers learn of them, and
-// that calls end with the right code in every phase.
+// This file tests deadlines and cancellation: they reach handlers, and calls end with
+// the right code in every phase.
 
 package conntest
 
@@ -66,7 +66,7 @@ var endings = []ending{
 	}},
 	{"deadline", connect.CodeDeadlineExceeded, func(parent context.Context, m mode) (context.Context, func(), context.CancelFunc) {
 		ctx, cancel := context.WithTimeout(parent, m.short())
-		return ctx, func() {}, cancel // time goes by without help
+		return ctx, func() {}, cancel // the deadline passes by itself
 	}},
 }
 
@@ -103,7 +103,7 @@ func stallBeforeHandler(reached func(), stop <-chan struct{}) (handlers, func(ht
 func stallInHandler(messages int) func(func(), <-chan struct{}) (handlers, func(http.Handler) http.Handler) {
 	return func(reached func(), _ <-chan struct{}) (handlers, func(http.Handler) http.Handler) {
 		return everyKind(func(ctx context.Context, x *exchange) error {
-			if x.kind != bidi { // which may go on while the handler waits
+			if x.kind != bidi { // whose client may go on sending while the handler waits
 				if _, err := x.receiveAll(); err != nil {
 					return err
 				}
@@ -331,7 +331,7 @@ func TestEndBetweenRequests(t *testing.T) {
 	}
 }
 
-// A handler that goes on sending learns that the client is gone (checklist
+// A handler that goes on sending gets an error once the client is gone (checklist
 // item 83).
 func TestSendToVanishedClient(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
@@ -454,8 +454,8 @@ func TestCloseWhileTransportHangs(t *testing.T) {
 	}, func(m mode) bool { return m.engine.name == "h1" }) // no engine runs
 }
 
-// The cause of a cancelled context is the caller's own business: the code and
-// errors.Is stay what they are without one.
+// A cancelled context may have a cause: the code and errors.Is are the same as
+// without one.
 func TestCancelCause(t *testing.T) {
 	runTimed(t, func(t *testing.T, m mode) {
 		reached := make(chan struct{}, 1)

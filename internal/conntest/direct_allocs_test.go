@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What a call costs on the direct path, the program included. Without the race
-// detector, which allocates itself.
+// This file bounds the allocations of a call on the direct path, those of the program
+// included. It needs a build without the race detector, which allocates itself.
 
 //go:build !race
 
@@ -18,8 +18,8 @@ import (
 )
 
 // TestDirectAllocs makes unary calls with client and server on the engine, through
-// an http.ServeMux, which has three of the allocations. Six are the messages', and
-// what their user makes of them.
+// an http.ServeMux, which makes three of the allocations. Six belong to the messages
+// and to the test's code that makes and reads them.
 func TestDirectAllocs(t *testing.T) {
 	const budget, bytesBudget = 20, 3400 // gRPC had 17 and 2948 when this was written, Connect 18 and 2950
 	mux := http.NewServeMux()

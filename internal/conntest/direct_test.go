@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file tests that calls take the direct path where it is meant to be taken,
-// and that nobody but a stack trace can tell.
+// This file tests that calls take the direct path between engine and library where
+// they should, and that the path changes no result of a call.
 
 package conntest
 
@@ -52,7 +52,7 @@ func TestDirectRows(t *testing.T) {
 				wantNil(t, call(ctx, client, k, nil, text("x")).err)
 				wantEqual(t, "direct on the server's side", <-served, want)
 				if m.engine.name == "h3" {
-					return // knows no traces
+					return // quic-go supports no traces
 				}
 				if asked.Load() == 0 {
 					t.Fatal("got no connection in the trace, want one")
@@ -99,7 +99,7 @@ func (s signing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.Transport.RoundTrip(r)
 }
 
-// What embeds a handler or a transport of the direct path is not passed over.
+// The direct path does not bypass a type that embeds a handler or a transport.
 func TestDirectEmbedded(t *testing.T) {
 	forDirect(t, func(t *testing.T, m mode) {
 		handler := connect.NewUnaryHandler(unary.procedure(), func(_ context.Context, r *request) (*response, error) {
@@ -168,7 +168,8 @@ func TestDirectMetadata(t *testing.T) {
 	})
 }
 
-// metadataSeen makes a call and shows the headers that everybody sees.
+// metadataSeen makes a call and returns the headers that handler, gate, interceptors and
+// client see.
 func metadataSeen(t *testing.T, m mode, k kind, header http.Header, fails bool) string {
 	var seen strings.Builder
 	var server *url.URL

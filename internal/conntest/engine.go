@@ -33,13 +33,13 @@ type engine struct {
 	name string
 	// proto is http.Request.Proto as a handler sees it.
 	proto string
-	// duplex says that a response may be read while the request is written.
+	// duplex is true if a client may read the response while it writes the request.
 	duplex bool
-	// memory says that the engine also runs on a memoryNetwork, and therefore
+	// memory is true if the engine also runs on a memoryNetwork, and therefore
 	// inside a synctest bubble.
 	memory bool
-	// part says that the full matrix has the engine in a third of its cells: what it
-	// has is there in full in other rows.
+	// part is true if the full matrix has the engine in a third of its cells only:
+	// other rows cover its code in full.
 	part  bool
 	start func(http.Handler, network) (*server, error)
 }
@@ -106,8 +106,8 @@ func startEngineClient(handler http.Handler, network network) (*server, error) {
 	return tcp{encrypted: true, engineClient: configureTransport}.start(handler, network)
 }
 
-// tcp is what the engines on TCP differ in. The zero value is net/http on both
-// sides with HTTP/2 in cleartext.
+// tcp holds the differences between the engines on TCP. The zero value is net/http on
+// both sides with HTTP/2 in cleartext.
 type tcp struct {
 	http1        bool
 	encrypted    bool
@@ -237,7 +237,7 @@ func startH3(handler http.Handler, _ network) (*server, error) {
 	}, nil
 }
 
-// A network is what the engines on TCP listen on and dial.
+// A network is where the engines on TCP listen and dial.
 type network interface {
 	listen() (net.Listener, error)
 	dial(ctx context.Context, network, address string) (net.Conn, error)
@@ -252,8 +252,8 @@ func (loopback) dial(ctx context.Context, network, address string) (net.Conn, er
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// memoryNetwork connects one listener with those who dial, without the
-// operating system, so that a synctest bubble knows when all of them wait.
+// memoryNetwork connects clients with one listener in memory, without the operating
+// system, so that the clock of a synctest bubble moves when all goroutines wait.
 type memoryNetwork struct {
 	accept chan net.Conn
 	closed chan struct{}

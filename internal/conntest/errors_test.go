@@ -125,7 +125,7 @@ func TestAllCodes(t *testing.T) {
 	})
 }
 
-// What is not a *connect.Error gets a code too (checklist item 54).
+// An error that is not a *connect.Error gets a code too (checklist item 54).
 func TestErrorsOfOtherTypes(t *testing.T) {
 	wrapped := func(err error) error { return fmt.Errorf("looking it up: %w", err) }
 	tests := []struct {
@@ -227,8 +227,8 @@ func TestSafeErrors(t *testing.T) {
 	})
 }
 
-// An error that a handler got as a client of somebody else keeps its code, text
-// and details, but not that server's metadata (checklist item 52).
+// An error that a handler got from another server keeps its code, text and details,
+// but not that server's metadata (checklist item 52).
 func TestWireErrorsKeepTheirMetadata(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		client := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
@@ -250,7 +250,7 @@ func TestWireErrorsKeepTheirMetadata(t *testing.T) {
 	})
 }
 
-// Metadata of an error cannot overwrite what the protocol needs (item 51).
+// Metadata of an error cannot overwrite the protocol's own headers (item 51).
 func TestErrorMetadataCannotBreakTheProtocol(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		client := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
@@ -280,8 +280,8 @@ func TestErrorMetadataCannotBreakTheProtocol(t *testing.T) {
 	})
 }
 
-// A handler that returns neither a response nor an error is told so, and its
-// name is in the message.
+// If a handler returns neither a response nor an error, the call fails, and the
+// message names the procedure.
 func TestNilResponse(t *testing.T) {
 	nothing := func(context.Context, *request) (*response, error) { return nil, nil }
 	runFew(t, func(t *testing.T, m mode) {
@@ -304,7 +304,7 @@ func TestNilResponse(t *testing.T) {
 	})
 }
 
-// A client that calls without a request is told so, and sends nothing.
+// A call without a request fails, and the client sends nothing.
 func TestNilRequest(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		site := m.serve(t, echo)
@@ -360,8 +360,8 @@ func TestUnencodableMessages(t *testing.T) {
 			return x.send(text2(bad))
 		})).client()
 		forKinds(t, m, func(t *testing.T, k kind) {
-			// The library calls a message that cannot be sent internal: nothing
-			// of the peer's can be at fault.
+			// The code of a message that cannot be sent is internal: the peer
+			// cannot be at fault.
 			o := call(testContext(t), client, k, nil, text("fine"))
 			wantCode(t, o.err, connect.CodeInternal)
 			if k.sendsMany() {
@@ -373,8 +373,8 @@ func TestUnencodableMessages(t *testing.T) {
 	}, func(m mode) bool { return m.codec == "proto" || m.codec == "json" })
 }
 
-// An error of the transport does not tell the URL: it may hold the message and
-// tokens, and errors get into logs.
+// An error of the transport does not hold the URL: a URL may hold the message and
+// tokens, and programs log errors.
 func TestErrorsDoNotTellURLs(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		s := m.serve(t, echo, alone)

@@ -16,7 +16,7 @@ import (
 	conntestv1 "github.com/seed-b7c59c10/connect/internal/gen/conntest/v1"
 )
 
-// stable says that the mode's codec has the stable form that a GET needs.
+// stable reports whether the mode's codec has the stable form that a GET needs.
 func stable(m mode) bool { return m.codec != "flip" }
 
 // methods is an HTTP client that notes the method of each request.
@@ -165,8 +165,8 @@ func TestHTTPGetMaxURLSizeIsInclusive(t *testing.T) {
 	}, inConnect)
 }
 
-// A GET whose answer the client has already is answered with 304 (checklist
-// item 53). Everywhere else that is an error like others.
+// A handler may answer a GET with 304 when the client has the answer already (checklist
+// item 53). In every other call 304 is an error like others.
 func TestNotModified(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		const tag = `"v1"`

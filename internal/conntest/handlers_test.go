@@ -96,13 +96,13 @@ func (m mode) kinds() []kind {
 // procedure is the kind's path.
 func (k kind) procedure() string { return "/" + conntestv1connect.TestServiceName + "/" + string(k) }
 
-// sendsMany says that the client may send any number of messages.
+// sendsMany reports whether the client may send any number of messages.
 func (k kind) sendsMany() bool { return k == clientStream || k == bidi }
 
-// receivesMany says that the client may receive any number of messages.
+// receivesMany reports whether the client may receive any number of messages.
 func (k kind) receivesMany() bool { return k == serverStream || k == bidi }
 
-// streamType is the kind as connect.Spec says it.
+// streamType is the kind in a connect.Spec.
 func (k kind) streamType() connect.StreamType {
 	switch k {
 	case serverStream:
@@ -269,7 +269,7 @@ func failure(f *conntestv1.Failure) error {
 
 // --- the client's side ---
 
-// An outcome is all that a client learns of a call.
+// An outcome is all that a client gets from a call.
 type outcome struct {
 	messages []*conntestv1.Response
 	header   http.Header
@@ -306,7 +306,7 @@ func call(
 		merge(stream.RequestHeader(), header)
 		for _, r := range requests {
 			if err := stream.Send(r); err != nil {
-				break // CloseAndReceive tells why
+				break // CloseAndReceive returns the reason
 			}
 		}
 		return oneAnswer(stream.CloseAndReceive())
@@ -357,7 +357,7 @@ func callBidi(
 		defer close(sent)
 		for _, r := range requests {
 			if stream.Send(r) != nil {
-				break // Receive tells why
+				break // Receive returns the reason
 			}
 		}
 		_ = stream.CloseRequest()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds the modes and the sites: what a test runs over, and a server
-// with its clients in one of them.
+// This file holds the modes that a test runs over, and the sites: a site is a server
+// with its clients in one mode.
 
 package conntest
 
@@ -29,15 +29,15 @@ import (
 
 // --- modes ---
 
-// A mode is one cell of the matrix. Its fields say what the clients of a site
-// use; every site serves all protocols, codecs and compressions.
+// A mode is one cell of the matrix. Its fields are for the clients of a site; every
+// site serves all protocols, codecs and compressions.
 type mode struct {
 	protocol    string // connect, grpc or grpcweb
 	codec       string // proto, json or flip
 	engine      engine
 	compression string // identity, gzip or one more
-	// bubble says that the test runs inside a synctest bubble: on a network in
-	// memory, with a clock that jumps when everybody waits.
+	// bubble is true if the test runs inside a synctest bubble: on a network in
+	// memory, with a clock that jumps when all goroutines wait.
 	bubble bool
 }
 
@@ -63,8 +63,8 @@ func (m mode) peerProtocol() string {
 
 // allModes is the full matrix: protocol × codec × engine × {identity, gzip, one
 // more}. The third compression changes from cell to cell, so that each of them
-// meets each protocol, codec and engine somewhere. Engines that are there in part
-// have one compression in each cell.
+// meets each protocol, codec and engine somewhere. An engine with part set has one
+// compression for each protocol and codec.
 func allModes() []mode {
 	var modes []mode
 	for p, protocol := range protocols {
@@ -101,7 +101,7 @@ func fewModes() []mode {
 	return modes
 }
 
-// A filter says which modes a test runs in.
+// A filter reports whether a test runs in a mode.
 type filter func(mode) bool
 
 func duplex(m mode) bool    { return m.engine.duplex }
@@ -143,8 +143,8 @@ func runModes(t *testing.T, modes []mode, test func(*testing.T, mode), filters [
 }
 
 // runTimed runs a test about time over every protocol and engine: in a bubble
-// where the engine works in memory, elsewhere with the clock on the wall, which
-// then decides how long the test takes and not its result.
+// where the engine works in memory, elsewhere in real time. Real time decides how
+// long the test takes, and not its result.
 func runTimed(t *testing.T, test func(*testing.T, mode), filters ...filter) {
 	t.Helper()
 	t.Parallel()
@@ -161,8 +161,8 @@ func runTimed(t *testing.T, test func(*testing.T, mode), filters ...filter) {
 	}, filters)
 }
 
-// short is a time that a test can wait for, and in which a call gets as far as
-// the test wants it; if it does not, the result must be the same.
+// short is a time that a test can wait. Within it a call should reach the point that
+// the test is about; if it does not, the result must be the same.
 func (m mode) short() time.Duration {
 	if m.bubble {
 		return 10 * time.Second
@@ -463,7 +463,7 @@ func wantValues(t *testing.T, where string, header http.Header, key string, want
 	}
 }
 
-// parseURL parses what is known to be a URL.
+// parseURL parses a valid URL.
 func parseURL(raw string) *url.URL {
 	u, err := url.Parse(raw)
 	if err != nil {

@@ -115,8 +115,8 @@ func limitCall(t *testing.T, client *limitClient, procedure string) error {
 	return stream.Err()
 }
 
-// An error whose details are more than the client takes arrives without them, and says
-// so; its neighbours on the connection go on. A client that takes more gets all.
+// If the details of an error are too large for the client, the error arrives without
+// them and mentions it; other calls on the connection go on. A larger limit lets all pass.
 func TestDetailsLargerThanTheHeader(t *testing.T) {
 	for way, wrap := range limitWays {
 		for protocol, option := range map[string]connect.ClientOption{"grpc": connect.WithGRPC(), "grpcweb": connect.WithGRPCWeb()} {
@@ -170,8 +170,8 @@ func TestDetailsLargerThanTheHeader(t *testing.T) {
 	}
 }
 
-// What else is too large is left out, too: metadata first, then the end of the message.
-// The code arrives.
+// A handler leaves out other parts that are too large, too: metadata first, then the end
+// of the message. The code arrives.
 func TestMetadataLargerThanTheHeader(t *testing.T) {
 	const note = " (shortened: the client accepts 65536 bytes of header)"
 	metadata := connect.NewError(connect.CodeAborted, errors.New("not now"))
@@ -191,7 +191,7 @@ func TestMetadataLargerThanTheHeader(t *testing.T) {
 			} {
 				t.Run(way+"/"+protocol+"/"+name, func(t *testing.T) {
 					if protocol == "grpcweb" && name == "trailer" {
-						return // in the body
+						return // gRPC-Web has its trailers in the body
 					}
 					url := limitServer(t, func() *connect.Error { return c.failure }, wrap)
 					transport := h2.NewTransport(nil)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds the hooks of the engine and of the library against each other:
-// the methods for which one asks the other's values, as neither imports the other.
+// This file compares the hooks of the engine with those of the library. A hook is a
+// method that one looks for in the other's values, as neither imports the other.
 
 package conntest
 
@@ -27,8 +27,8 @@ const (
 	engineH = library + "/h2"
 )
 
-// hooks are the methods, and the package whose values are asked for them by the other
-// one.
+// hooks are the methods, each with the package whose values have it; the other package
+// looks for it.
 var hooks = []struct{ method, of string }{
 	{"ServeDirect", library},       // by the server, of handlers
 	{"DirectRequest", engineH},     // by handlers, of what ServeDirect is given
@@ -41,8 +41,8 @@ var hooks = []struct{ method, of string }{
 	{"InMemory", library},          // by the transport, of request bodies
 }
 
-// TestHooks: a type with a hook's method has the whole interface that the other
-// package asks it for. Without the test another signature would leave all calls to
+// TestHooks checks that a type with a hook's method has the whole interface that the
+// other package looks for. If a signature differed, all calls would go through
 // net/http's types, and no other test would fail.
 func TestHooks(t *testing.T) {
 	packages := loadTyped(t, library, engineH)
@@ -69,8 +69,8 @@ func TestHooks(t *testing.T) {
 	}
 }
 
-// TestHooksFound: the test above finds interfaces and types, and sees what does not
-// fit.
+// TestHooksFound checks that the test above finds interfaces and types, and reports a
+// signature that does not fit.
 func TestHooksFound(t *testing.T) {
 	fset := token.NewFileSet()
 	const source = `package p

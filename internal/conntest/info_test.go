@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file tests what handlers and clients learn about a call: Spec, Peer and
-// CallInfo.
+// This file tests how handlers and clients see a call: Spec, Peer and CallInfo.
 
 package conntest
 
@@ -183,7 +182,7 @@ func TestCallInfoOfClients(t *testing.T) {
 			wantValues(t, "CallInfo: trailer", info.ResponseTrailer(), "Trailing", "yes")
 			wantSpec(t, "CallInfo", info.Spec(), k, true)
 			wantServer(t, site, info.Peer())
-			if k == unary || k == get { // a stream's is always POST, and need not be said
+			if k == unary || k == get { // a stream is always a POST, and its CallInfo may omit the method
 				wantEqual(t, "CallInfo: method", info.HTTPMethod(), http.MethodPost)
 			}
 		})
@@ -314,7 +313,7 @@ func TestSimpleVariants(t *testing.T) {
 	})
 }
 
-// There is no CallInfo in a context that is not a handler's.
+// Only a handler's context has a CallInfo.
 func TestNoCallInfo(t *testing.T) {
 	if info, ok := connect.CallInfoForHandlerContext(context.Background()); ok || info != nil {
 		t.Fatalf("got %v, %v, want nothing", info, ok)

@@ -179,7 +179,7 @@ func TestUnaryInterceptorChangesMessages(t *testing.T) {
 	})
 }
 
-// What a unary interceptor sees of the call.
+// A unary interceptor sees the call's Spec, Peer, headers and method.
 func TestUnaryInterceptorSeesTheCall(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		check := func(k kind, r connect.AnyRequest, client bool) error {
@@ -321,7 +321,7 @@ func TestInterceptorsChangeTheContext(t *testing.T) {
 }
 
 // An interceptor cannot put a new CallInfo below the caller's (checklist item
-// 87): nobody would see it.
+// 87): the caller would not see it.
 func TestNewClientContextInInterceptor(t *testing.T) {
 	replacing := interceptor{
 		unary: func(next connect.UnaryFunc) connect.UnaryFunc {
@@ -416,7 +416,7 @@ type moreResponse struct {
 
 func (r *moreResponse) Trailer() http.Header { return r.trailer }
 
-// Interceptors may pass on types of their own: their methods count.
+// Interceptors may pass on types of their own: the library uses the methods of these.
 func TestInterceptorsWithOwnTypes(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		received := make(chan http.Header, 1)
@@ -459,8 +459,8 @@ func TestInterceptorsWithOwnTypes(t *testing.T) {
 	})
 }
 
-// An interceptor of a server that returns a response to another procedure is told so,
-// and none sees a handler that returns nothing: it is an error before.
+// If a server's interceptor returns a response to another procedure, the error names the
+// interceptor. If a handler returns nothing, interceptors get an error.
 func TestInterceptorsAndWrongResponses(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		saw := make(chan error, 1)
@@ -496,7 +496,7 @@ func TestInterceptorsAndWrongResponses(t *testing.T) {
 }
 
 // Interceptors of clients, and callers of streams, see the headers that the library
-// sets; what they make of these counts for nothing.
+// sets. The library ignores their changes to these headers.
 func TestLibraryHeadersAreVisible(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		received := make(chan http.Header, 1)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file tests that nothing stays behind whatever the caller forgets. Tests
-// that look at all goroutines of the process run alone.
+// This file tests that calls leave no goroutine and no open body behind, whatever the
+// caller forgets. Tests that look at all goroutines of the process run alone.
 
 package conntest
 
@@ -71,7 +71,7 @@ func TestForgottenCloses(t *testing.T) {
 			_ = stream.CloseResponse()
 		}},
 	}
-	// Streams have no end of their own; while it runs, so does our ServeHTTP.
+	// The handler of a stream runs until its context ends; while it runs, so does our ServeHTTP.
 	service := everyKind(func(ctx context.Context, x *exchange) error {
 		if !x.kind.receivesMany() {
 			_, err := x.receiveAll()

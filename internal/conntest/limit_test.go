@@ -26,11 +26,11 @@ func sized(t *testing.T, size int) *conntestv1.Request {
 	return r
 }
 
-// binaryCodec says that the mode's codec makes messages of the size of Protobuf.
+// binaryCodec reports whether the mode's codec makes messages of the size of Protobuf.
 func binaryCodec(m mode) bool { return m.codec != "json" }
 
-// The receiving limit holds for what is on the wire and for what comes out of
-// it; a message of just that size is fine (checklist item 25).
+// The receiving limit holds for a message on the wire and for the same message
+// decompressed; a message of exactly that size passes (checklist item 25).
 func TestReadMaxBytes(t *testing.T) {
 	const limit = 1000
 	run(t, func(t *testing.T, m mode) {
@@ -39,7 +39,7 @@ func TestReadMaxBytes(t *testing.T) {
 		forKinds(t, m, func(t *testing.T, k kind) {
 			exact := sized(t, limit)
 			if k == clientStream {
-				// echo counts there, which takes two bytes.
+				// The answer to a client stream holds a count, which takes two bytes.
 				exact = sized(t, limit-2)
 			}
 			wantNil(t, call(testContext(t), onHandler, k, nil, sized(t, limit)).err)
@@ -75,7 +75,7 @@ func TestReadMaxBytesLater(t *testing.T) {
 	})
 }
 
-// The sending limit keeps what is too large from the network.
+// The library does not send a message that is over the sending limit.
 func TestSendMaxBytes(t *testing.T) {
 	const limit = 1000
 	run(t, func(t *testing.T, m mode) {
@@ -93,7 +93,7 @@ func TestSendMaxBytes(t *testing.T) {
 				wantCode(t, call(testContext(t), onClient, k, nil, large).err, connect.CodeResourceExhausted)
 			}
 		})
-		// Send itself reports the client's limit, and what is small still passes.
+		// Send itself reports the client's limit, and a small message still passes.
 		stream := onClient.ClientStream(testContext(t))
 		wantNil(t, stream.Send(text("x")))
 		wantCode(t, stream.Send(large), connect.CodeResourceExhausted)

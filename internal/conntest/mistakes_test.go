@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file tests what people read after the mistakes that are made most: an error
-// names what is wrong, and how to mend it. Each test is one mistake, over the
+// This file tests the errors after the most frequent mistakes of programs: an error
+// names the mistake, and how to mend it. Each test is one mistake, over the
 // protocols, kinds and engines where it can happen.
 
 package conntest
@@ -34,8 +34,8 @@ type mistake struct {
 	words  []string // each of them is in every error
 }
 
-// The mistakes between a client's transport and a server that does not speak its
-// language.
+// A client's transport and the server use different versions of HTTP, or one of them
+// uses TLS and the other does not.
 var transportMistakes = []mistake{
 	{"http to TLS, default client", "h2", "http", defaultTransport, []connect.Code{connect.CodeInternal}, []string{"400", "use a URL with https"}},
 	{"http to TLS, default client", "engine-h2", "http", defaultTransport, []connect.Code{connect.CodeInternal}, []string{"400", "use a URL with https"}},
@@ -98,7 +98,7 @@ func TestMistakeBidiOverHTTP1(t *testing.T) {
 		o := call(testContext(t), mistaken(server.transport, server.url, m), bidi, nil, text("x"))
 		wantMistake(t, o.err, []connect.Code{connect.CodeUnknown}, "505", "needs HTTP/2", "HTTP/1.1", "SetUnencryptedHTTP2(true)", "h2.NewTransport")
 
-		// A proxy that passes HTTP/2 on as HTTP/1.1 does so with a server that does not notice.
+		// A proxy may pass HTTP/2 on as HTTP/1.1, to a server that does not check the version.
 		blind := doerFunc(func(r *http.Request) (*http.Response, error) {
 			_ = r.Body.Close()
 			header := http.Header{"Content-Type": {r.Header.Get("Content-Type")}}
@@ -125,8 +125,8 @@ func TestMistakePrefix(t *testing.T) {
 	}
 }
 
-// Below a service's path there may be no such procedure, as after StripPrefix has
-// taken too much off.
+// A path below a service's may be no procedure of it, for example after StripPrefix
+// has taken too much off.
 func TestMistakeProcedure(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"h1", "h2c", "direct-h2c"} {
@@ -151,7 +151,7 @@ func TestMistakeProcedure(t *testing.T) {
 
 // --- content types ---
 
-// A client of another codec learns what the server takes.
+// A client of another codec gets an error with the content types that the server takes.
 func TestMistakeCodec(t *testing.T) {
 	t.Parallel()
 	_, handler := conntestv1connect.NewTestServiceHandler(echo)
@@ -166,8 +166,8 @@ func TestMistakeCodec(t *testing.T) {
 	}
 }
 
-// What comes with curl reads a line of text: the content type that came, and those
-// that are served.
+// A request of curl gets a line of text: its content type, and those that the server
+// takes.
 func TestMistakeContentType(t *testing.T) {
 	t.Parallel()
 	_, handler := conntestv1connect.NewTestServiceHandler(echo)
@@ -237,10 +237,10 @@ func TestMistakeClosedTwice(t *testing.T) {
 	})
 }
 
-// A handler's panic reaches clients as words, without the panic's own.
+// After a handler's panic, clients get an error without the panic's own text.
 func TestMistakePanic(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
-		if m.engine.name == "h3" { // its errors are of no type that net/http knows
+		if m.engine.name == "h3" { // its errors have types of their own, not of net/http
 			return
 		}
 		for _, before := range []int{0, 1} {
@@ -253,7 +253,7 @@ func TestMistakePanic(t *testing.T) {
 			for _, k := range m.kinds() {
 				o := call(testContext(t), client, k, nil, text("x"))
 				codes := []connect.Code{connect.CodeInternal}
-				if m.engine.name == "h1" { // the connection ends, as when the server does
+				if m.engine.name == "h1" { // the connection ends, as if the server had ended
 					codes = append(codes, connect.CodeUnavailable)
 				}
 				wantMistake(t, o.err, codes, "panic of the handler", "the server's log")
@@ -265,7 +265,7 @@ func TestMistakePanic(t *testing.T) {
 	})
 }
 
-// WriteTimeout ends streams, and both sides read so.
+// WriteTimeout ends streams, and the errors on both sides name it.
 func TestMistakeWriteTimeout(t *testing.T) {
 	t.Parallel()
 	for name, engine := range map[string]tcp{
@@ -301,8 +301,8 @@ func TestMistakeWriteTimeout(t *testing.T) {
 	}
 }
 
-// http.TimeoutHandler lets no stream pass, and ends other calls without an RPC's
-// error.
+// http.TimeoutHandler lets no stream pass, and ends other calls without an error of
+// the call's protocol.
 func TestMistakeTimeoutHandler(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		inTime := m.serve(t, echo, alone, wrapped(func(next http.Handler) http.Handler {

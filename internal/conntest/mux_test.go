@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file tests what answers outside of the handlers: the generated mux and
+// This file tests answers that come from no handler: those of the generated mux and of
 // ErrorWriter.
 
 package conntest
@@ -119,8 +119,8 @@ func TestErrorWriter(t *testing.T) {
 					t.Error(e)
 				}
 				err.AddDetail(detail)
-				// Write leaves the body alone; middleware that wants the
-				// connection back reads it.
+				// Write leaves the body alone; middleware that keeps the
+				// connection reads it.
 				if _, e := io.Copy(io.Discard, r.Body); e != nil {
 					t.Error(e)
 				}
@@ -168,7 +168,7 @@ func TestErrorWriterCodesErrors(t *testing.T) {
 	})
 }
 
-// An ErrorWriter tells calls from other requests, and answers those in JSON.
+// An ErrorWriter separates calls from other requests, and answers the others in JSON.
 func TestErrorWriterAndOtherRequests(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		writer := connect.NewErrorWriter()

@@ -236,7 +236,7 @@ func TestInitializers(t *testing.T) {
 			requests.Store(0)
 			responses.Store(0)
 			wantNil(t, call(testContext(t), client, k, nil, text("x")).err)
-			// A stream may initialize one more message, which then does not come.
+			// A stream may initialize one more message before it sees the end.
 			if n := requests.Load(); n != 1 && !(k.sendsMany() && n == 2) {
 				t.Fatalf("the handler's initializer ran %d times, want once for each message", n)
 			}
@@ -313,7 +313,7 @@ func (s *site) encodings(t *testing.T, seen func(request, response http.Header))
 	}
 }
 
-// encodingHeader is where a call says its compression.
+// encodingHeader is the header that names a call's compression.
 func (m mode) encodingHeader(k kind) string {
 	switch {
 	case m.protocol != "connect":
@@ -347,7 +347,7 @@ func TestCompressionIsUsed(t *testing.T) {
 	})
 }
 
-// A client that does not compress is answered in what it accepts.
+// A handler compresses responses to a client that accepts it and does not compress itself.
 func TestResponseOnlyCompression(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		m.compression = "" // clientOptions then leaves the defaults
@@ -408,8 +408,8 @@ func TestCompressMinBytes(t *testing.T) {
 	})
 }
 
-// A request compressed in a way that the handler does not know is refused with
-// a message that says what it knows (checklist item 14).
+// A handler refuses a request in a compression that it does not have, with a
+// message that lists those it has (checklist item 14).
 func TestUnknownRequestCompression(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		m.compression = ""

@@ -72,7 +72,7 @@ func TestThroughReverseProxy(t *testing.T) {
 	})
 }
 
-// wantLength fails the test if a response that has trailers tells its length.
+// wantLength fails the test if a response that has trailers has a Content-Length.
 func wantLength(t *testing.T, m mode, length int64) {
 	t.Helper()
 	if m.protocol == "grpc" && length >= 0 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file tests many calls at once, and that hostile peers harm nobody else.
+// This file tests many calls at once, and that a hostile peer harms no other call.
 
 package conntest
 
@@ -230,7 +230,7 @@ func TestHostileResponses(t *testing.T) {
 		var current answer
 		site := &site{mode: m, url: "http://nobody.test"}
 		client := site.clientOn(doerFunc(func(r *http.Request) (*http.Response, error) {
-			go func() { // as a transport that sends while the response is read
+			go func() { // a transport may read the request while the caller reads the response
 				if r.Body != nil {
 					_, _ = io.Copy(io.Discard, r.Body)
 					_ = r.Body.Close()

@@ -17,7 +17,7 @@ import (
 	conntestv1 "github.com/seed-b7c59c10/connect/internal/gen/conntest/v1"
 )
 
-// What a handler does.
+// A soakAction is how a handler serves a call.
 type soakAction int
 
 const (
@@ -29,7 +29,7 @@ const (
 	actPour                        // answer without end, after the first request
 )
 
-// How a call is disturbed.
+// A disturbance is how a call is disturbed.
 type disturbance string
 
 const (
@@ -65,7 +65,7 @@ func (p soakPlan) String() string {
 		p.client.mode, p.kind, p.disturb, p.action, p.requests, p.size, p.answers, p.answerSize, p.after, p.reads, p.turns)
 }
 
-// header is what the handler has to know.
+// header is the part of the plan that the handler follows.
 func (p soakPlan) header() string {
 	return fmt.Sprintf("%d %d %d %d %d %d", p.id, p.action, p.requests, p.size, p.answers, p.answerSize)
 }
@@ -182,12 +182,12 @@ type soakOutcome struct {
 
 	messages int
 	err      error
-	wrong    string // what is not as it should be, whatever the end
+	wrong    string // a fault that counts however the call ended
 	closed   bool   // or left by the client, before the end
 	sendErr  error
 }
 
-// judge says what is wrong with the call, nothing if it ended as it should.
+// judge returns the call's fault, "" if the call ended as planned.
 func (o *soakOutcome) judge() string {
 	p := o.plan
 	if o.wrong != "" {
@@ -219,8 +219,8 @@ func (o *soakOutcome) judge() string {
 	return ""
 }
 
-// received checks a message, and cancels the call if this is the one to do it
-// after. It reports whether the call is to be closed now.
+// received checks a message, and cancels the call if the plan ends it after this
+// message. It reports whether the client must close the call now.
 func (o *soakOutcome) received(m *conntestv1.Response) (enough bool) {
 	p := o.plan
 	if int(m.GetCount()) != o.messages || string(m.GetData()) != string(soakData(p.id, o.messages, p.answerSize)) {

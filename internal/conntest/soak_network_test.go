@@ -49,8 +49,8 @@ func (n *soakNetwork) dial(ctx context.Context, network, address string) (net.Co
 	return w, nil
 }
 
-// check fails the test unless both ends may send at least half of what they
-// might send at most: while no stream is open, that is what each end gives back.
+// check fails the test unless both ends may send at least half of the connection's
+// window: while no stream is open, each end gives back that much.
 func (n *soakNetwork) check(t *testing.T) {
 	t.Helper()
 	n.mu.Lock()
@@ -79,8 +79,8 @@ func (n *soakNetwork) check(t *testing.T) {
 	}
 }
 
-// A watchedConn is a client's connection that is no socket to those who ask. Its
-// methods are written out: one that is promoted would be the socket's.
+// A watchedConn is a client's connection and not a socket: type assertions for a
+// socket's methods fail. So its methods are written out, and none is promoted.
 type watchedConn struct {
 	conn net.Conn
 

@@ -2,7 +2,7 @@
 
 // This file is the soak: many calls of all kinds, protocols and codecs over one
 // connection of the engine, a third of which end early in some way. No other call
-// may notice, and nothing may be left of any.
+// may fail, and no call may leave a goroutine, a stream or memory behind.
 
 package conntest
 
@@ -94,7 +94,7 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// runSoak makes the calls, a last transfer in each direction, and closes the
+// runSoak makes the calls and a last transfer in each direction. Then it closes the
 // server and the connection.
 func runSoak(t *testing.T, tcp tcp, watch bool, seed uint64) *soak {
 	s := &soak{t: t, counts: make(map[string]int)}
@@ -178,7 +178,7 @@ func (s *soak) report(network *soakNetwork) {
 	}
 }
 
-// fault notes what is wrong. Once the soak was stopped nothing is.
+// fault notes a fault. It notes none once the soak was stopped.
 func (s *soak) fault(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -145,8 +145,8 @@ func TestHalfClose(t *testing.T) {
 	}, duplex)
 }
 
-// A handler that has answered with an error ends the client's sending with
-// io.EOF; receiving tells the error (checklist items 39 and 85).
+// After a handler has answered with an error, the client's Send returns io.EOF, and
+// Receive returns the error (checklist items 39 and 85).
 func TestSendAfterServerClosed(t *testing.T) {
 	refuse := func() error { return connect.NewError(connect.CodePermissionDenied, errors.New("not you")) }
 	runFew(t, func(t *testing.T, m mode) {
@@ -185,8 +185,8 @@ func sendUntilError(send func(*conntestv1.Request) error, message *conntestv1.Re
 	}
 }
 
-// A handler may answer well before the client has sent everything: nothing of
-// the answer is lost.
+// A handler may answer well before the client has sent everything: the client
+// gets the whole answer.
 func TestEarlyAnswer(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		m.compression = "identity" // which would only take time
@@ -239,7 +239,7 @@ func TestEarlyAnswer(t *testing.T) {
 	}, duplex)
 }
 
-// A unary call whose large request nobody reads gets the early answer as well.
+// A unary call with a large request that no handler reads gets the early answer as well.
 func TestEarlyAnswerToUnary(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		m.compression = "identity" // which would only take time

@@ -33,7 +33,7 @@ type wireAnswer struct {
 	body    io.Reader
 }
 
-// wireBody counts what is read from a response and tells when it is closed.
+// wireBody counts the bytes that are read from a response and records its Close.
 type wireBody struct {
 	io.Reader
 	read   atomic.Int64
@@ -95,7 +95,7 @@ func (a wireAnswer) Do(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// wireOutcome is what a client call came to.
+// wireOutcome is the outcome of a client's call.
 type wireOutcome struct {
 	texts   []string
 	err     error
@@ -121,7 +121,7 @@ func wireInvoke(
 		stream := client.CallClientStream(ctx)
 		for _, text := range texts {
 			if err := stream.Send(&wireText{Value: text}); err != nil {
-				break // CloseAndReceive knows why
+				break // CloseAndReceive returns the reason
 			}
 		}
 		res, err := stream.CloseAndReceive()
@@ -145,7 +145,7 @@ func wireInvoke(
 		stream := client.CallBidiStream(ctx)
 		for _, text := range texts {
 			if err := stream.Send(&wireText{Value: text}); err != nil {
-				break // Receive knows why
+				break // Receive returns the reason
 			}
 		}
 		_ = stream.CloseRequest()
@@ -165,7 +165,7 @@ func wireInvoke(
 	return out
 }
 
-// wireStub is the address of calls that no network sees.
+// wireStub is the address of calls that use no network.
 const wireStub = "http://stub.invalid" + wireProcedure
 
 // call invokes a stubbed client of the dialect.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file tests items 14 to 18 of the checklist: encodings that are not known, and messages that have no bytes.
+// This file tests items 14 to 18 of the checklist: unsupported encodings, and messages that have no bytes.
 
 package conntest
 
@@ -16,7 +16,7 @@ import (
 	"github.com/seed-b7c59c10/connect"
 )
 
-// xor is a reversible encoding that no other software knows.
+// xor is a reversible encoding that no other software supports.
 func xor(data []byte) []byte {
 	out := make([]byte, len(data))
 	for i, b := range data {

@@ -208,7 +208,7 @@ func TestItem78_DeadlineReachesTheHandler(t *testing.T) {
 			defer cancel()
 			out := wireInvoke(ctx, kind, wireScript(func(req *http.Request) (*http.Response, error) {
 				go func() { _, _ = io.Copy(io.Discard, req.Body) }()
-				<-req.Context().Done() // what a transport does while a server is silent
+				<-req.Context().Done() // a transport waits so while a server is silent
 				_ = req.Body.Close()
 				return nil, &url.Error{Op: "Post", URL: req.URL.String(), Err: req.Context().Err()}
 			}), wireStub, dialect.client, "hello")

@@ -177,7 +177,7 @@ func (w errorWatch) WrapStreamingHandler(next connect.StreamingHandlerFunc) conn
 	}
 }
 
-// Both sides take 16 MiB unless told otherwise; 0 means no limit.
+// Without an option, both sides take messages of up to 16 MiB; 0 means no limit.
 func TestDecision_ReceiveLimit(t *testing.T) {
 	const limit = 16 << 20
 	// Tag, four bytes of length: the message has 5 bytes more than its text.

@@ -94,7 +94,7 @@ func TestItem19_ResponseEncoding(t *testing.T) {
 				t.Errorf("sent %q, accepted %q: response in %q, want one of %q", test.sent, test.accept, encoding, test.allowed)
 			}
 			wantTexts(t, texts, long)
-			// Decision: what the server accepts is told where the request was compressed.
+			// Decision: the server lists its encodings in the response if the request was compressed.
 			told := ""
 			if test.sent == "gzip" || test.sent == "xor" {
 				told = "xor,gzip"
@@ -104,7 +104,7 @@ func TestItem19_ResponseEncoding(t *testing.T) {
 	})
 }
 
-// Decision: Accept-Encoding is read as RFC 9110, section 12.5.3, says; equal preferences go in the client's order.
+// Decision: the server reads Accept-Encoding by RFC 9110, section 12.5.3; equal preferences go in the client's order.
 func TestItem20_AcceptEncodingList(t *testing.T) {
 	wireEach(t, wireKinds, func(t *testing.T, dialect wireDialect, kind connect.StreamType) {
 		for _, test := range []struct {
@@ -260,7 +260,7 @@ func TestItem22_CompressionContexts(t *testing.T) {
 	}
 }
 
-// Without the header net/http asks for gzip itself, and hides that the response was compressed.
+// If the request has no Accept-Encoding, net/http asks for gzip and decompresses the response itself.
 func TestItem23_ClientAcceptEncoding(t *testing.T) {
 	wireEach(t, wireKinds, func(t *testing.T, dialect wireDialect, kind connect.StreamType) {
 		req, _ := wireRequest(t, dialect, kind)

@@ -153,7 +153,7 @@ func TestItem44_ErrorWithoutUsableCode(t *testing.T) {
 			}
 		})
 	}
-	// null instead of an object says nothing at all.
+	// null instead of an object has no code: the HTTP status decides.
 	out := wireConnect.call(t, connect.StreamTypeUnary, wireAnswer{
 		status: 403, header: wireHeader("Content-Type", "application/json"), body: strings.NewReader("null"),
 	})

@@ -151,7 +151,7 @@ var (
 	}
 )
 
-// framed says whether messages of this kind travel in envelopes.
+// framed reports whether messages of this kind travel in envelopes.
 func (d wireDialect) framed(kind connect.StreamType) bool {
 	return d.name != connect.ProtocolConnect || kind != connect.StreamTypeUnary
 }

@@ -52,7 +52,7 @@ func TestItem85_BuffersInFlight(t *testing.T) {
 			data, err := io.ReadAll(body)
 			_ = body.Close()
 			if err != nil {
-				continue // refusing to be read late is as good
+				continue // the body may refuse a late Read
 			}
 			if want := dialect.body(kind, text(i)); !bytes.Equal(data, want) {
 				t.Errorf("body %d read after the call: got %.20x…, want %.20x…", i, data, want)
@@ -72,7 +72,7 @@ func TestItem85_EarlyResponse(t *testing.T) {
 	})
 }
 
-// What cannot be parsed is invalid_argument on either side, as in the reference.
+// A message that cannot be parsed is invalid_argument on either side, as in the reference.
 func TestItem86_UnparseableMessages(t *testing.T) {
 	badProto := []byte{0x0a, 0x05, 'x'} // promises more than it has
 	wireEach(t, wireKinds, func(t *testing.T, dialect wireDialect, kind connect.StreamType) {

@@ -123,14 +123,14 @@ func TestItem03_UnknownContentType(t *testing.T) {
 			})
 		}
 	}
-	// Which codecs are offered follows the handler's options.
+	// A handler offers the codecs of its options.
 	reply := wirePost(t, wireEcho(connect.StreamTypeUnary, connect.WithCodec(wireCodec{"upper"})), "text/plain", nil)
 	if got := acceptPost(reply); !slices.Contains(got, "application/upper") {
 		t.Errorf("Accept-Post: got %q, want it to list application/upper", got)
 	}
 }
 
-// wireCodec is a codec under any name that knows wireText only: its text, bare.
+// wireCodec is a codec under any name for wireText only: its text, bare.
 type wireCodec struct{ name string }
 
 func (c wireCodec) Name() string { return c.name }
@@ -181,7 +181,7 @@ func TestItem04_UnknownCodec(t *testing.T) {
 	})
 }
 
-// Protocol, "Streaming-Request": 415 keeps clients that know nothing of Connect from reading an error as success.
+// Protocol, "Streaming-Request": 415 keeps clients without Connect from reading an error as success.
 func TestItem05_StreamNeedsConnectContentType(t *testing.T) {
 	for _, kind := range wireKinds[1:] {
 		for _, contentType := range []string{"application/json", "application/proto", "application/json; charset=utf-8"} {

@@ -300,7 +300,7 @@ func (d wireDialect) end(t *testing.T, kind connect.StreamType, reply wireReply)
 		}
 	} else {
 		if d.name == connect.ProtocolGRPCWeb {
-			end.trailer = reply.header.Clone() // trailers-only, unless the body says otherwise
+			end.trailer = reply.header.Clone() // trailers-only, unless the body has trailers
 			if n := len(envelopes); n > 0 && envelopes[n-1].flags&flagWebTrailer != 0 {
 				payload := envelopes[n-1].payload
 				if envelopes[n-1].flags&flagCompressed != 0 {

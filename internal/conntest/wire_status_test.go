@@ -131,7 +131,7 @@ func TestItem69_StatusDetails(t *testing.T) {
 	})
 }
 
-// Decision: a status out of range is "unknown", and the message says the number.
+// Decision: a status out of range is "unknown", and the message has the number.
 func TestItem70_StatusNumbers(t *testing.T) {
 	wireEachGRPC(t, func(t *testing.T, dialect wireDialect, kind connect.StreamType) {
 		for _, test := range wireCodes {

@@ -76,7 +76,7 @@ func TestItem80_ResetStreams(t *testing.T) {
 					wantFault(t, out.err, want)
 					wantTexts(t, out.texts)
 					if reset == http2.ErrCodeRefusedStream || reset == http2.ErrCodeProtocol {
-						return // before the headers, transports retry these by themselves
+						return // transports retry these by themselves if no header has come
 					}
 					out = call(func(framer *http2.Framer, id uint32) { _ = framer.WriteRSTStream(id, reset) })
 					wantFault(t, out.err, want)
@@ -84,7 +84,7 @@ func TestItem80_ResetStreams(t *testing.T) {
 			})
 		}
 	}
-	// A reset that arrives when the deadline has passed is the deadline's doing.
+	// A reset that arrives after the deadline gets the deadline's code.
 	wireEach(t, wireKinds, func(t *testing.T, dialect wireDialect, kind connect.StreamType) {
 		reset := http2.StreamError{StreamID: 1, Code: http2.ErrCodeCancel, Cause: errors.New("received from peer")}
 		for _, early := range []bool{true, false} {
@@ -115,7 +115,7 @@ func TestItem81_NoResponse(t *testing.T) {
 	}
 	closed.Close()
 
-	// A server that reads something and hangs up.
+	// The server reads something and closes the connection.
 	rude, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

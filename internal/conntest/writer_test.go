@@ -55,13 +55,13 @@ func (m mode) counted(t *testing.T, service handlers) (*site, func() []int) {
 	return site, func() []int { return await(t, "end of the request", requests) }
 }
 
-// Every message is one Write at most, prefix included. What ends a call adds one
+// Every message is one Write at most, prefix included. The end of a call adds one
 // at most.
 func TestOneWritePerMessage(t *testing.T) {
 	const count = 3
 	run(t, func(t *testing.T, m mode) {
 		site, writes := m.counted(t, echo)
-		// Whether the end of a call is part of the body.
+		// end is 1 if the end of a call is part of the body.
 		end := func(k kind) int {
 			switch {
 			case m.protocol == "grpcweb", m.protocol == "connect" && k.receivesMany():
@@ -73,7 +73,7 @@ func TestOneWritePerMessage(t *testing.T) {
 		}
 		for _, size := range []int32{0, 10, 70 << 10} {
 			if size > 10 && m.compression != "identity" {
-				continue // it would be small again
+				continue // compression would make it small again
 			}
 			forKinds(t, m, func(t *testing.T, k kind) {
 				messages := 1
@@ -96,7 +96,7 @@ func TestOneWritePerMessage(t *testing.T) {
 	})
 }
 
-// A message is on its way when nobody sends another one: the handler sends the
+// The library sends a message without waiting for another one: the handler sends the
 // next only when the client has this one.
 func TestLoneMessages(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
@@ -135,7 +135,7 @@ func TestLoneMessages(t *testing.T) {
 	})
 }
 
-// The same on the client's side: what it has for the transport is one Read.
+// The same on the client's side: the transport gets a message with one Read.
 func TestRequestIsOnePiece(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		site := m.serve(t, echo)
@@ -318,7 +318,7 @@ func TestStackDepthOfClients(t *testing.T) {
 
 // --- buffering middleware ---
 
-// A ResponseWriter that fails makes Send fail, and the failure is the caller's.
+// If a ResponseWriter fails, Send fails with an error that wraps the ResponseWriter's.
 func TestWriteFails(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		broken := errors.New("the disk is full")
@@ -417,8 +417,8 @@ func (w *headerWatch) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// A large unary answer of Connect tells its length, but not behind middleware, which
-// may change the body.
+// A large unary response of Connect has a Content-Length, but not behind middleware,
+// which may change the body.
 func TestContentLength(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		answer := &conntestv1.Request{Data: noise(100_000)}
@@ -456,8 +456,8 @@ type refusingWriter struct{ http.ResponseWriter }
 func (w *refusingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *refusingWriter) Write([]byte) (int, error)   { return 0, errors.New("no more") }
 
-// Behind middleware a Send ends when the writer has the message: its error is that of
-// the same Send, and it is called by the handler's goroutine.
+// Behind middleware the handler's goroutine calls Write, and Send returns after it. If
+// that Write fails, the same Send returns the error.
 func TestSendFailsAtOnce(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		sent := make(chan [2]error, 1)

@@ -30,7 +30,7 @@ type clients struct {
 
 type testCase struct {
 	name string
-	bidi bool // needs both directions at once, which HTTP/1.1 has not
+	bidi bool // needs both directions at once, which HTTP/1.1 cannot carry
 	run  func(ctx context.Context, t *testing.T, c clients)
 }
 
@@ -116,8 +116,8 @@ func clientCompressedUnary(ctx context.Context, t *testing.T, c clients) {
 	checkLarge(t, response, err)
 }
 
-// The response is compressed when it is asked for and the client accepts it. Asking for an uncompressed one is done by
-// a client that accepts no compression: a handler has no switch for a single response.
+// The server compresses the response when the request asks for it and the client accepts it. To get a plain response,
+// the client accepts no compression: a handler has no switch for a single response.
 func serverCompressedUnary(ctx context.Context, t *testing.T, c clients) {
 	for _, tc := range []struct {
 		client            interop.Client
@@ -241,7 +241,7 @@ func timeoutOnSleepingServer(ctx context.Context, t *testing.T, c clients) {
 	if err == nil {
 		err = stream.Send(&testpb.StreamingOutputCallRequest{Payload: zeros(requestSizes[0])})
 	}
-	if err == nil || errors.Is(err, io.EOF) { // the server may have noticed first
+	if err == nil || errors.Is(err, io.EOF) { // the server may have ended the call first
 		_, err = stream.Receive()
 	}
 	checkFailure(t, err, codes.DeadlineExceeded)
@@ -307,13 +307,13 @@ func specialStatusMessage(ctx context.Context, t *testing.T, c clients) {
 	checkStatus(t, err, want)
 }
 
-// A method that the schema has and the server has not.
+// The client calls a method that the schema has and the server does not.
 func unimplementedMethod(ctx context.Context, t *testing.T, c clients) {
 	_, err := c.plain.Empty(ctx, interop.UnimplementedMethod, new(testpb.Empty))
 	checkFailure(t, err, codes.Unimplemented)
 }
 
-// A service that the server has not.
+// The client calls a service that the server does not have.
 func unimplementedService(ctx context.Context, t *testing.T, c clients) {
 	_, err := c.plain.Empty(ctx, interop.UnimplementedService, new(testpb.Empty))
 	checkFailure(t, err, codes.Unimplemented)

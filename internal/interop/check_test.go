@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds what the cases send and what they expect.
+// This file holds the messages that the cases send, and the checks of the answers.
 
 package interop_test
 

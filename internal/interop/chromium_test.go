@@ -2,7 +2,7 @@
 
 //go:build unix
 
-// This file calls our server with Chromium: a browser's script has fetch() alone, and the browser its own ways on the wire.
+// This file calls our server with Chromium: a script in a browser has only fetch(), and the browser writes its own requests.
 
 package interop_test
 
@@ -123,7 +123,7 @@ func (s *chromiumServer) handler() http.Handler {
 	return mux
 }
 
-// receive passes on what the page has posted.
+// receive passes on a value that the page has posted.
 func receive[T any](w http.ResponseWriter, r *http.Request, to chan<- T) {
 	var value T
 	if err := json.NewDecoder(r.Body).Decode(&value); err != nil {
@@ -164,7 +164,7 @@ func (s *chromiumServer) run(t *testing.T, program, url string) (map[string]stri
 // startChromium runs a headless Chromium until the context ends. Its output is to be read once it has exited.
 func startChromium(ctx context.Context, t *testing.T, program, url string) (exited <-chan error, output *bytes.Buffer) {
 	t.Helper()
-	// Not t.TempDir: Chromium has a socket below, whose path must be short, and a file that it leaves is no failure.
+	// t.TempDir does not fit: Chromium opens a socket in it, whose path must be short, and a file that it leaves is no failure.
 	home, err := os.MkdirTemp("", "chromium")
 	if err != nil {
 		t.Fatal(err)

@@ -88,7 +88,7 @@ func metadataBidiStream(ctx context.Context, t *testing.T, c clients) {
 	checkEcho(t, call, call.Request)
 }
 
-// An error carries metadata of its own, in which header and trailer are one.
+// An error carries metadata: the header and the trailer together.
 func metadataWithError(ctx context.Context, t *testing.T, c clients) {
 	call := &interop.Call{Request: echoMetadata()}
 	want := &testpb.EchoStatus{Code: int32(codes.Aborted), Message: "with metadata"}
@@ -138,7 +138,7 @@ func errorInBidiStream(ctx context.Context, t *testing.T, c clients) {
 	checkDetails(t, err, want)
 }
 
-// The server counts compressed envelopes, and refuses a message that was not announced as it came.
+// The server counts compressed envelopes. It refuses a plain message that was announced as compressed.
 func compressedClientStream(ctx context.Context, t *testing.T, c clients) {
 	for _, tc := range []struct {
 		client   interop.Client
@@ -174,8 +174,8 @@ func compressedClientStream(ctx context.Context, t *testing.T, c clients) {
 	}
 }
 
-// A stream is compressed for a client that accepts it, and for no other. Each message decides for itself: the one of 9
-// bytes is too small for it.
+// The server compresses a stream if the client accepts that. It decides for each message: the one of 9 bytes is too
+// small.
 func compressedServerStream(ctx context.Context, t *testing.T, c clients) {
 	for _, tc := range []struct {
 		client            interop.Client
@@ -202,7 +202,7 @@ func sleepy() *testpb.StreamingOutputCallRequest {
 	return request
 }
 
-// Cancelling between two messages ends the call on both sides: the server could not be stopped otherwise.
+// A client that cancels between two messages ends the call on both sides: otherwise the server could not stop.
 func cancelServerStream(ctx context.Context, t *testing.T, c clients) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -217,7 +217,7 @@ func cancelServerStream(ctx context.Context, t *testing.T, c clients) {
 	checkFailure(t, err, codes.Canceled)
 }
 
-// The same by deadline, which may pass in any phase of the call.
+// A deadline ends the call, too. It may pass in any phase of the call.
 func deadlineServerStream(ctx context.Context, t *testing.T, c clients) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
@@ -228,8 +228,8 @@ func deadlineServerStream(ctx context.Context, t *testing.T, c clients) {
 	checkFailure(t, err, codes.DeadlineExceeded)
 }
 
-// HTTP/1.1 has no room for both directions at once. The server refuses with HTTP status 505, which no code stands for,
-// and the client does not wait for anything else.
+// HTTP/1.1 cannot carry both directions at once. The server refuses with HTTP status 505, which stands for no code, and
+// the client waits for nothing more.
 func bidiRefused(ctx context.Context, t *testing.T, c clients) {
 	stream, err := c.plain.Duplex(ctx, new(interop.Call))
 	if err == nil {
@@ -284,7 +284,7 @@ func getNotModified(ctx context.Context, t *testing.T, c clients) {
 	}
 }
 
-// A message that makes the URL too long goes as a POST.
+// The client sends a message as a POST if it makes the URL too long.
 func getFallsBack(ctx context.Context, t *testing.T, c clients) {
 	call := &interop.Call{Procedure: interop.CacheableUnaryCall}
 	response, err := c.plain.Unary(ctx, call, &testpb.SimpleRequest{Payload: zeros(maxURL)})

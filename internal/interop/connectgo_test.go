@@ -30,7 +30,7 @@ var (
 func TestConnectGo(t *testing.T) {
 	for _, pair := range []struct {
 		name    string
-		ours    bool // the server is
+		ours    bool // the server is ours
 		handler http.Handler
 		dial    func(client *http.Client, url, protocol, codec string) clients
 	}{

@@ -52,7 +52,7 @@ func TestCurl(t *testing.T) {
 	}
 }
 
-// findCurl fails when there is no curl, or one without HTTP/2: a machine without it proves nothing.
+// findCurl fails the test when there is no curl, or one without HTTP/2: a run without it proves nothing.
 func findCurl(t *testing.T) string {
 	t.Helper()
 	program, err := exec.LookPath("curl")
@@ -79,7 +79,7 @@ type curl struct {
 	authority string
 }
 
-// reply is what curl says of a response.
+// reply is a response as curl reports it.
 type reply struct {
 	status int
 	header http.Header

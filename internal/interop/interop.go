@@ -3,9 +3,9 @@
 // Package interop calls gRPC's public test service (grpc.testing.TestService) across libraries: this one, grpc-go and
 // connect-go, each as client and as server.
 //
-// The package itself knows no library. It says what a client of the test service can do, so that every case is written
-// once; the packages ours, peer and grpcgo implement it, and serve the same service. peer is ours compiled against
-// connect-go: the same source with another import path.
+// The package itself uses no library. It defines the interface of the test service's client, so that each case is
+// written once. The packages ours, peer and grpcgo implement it, and serve the same service. peer is ours compiled
+// against connect-go: the same source with another import path.
 package interop
 
 import (
@@ -44,10 +44,10 @@ const (
 	ETag = `"interop"`
 )
 
-// Metadata is what travels beside the messages: lower-case keys, raw values (also for keys that end in "-bin").
+// Metadata travels beside the messages: lower-case keys, raw values (also for keys that end in "-bin").
 type Metadata map[string][]string
 
-// Call is what a caller sends and learns beside the messages of one call.
+// Call holds what a caller sends and receives beside the messages of one call.
 type Call struct {
 	Procedure string   // for Unary only; empty means UnaryCall
 	Request   Metadata // sent; may be nil
@@ -75,13 +75,13 @@ type InputStream interface {
 	CloseAndReceive() (*testpb.StreamingInputCallResponse, error)
 }
 
-// OutputStream receives until io.EOF. Who stops earlier cancels the context of the call.
+// OutputStream receives until io.EOF. A caller that stops earlier cancels the context of the call.
 type OutputStream interface {
 	Receive() (*testpb.StreamingOutputCallResponse, error)
 }
 
 // DuplexStream sends and receives independently. Send returns io.EOF when the server has ended the call; Receive then
-// has the reason.
+// returns the reason.
 type DuplexStream interface {
 	Send(message *testpb.StreamingOutputCallRequest) error
 	CloseSend() error

@@ -78,8 +78,8 @@ var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 	return s.TLS.Certificates[0], pool
 })
 
-// serve serves the handler until the test ends and returns its URL. Its end fails the test when a call is still running
-// then: every handler has to notice that its client is gone.
+// serve serves the handler until the test ends and returns its URL. It fails the test if a call still runs at the end:
+// every handler has to end when its client is gone.
 func serve(t *testing.T, x transport, handler http.Handler) (url string) {
 	t.Helper()
 	server := &http.Server{Handler: handler, Protocols: x.protocols()}

@@ -37,7 +37,7 @@ func bodyFile(t *testing.T, size int) string {
 	return name
 }
 
-// The frames that nghttp shows: each pattern must be there as often as it says.
+// The frames that nghttp shows: each pattern must match as often as the number beside it.
 func TestNghttp(t *testing.T) {
 	program := findProgram(t, "nghttp", "nghttp2-client")
 	body := bodyFile(t, 300<<10)

@@ -82,7 +82,7 @@ func TestNodeClient(t *testing.T) {
 	}
 }
 
-// nodeHandler serves the test service and, for what is HTTP and not RPC, a few paths more.
+// nodeHandler serves the test service and a few paths more, for the cases that are HTTP and not RPC.
 func nodeHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", ours.NewHandler())
@@ -267,7 +267,7 @@ func (n nodeServer) earlyHints(t *testing.T) {
 	}
 }
 
-// many has more calls under way than the server takes on one connection.
+// many makes more calls at once than the server takes on one connection.
 func (n nodeServer) many(t *testing.T) {
 	const count = 200
 	failures := make(chan error, count)
@@ -306,19 +306,19 @@ func (n nodeServer) reset(t *testing.T) {
 	}
 }
 
-// refused tries again by itself.
+// refused makes a request that the server refuses once: the client tries again by itself.
 func (n nodeServer) refused(t *testing.T) {
 	n.get(t, "/refuse", http.StatusOK, "second attempt")
 }
 
-// goAway goes on with another connection.
+// goAway makes requests whose server sends GOAWAY: the client goes on with another connection.
 func (n nodeServer) goAway(t *testing.T) {
 	for range 3 {
 		n.get(t, "/goaway", http.StatusOK, "last")
 	}
 }
 
-// cancel tells the server that a response is not wanted any more.
+// cancel ends a request's context while it reads the response: the client resets the stream.
 func (n nodeServer) cancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -341,7 +341,7 @@ func (n nodeServer) cancel(t *testing.T) {
 	n.get(t, "/aborted", http.StatusOK, "1")
 }
 
-// noPush has told the server that it takes no pushed responses.
+// noPush asks the server whether the client takes pushed responses: it does not.
 func (n nodeServer) noPush(t *testing.T) {
 	n.get(t, "/push", http.StatusOK, "false")
 }

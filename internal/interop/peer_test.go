@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file proves that both libraries live in one program, and that one source compiles against either.
+// This file tests that one program can link both libraries, and that one source compiles against either.
 
 package interop_test
 
@@ -24,8 +24,8 @@ const (
 	peerPath = "connectrpc.com/connect"
 )
 
-// TestPeerSource compares peer/ with what ours/ becomes by another import path: connect-go compiles the very same
-// calls. Run it with -rewrite after a change of ours/.
+// TestPeerSource compares peer/ with ours/ under another import path: the very same calls compile against connect-go.
+// Run it with -rewrite after a change of ours/.
 func TestPeerSource(t *testing.T) {
 	sources, err := filepath.Glob("ours/*.go")
 	if err != nil || len(sources) == 0 {
@@ -65,8 +65,8 @@ func TestPeerSource(t *testing.T) {
 }
 
 // TestRegistry looks at the Protobuf types of this program, which links this library and connect-go. Two packages that
-// register one name make the program panic at start, unless an environment variable forbids it; so that must be unset,
-// connect-go's type must be its own, and this library must register nothing.
+// register one name make the program panic at start, unless an environment variable turns that off. So the variable must
+// be unset, connect-go's type must be its own, and this library must register nothing.
 func TestRegistry(t *testing.T) {
 	if value, set := os.LookupEnv("GOLANG_PROTOBUF_REGISTRATION_CONFLICT"); set {
 		t.Errorf("GOLANG_PROTOBUF_REGISTRATION_CONFLICT: got %q, want it unset: it hides conflicts", value)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // This file puts haproxy and nginx between our client, over HTTP/1.1, and our server, over HTTP/2: the end of a gRPC call
-// survives where the version of HTTP changes.
+// must survive the change of version.
 
 package interop_test
 

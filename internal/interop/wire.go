@@ -79,11 +79,11 @@ func tap(wire *Wire, header http.Header, body io.ReadCloser) io.ReadCloser {
 	return body
 }
 
-// envelopes follows the five-byte prefixes of a body while somebody else reads it.
+// envelopes follows the five-byte prefixes of a body while the library reads it.
 type envelopes struct {
 	io.ReadCloser
 	wire   *Wire
-	prefix []byte // what is known of the next prefix
+	prefix []byte // the bytes of the next prefix that have come
 	rest   int    // bytes of the current message still to come
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Genref runs the reference's own code generator on the schema of
-// internal/conntest, so that the code which it generates can be compared with
-// ours. It runs in the directory of the compat module.
+// internal/conntest, so that a test can compare the result with our generator's
+// code. It runs in the directory of the compat module.
 package main
 
 import (

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds the compressions and the codec that the two libraries are given from outside.
+// This file holds the compressions and the codec that the tests add to both libraries.
 
 package script
 
@@ -17,7 +17,7 @@ import (
 // GzipWriter returns a gzip compressor.
 func GzipWriter() *gzip.Writer { return gzip.NewWriter(io.Discard) }
 
-// CountingGzip is a gzip decompressor that counts what it inflates.
+// CountingGzip is a gzip decompressor that counts the bytes that it inflates.
 type CountingGzip struct {
 	Counter *Counter
 	reader  gzip.Reader

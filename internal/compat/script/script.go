@@ -18,7 +18,7 @@ import (
 // the two driver packages for its methods.
 const Service = "/compat.v1.Test/"
 
-// User starts every text that stands for one a user wrote. Such texts must
+// User starts every text that stands for one a user wrote. These texts must
 // reach the other side unchanged; all other texts are the library's own.
 const User = "user: "
 
@@ -50,7 +50,7 @@ type Client struct {
 	GetFallback      bool
 	SendGzip         bool
 	SendCompression  string
-	NoGzip           bool // gzip removed from what is accepted
+	NoGzip           bool // gzip removed from the accepted compressions
 	Reverse          bool // the compression "reverse" accepted
 	Inflated         *Counter
 	ReadMaxBytes     int  // negative for the option with the value 0
@@ -91,7 +91,7 @@ type Call struct {
 // Counter counts bytes. It belongs to one call at a time.
 type Counter struct{ N int64 }
 
-// Transcript is what a caller or a raw HTTP client saw, one fact a line.
+// Transcript holds the results of a caller or of a raw HTTP client, one fact a line.
 type Transcript struct{ Lines []string }
 
 // Add adds one line. A long one is cut and completed with its length and a checksum.
@@ -115,7 +115,7 @@ func (t *Transcript) Header(prefix string, header http.Header) {
 	}
 }
 
-// Text returns what must be equal of an error text: the user's part if there is one.
+// Text returns the user's part of an error text. If there is none, a fixed text stands for the library's own.
 func Text(s string) string {
 	if i := strings.Index(s, User); i >= 0 {
 		return s[i:]

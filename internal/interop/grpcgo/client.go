@@ -79,8 +79,8 @@ func (c *client) Duplex(ctx context.Context, call *interop.Call) (interop.Duplex
 	return &duplexStream{outputStream: outputStream{call: call, stream: stream}, stream: stream}, nil
 }
 
-// AcceptNoCompression makes a call accept only a compression that no server here offers. Accepting none at all cannot be
-// said: experimental.AcceptCompressors without a name restricts nothing in grpc-go v1.85.0, so gzip would be offered.
+// AcceptNoCompression makes a call accept only a compression that no server here offers. grpc-go v1.85.0 has no option to
+// accept none: experimental.AcceptCompressors without a name restricts nothing, and the client would offer gzip.
 func AcceptNoCompression() grpc.CallOption {
 	return experimental.AcceptCompressors(unusable{}.Name())
 }

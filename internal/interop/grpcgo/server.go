@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file serves the test service as grpc-go publishes it, with what that server lacks: compression on demand and
-// error details.
+// This file serves the test service as grpc-go publishes it, and adds compression on demand and error details.
 
 package grpcgo
 
@@ -12,7 +11,7 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/interop"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	_ "google.golang.org/grpc/encoding/gzip" // makes gzip known to grpc-go
+	_ "google.golang.org/grpc/encoding/gzip" // registers gzip with grpc-go
 	published "google.golang.org/grpc/interop"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
