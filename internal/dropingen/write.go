@@ -115,8 +115,8 @@ func (a *api) forwarders(importPath string) ([]byte, error) {
 	return format.Source(b.Bytes())
 }
 
-// forwarder prints one function that calls the original and adds what its
-// signature needs to imports.
+// forwarder prints one function that calls the original, and adds the packages of
+// its signature to imports.
 func (a *api) forwarder(b *bytes.Buffer, f function, imports map[string]string) error {
 	name, signature := f.decl.Name.Name, f.decl.Type
 	for local, path := range f.imports {

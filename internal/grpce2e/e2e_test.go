@@ -23,7 +23,7 @@ var rewrite = flag.Bool("rewrite", false, "with -run Baseline: write the list of
 const listed = "testdata/passes.txt"
 
 // runsMax bounds the runs of a test until it passes, if no request of it reaches an
-// HTTP/2 server. Such a test is about grpc-go alone, and its timeouts can be too short
+// HTTP/2 server. That test is about grpc-go alone, and its timeouts can be too short
 // on a busy machine. On the engine a test runs once.
 const runsMax = 3
 

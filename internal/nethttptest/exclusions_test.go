@@ -59,8 +59,7 @@ var exclusions = []exclusion{
 
 // ---- faults to mend ----
 
-// faults are the tests that fail by a fault of the engine. The list is there to
-// become empty.
+// faults are the tests that fail by a fault of the engine. The aim is an empty list.
 var faults = []exclusion{}
 
 // ---- the list by mode, and its check ----
