@@ -8,7 +8,7 @@
 // It compiles proto/greet/v1/greet.proto, generates the code below gen, builds
 // the server and the client of this directory, starts the one and runs the
 // other. It exits with 1 when a step fails or an answer is wrong. Edit the
-// schema or the programs and run it again: only what changed is rewritten.
+// schema or the programs and run it again: it writes only the files that change.
 package main
 
 import (
@@ -31,15 +31,15 @@ const (
 	modulePath = "github.com/seed-b7c59c10/connect"
 	here       = modulePath + "/examples/quickstart"
 
-	// startTimeout bounds the time until the server says where it listens,
-	// stopTimeout the time that a child process has to end when told to.
+	// startTimeout bounds the time until the server prints its URL, stopTimeout
+	// the time that a child process has to end after an interrupt.
 	startTimeout = 20 * time.Second
 	stopTimeout  = 15 * time.Second
 )
 
 func main() {
-	// A closed standard output is a reason to stop the server too, not to
-	// leave it behind, hence SIGPIPE.
+	// With SIGPIPE, a closed standard output stops the server, too, and does
+	// not leave it behind.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	err := run(ctx)
 	stop()
@@ -152,9 +152,9 @@ func start(ctx context.Context, program string, args ...string) (url string, sto
 	stop = func() error {
 		cancel()  // interrupts the server
 		<-drained // Wait closes the pipe, so read to its end first
-		// A server that was told to stop and did so ends with 0; Wait then
-		// says that the context was the reason, which is no failure. Windows
-		// can only kill it.
+		// A server that stops upon the interrupt ends with 0. Wait then returns
+		// the context's error, which is no failure. On Windows the server is
+		// killed.
 		err := command.Wait()
 		if err == nil || errors.Is(err, context.Canceled) || runtime.GOOS == "windows" {
 			return nil

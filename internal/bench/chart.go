@@ -36,9 +36,9 @@ var charted = []string{
 // chartCallers is how many callers the chart is about, if they were measured.
 const chartCallers = 16
 
-// The style follows the reader's choice of light or dark, and brings its paper
-// along: the page around may have made another choice. Our bars are coloured,
-// those of the floors hollow.
+// The style follows the reader's choice of light or dark. It draws a background,
+// because the page around the chart may use the other one. This library's bars are
+// coloured, those of the floors hollow.
 const chartStyle = `<style>
 .paper { fill: #ffffff }
 text { font: 11px system-ui, sans-serif; fill: #1f2328 }
@@ -132,7 +132,7 @@ func drawPanel(out *bytes.Buffer, x, y int, c caseReport) int {
 	return titleHeight + len(bars)*barStep + 12
 }
 
-// title returns what stands before a bar, different for each bar of a panel.
+// title returns the text before a bar, different for each bar of a panel.
 func (r result) title() string {
 	transport := map[string]string{overHTTP1: "HTTP/1.1", overH2C: "HTTP/2", overTCP: "TCP"}[r.Transport]
 	switch r.Library {

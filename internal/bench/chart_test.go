@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestChartTitles wants a name of its own for each bar of a panel.
+// TestChartTitles checks that each bar of a panel has a title of its own.
 func TestChartTitles(t *testing.T) {
 	titles := make(map[string]string)
 	for _, name := range charted {

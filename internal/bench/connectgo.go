@@ -22,7 +22,7 @@ type connectGoClient struct {
 }
 
 // openConnectGo returns the open function of an entry. Only works with gzip compress:
-// the others measure what is common to all libraries.
+// in the others no library does.
 func openConnectGo(protocol, transport string) func(*network, work, int) (contender, error) {
 	return func(n *network, w work, callers int) (contender, error) {
 		var clientOptions []connect.ClientOption
@@ -71,7 +71,7 @@ func (c *connectGoClient) upload(ctx context.Context, _ int, data []byte, count 
 	message := &benchv1.Payload{Data: data}
 	for range count {
 		if err := stream.Send(message); err != nil {
-			_, err := stream.CloseAndReceive() // tells why
+			_, err := stream.CloseAndReceive() // returns the reason
 			return 0, nil, err
 		}
 	}

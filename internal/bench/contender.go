@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Who is measured.
+// The contenders: libraries, protocols and transports.
 
 package main
 
@@ -14,7 +14,7 @@ import (
 // calls, over loopback TCP. Its methods may be called by all callers at the same
 // time; caller is a number from 0 on, and each caller makes one call at a time.
 type contender interface {
-	// echo sends data and returns what comes back. The result is valid until the
+	// echo sends data and returns the answer's data, which is valid until the
 	// caller's next call.
 	echo(ctx context.Context, caller int, data []byte) ([]byte, error)
 	// download asks for count messages of data and calls receive for each.
@@ -39,7 +39,7 @@ type entry struct {
 	open      func(n *network, w work, callers int) (contender, error)
 }
 
-// gzipUse says whether an entry can compress, and takes part in works without.
+// gzipUse selects an entry's works: with and without gzip, without it, or with it.
 type gzipUse int
 
 const (

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Tests of every contender's answers, and that wrong ones are noticed.
+// Tests of every contender's answers, and of the check that finds wrong ones.
 
 package main
 
@@ -63,8 +63,8 @@ func TestContenders(t *testing.T) {
 	}
 }
 
-// TestEveryWorkHasRivals: in every work there is somebody to compare ours with,
-// and a floor.
+// TestEveryWorkHasRivals checks that every work has another library to compare ours
+// with, and a floor.
 func TestEveryWorkHasRivals(t *testing.T) {
 	for _, w := range works {
 		var who []string

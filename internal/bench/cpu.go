@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// cpuTime returns what all threads used so far, user and system.
+// cpuTime returns the CPU time of all threads so far, user and system.
 func cpuTime() (time.Duration, error) {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {

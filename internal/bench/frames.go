@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// How the floors mark where messages begin: a length before each, and a request
-// for a stream as a length and a count.
+// The framing of the floors: a length before each message, and a length and a count
+// as the request for a stream.
 
 package main
 

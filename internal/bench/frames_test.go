@@ -14,7 +14,7 @@ import (
 	"testing/iotest"
 )
 
-// TestFrames: what frames yields in pieces of any size, readFrame reads.
+// TestFrames checks that readFrame reads the messages of frames from pieces of any size.
 func TestFrames(t *testing.T) {
 	const count = 5
 	for _, data := range []string{"", "a", strings.Repeat("long ", 2000)} {

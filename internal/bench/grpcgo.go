@@ -62,7 +62,7 @@ func openGRPCGo(transport string) func(*network, work, int) (contender, error) {
 	}
 }
 
-// openGRPCGoOnOurs has grpc-go's client call this library's server.
+// openGRPCGoOnOurs opens grpc-go's client on this library's server.
 func openGRPCGoOnOurs(n *network, w work, callers int) (contender, error) {
 	opened, err := openOurs(overGRPC, overEngine, withoutGzip)(n, w, callers)
 	if err != nil {
@@ -122,7 +122,7 @@ func (c *grpcGoClient) upload(ctx context.Context, _ int, data []byte, count int
 	message := &benchv1.Payload{Data: data}
 	for range count {
 		if err := stream.Send(message); err != nil {
-			_, err := stream.CloseAndRecv() // tells why
+			_, err := stream.CloseAndRecv() // returns the reason
 			return 0, nil, err
 		}
 	}

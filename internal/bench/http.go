@@ -29,7 +29,7 @@ const (
 	pathChat     = "/chat"
 )
 
-// octets is the content type of all bodies: without one, net/http looks at them.
+// octets is the content type of all bodies. Without one, net/http detects it.
 var octets = []string{"application/octet-stream"}
 
 type httpClient struct {
@@ -74,7 +74,7 @@ func openHTTP(transport string) func(*network, work, int) (contender, error) {
 	}
 }
 
-// do sends a body and returns the answer's.
+// do sends a body and returns the body of the answer.
 func (c *httpClient) do(ctx context.Context, path string, body io.Reader, length int) (*http.Response, error) {
 	u := c.urls[path]
 	closer, ok := body.(io.ReadCloser)
@@ -299,7 +299,7 @@ func answer(w http.ResponseWriter, body []byte) error {
 	return err
 }
 
-// readAll reads a body, whose length is known.
+// readAll reads a body up to its Content-Length.
 func (s *scratch) readAll(r io.Reader, length int64) ([]byte, error) {
 	if length < 0 {
 		return nil, errors.New("read body: length is not known")

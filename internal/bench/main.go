@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Bench measures what a call costs: with this library, with others and with
+// Bench measures the cost of a call: with this library, with others and with
 // nothing but net/http or TCP, side by side in one run. Client and server run
-// in this process, over loopback TCP, with the defaults of each library except
-// that answers are compressed only where that is measured.
+// in this process, over loopback TCP, with the defaults of each library, except
+// that only the works with gzip compress answers.
 //
 //	go run .                                   everything, in less than five minutes
 //	go run . -memory                           what idle connections and waiting streams hold
@@ -15,10 +15,10 @@
 // and system, client and server together; allocations and their bytes; calls of
 // write; calls per second and their latency. Each is the median of
 // several rounds. In each round every contender runs for a short time, in
-// rotating order, and ratios are taken within rounds, so that a machine that
-// also does other things disturbs them little.
+// rotating order, and ratios are taken within rounds, so that other work of the
+// machine disturbs them little.
 //
-// The code below gen is written by: go run ./generate
+// To generate the code below gen again: go run ./generate
 package main
 
 import (
@@ -36,7 +36,7 @@ import (
 	"time"
 )
 
-// errNotEnded says that an answer goes on after its last message.
+// errNotEnded reports an answer that goes on after its last message.
 var errNotEnded = errors.New("wrong answer: the stream does not end")
 
 func main() {

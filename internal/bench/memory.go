@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What waiting costs: the memory of a server for each idle connection and for each
-// stream whose handler waits for a message. The server runs in a process of its own,
-// and all clients are grpc-go's.
+// The memory that a server needs for each idle connection and for each stream whose
+// handler waits for a message. The server runs in a process of its own, and all
+// clients are grpc-go's.
 
 package main
 
@@ -36,10 +36,10 @@ const (
 )
 
 // reportMemory prints for each line of in how many bytes of memory this process
-// uses: resident pages, after the runtime has given back what it does not need.
+// uses: resident pages, after the runtime has returned its free memory to the system.
 func reportMemory(in io.Reader, out io.Writer) {
 	for lines := bufio.NewScanner(in); lines.Scan(); {
-		runtime.GC() // twice, for what pools hold
+		runtime.GC() // twice: a pool keeps its content for one collection
 		debug.FreeOSMemory()
 		pages, err := residentPages()
 		if err != nil {
@@ -63,7 +63,7 @@ func residentPages() (int, error) {
 	return strconv.Atoi(fields[1])
 }
 
-// compareMemory prints what waiting costs each server.
+// compareMemory prints the memory of each server for idle connections and waiting streams.
 func compareMemory(ctx context.Context, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "\nmemory of a server, in KiB        an idle connection   a waiting stream\n")
 	for _, name := range []string{serveEngine, serveNetHTTP, serveGRPCGo} {
@@ -167,8 +167,9 @@ func memoryOf(ctx context.Context, name string) (idle, waiting float64, err erro
 	return idle, waiting, err
 }
 
-// measureMemory returns how many bytes a new server needs for each of what add adds to
-// it, beside some connections.
+// measureMemory starts a server, opens some connections to it and calls add, which
+// opens more connections or streams and returns their number. The result is the
+// number of bytes that the server needs for each of these.
 func measureMemory(ctx context.Context, name string, connections int, add func(ctx context.Context, address string, connections []*grpc.ClientConn) (int, error)) (each float64, err error) {
 	s, err := startWatched(ctx, name)
 	if err != nil {
@@ -194,8 +195,8 @@ func measureMemory(ctx context.Context, name string, connections int, add func(c
 	return (after - before) / float64(n), err
 }
 
-// settled returns the memory in use when it has not changed by more than a hundredth
-// for two seconds: what a server keeps for a while after a call is given back by then.
+// settled returns the memory in use once it has changed by at most a hundredth for two
+// seconds. By then a server has freed the memory that it keeps for a while after a call.
 func (s *watchedServer) settled() (float64, error) {
 	last, err := s.memory()
 	for same := 0; err == nil && same < 8; {

@@ -14,9 +14,9 @@ import (
 	"github.com/seed-b7c59c10/connect/h2"
 )
 
-// network makes the connections of one contender, on both sides. They are sockets
-// themselves, and not a type of ours around them: package h2 writes to those in another
-// way, as it must not pass the Write of a type over.
+// network makes the connections of one contender, on both sides. They are plain
+// sockets and not a type of ours around them: package h2 writes to a wrapped socket in
+// another way, because it must call the wrapper's Write.
 type network struct{}
 
 func (n *network) listen() (net.Listener, error) {

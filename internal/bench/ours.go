@@ -23,7 +23,7 @@ type oursClient struct {
 }
 
 // openOurs returns the open function of an entry. Only works with gzip compress:
-// the others measure what is common to all libraries.
+// in the others no library does.
 func openOurs(protocol, transport string, more ...connect.Option) func(*network, work, int) (contender, error) {
 	return func(n *network, w work, callers int) (contender, error) {
 		var handlerOptions []connect.HandlerOption
@@ -53,7 +53,7 @@ func openOurs(protocol, transport string, more ...connect.Option) func(*network,
 // withKlauspost takes the other gzip, at its default level.
 var withKlauspost = gzip.With()
 
-// withoutGzip is for a server whose client asks for gzip where it is not measured.
+// withoutGzip keeps a server from compressing answers to clients that accept gzip.
 var withoutGzip = connect.WithCompressMinBytes(math.MaxInt)
 
 func (c *oursClient) echo(ctx context.Context, _ int, data []byte) ([]byte, error) {
@@ -83,7 +83,7 @@ func (c *oursClient) upload(ctx context.Context, _ int, data []byte, count int) 
 	message := &benchv1.Payload{Data: data}
 	for range count {
 		if err := stream.Send(message); err != nil {
-			_, err := stream.CloseAndReceive() // tells why
+			_, err := stream.CloseAndReceive() // returns the reason
 			return 0, nil, err
 		}
 	}

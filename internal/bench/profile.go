@@ -11,7 +11,7 @@ import (
 	"runtime/pprof"
 )
 
-// profile begins the profiles whose files are named, and returns what ends them.
+// profile begins the profiles whose files are named. The function stop ends and writes them.
 func profile(cpuFile, memFile string) (stop func() error, err error) {
 	var cpu *os.File
 	if memFile != "" {
@@ -43,6 +43,6 @@ func writeAllocs(name string) error {
 	if err != nil {
 		return err
 	}
-	runtime.GC() // what is not collected is not counted
+	runtime.GC() // the profile ends at the last collection
 	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 }

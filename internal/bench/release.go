@@ -22,25 +22,25 @@ import (
 	"time"
 )
 
-// What is compared: the kinds of calls that people notice, with as many callers
-// as keep both sides busy.
+// The comparison covers the common kinds of calls, with enough callers to keep both
+// sides busy.
 var (
 	releaseWorks = []string{"unary-64", "unary-1m", "gzip-4k", "server-stream", "client-stream", "bidi"}
 	releaseArgs  = []string{"-work", "^(" + strings.Join(releaseWorks, "|") + ")$", "-contenders", "^ours/(connect/http1|grpc/h2c)$", "-callers", "16", "-rounds", "3"}
 )
 
 const (
-	releaseTurns = 6               // half of them where there is nothing to compare with
+	releaseTurns = 6               // half of them without a release
 	releaseSlice = 5 * time.Second // of each program in each turn
 )
 
-// errNoRelease says that there is nothing to compare with.
+// errNoRelease reports that the checkout has no release, or none that builds.
 var errNoRelease = errors.New("there is no release to compare with")
 
-// A runner runs a program in a directory and returns what it prints.
+// A runner runs a program in a directory and returns its output.
 type runner func(ctx context.Context, dir, program string, args ...string) ([]byte, error)
 
-// runProgram is the runner that really runs.
+// runProgram is the runner that starts a process.
 func runProgram(ctx context.Context, dir, program string, args ...string) ([]byte, error) {
 	command := exec.CommandContext(ctx, program, args...)
 	command.Dir = dir
@@ -53,9 +53,9 @@ func runProgram(ctx context.Context, dir, program string, args ...string) ([]byt
 	return out, nil
 }
 
-// compareRelease prints how this tree compares to the last release; where that is
-// not possible it says why, and prints this tree's figures alone. It fails if this
-// tree's program does.
+// compareRelease prints this tree's figures beside those of the last release. If the
+// release cannot be built, it prints the reason and this tree's figures alone. It
+// fails if a program fails.
 func compareRelease(ctx context.Context, run runner, stdout io.Writer) error {
 	temporary, err := os.MkdirTemp("", "bench-release-")
 	if err != nil {
@@ -159,8 +159,8 @@ func unpackTree(dir string, archive []byte) error {
 	}
 }
 
-// takeTurns runs the programs one after the other, several times, and returns
-// what each of them reported.
+// takeTurns runs the programs one after the other, several times, and returns the
+// reports of each.
 func takeTurns(ctx context.Context, run runner, dir string, programs []string) ([][]file, error) {
 	reports := make([][]file, len(programs))
 	turns := releaseTurns
@@ -190,7 +190,7 @@ func takeTurns(ctx context.Context, run runner, dir string, programs []string) (
 	return reports, nil
 }
 
-// place is where a result stands in the reports of a program.
+// place is the position of a result in the reports of a program.
 type place struct{ work, contender string }
 
 // collect returns the medians of all turns by place, and the places in order.

@@ -18,7 +18,7 @@ import (
 	"testing"
 )
 
-// pretend is a runner whose programs do what release needs of them.
+// pretend is a runner that answers for git, go and the two programs without starting them.
 type pretend struct {
 	t        *testing.T
 	noTag    bool
@@ -103,7 +103,7 @@ func TestCompareRelease(t *testing.T) {
 	}
 }
 
-// TestTurns: nobody always goes first.
+// TestTurns checks that no program always goes first.
 func TestTurns(t *testing.T) {
 	p := &pretend{t: t}
 	turns, err := takeTurns(context.Background(), p.run, t.TempDir(), []string{"before", "now"})

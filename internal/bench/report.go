@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The tables on the terminal, and what the JSON file says besides them.
+// The tables on the terminal, and the parts of the JSON file beside the figures.
 
 package main
 
@@ -22,7 +22,7 @@ type file struct {
 	Cases   []caseReport `json:"cases"`
 }
 
-// machine says where and with what the figures were measured.
+// machine describes a run: its date, the machine, and the versions of Go and libraries.
 type machine struct {
 	Date     string            `json:"date"`
 	Go       string            `json:"go"`
@@ -61,7 +61,7 @@ func describeMachine(now time.Time) machine {
 	return m
 }
 
-// cpuModel returns the processor's name, "" where it is not easily found.
+// cpuModel returns the processor's name, or "" if the system does not list it.
 func cpuModel() string {
 	f, err := os.Open("/proc/cpuinfo")
 	if err != nil {

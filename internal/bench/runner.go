@@ -22,7 +22,7 @@ const (
 	sampleRoom  = 1 << 18               // latencies of a slice that cost no memory
 )
 
-// settings are what the flags say.
+// settings are the values of the flags.
 type settings struct {
 	works   []work
 	entries []entry
@@ -42,7 +42,7 @@ type measurement struct {
 	P99    float64 `json:"p99_ns"`
 }
 
-// A result is what one contender needs in one case.
+// A result is the cost of one contender in one case.
 type result struct {
 	Library   string        `json:"library"`
 	Protocol  string        `json:"protocol"`
@@ -152,7 +152,7 @@ type booth struct {
 }
 
 // openBooth opens a contender and checks, once for each caller, that its answers
-// are right to the byte. Afterwards only their length is looked at.
+// are right to the byte. Later calls compare only the length.
 func openBooth(ctx context.Context, e entry, w work, callers int, data []byte) (*booth, error) {
 	b := &booth{entry: e, network: new(network)}
 	var err error
@@ -203,8 +203,8 @@ func (b *booth) spin(ctx context.Context, length time.Duration) error {
 	})
 }
 
-// measure spends one slice. Everybody begins it warm, and after a collection:
-// nobody pays for the garbage of the one before.
+// measure spends one slice. A contender begins it warm and after a collection, so
+// that it does not pay for the garbage of the one before.
 func (b *booth) measure(ctx context.Context, slice time.Duration) error {
 	warm := time.Duration(warmShare * float64(slice))
 	if err := b.spin(ctx, warm); err != nil {
@@ -255,7 +255,7 @@ func look() (reading, error) {
 	return reading{time.Now(), cpu, memory.Mallocs, memory.TotalAlloc, writes}, nil
 }
 
-// since returns what was spent since before, per unit.
+// since returns the cost of a unit between two readings.
 func (r reading) since(before reading, units int64, sorted []time.Duration) measurement {
 	n := float64(units)
 	return measurement{
@@ -306,9 +306,9 @@ type versus struct {
 	CPU   ratio  `json:"cpu"`
 }
 
-// compare returns the ratios of a case: who speaks our protocol on the same wire
-// against ours, ours against the bare transport, and bare net/http against the
-// bare engine.
+// compare returns the ratios of a case: other libraries against ours, for the same
+// protocol and wire; ours against the bare transport; and bare net/http against
+// the bare engine.
 func compare(results []result) []versus {
 	var all []versus
 	add := func(over, under result) {

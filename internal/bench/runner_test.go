@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Tests of the schedule, the command line and what is reported.
+// Tests of the schedule, the command line and the report.
 
 package main
 
@@ -71,7 +71,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCommand measures a little and reads what comes out.
+// TestCommand measures for a short time and reads the output.
 func TestCommand(t *testing.T) {
 	dir := t.TempDir()
 	jsonFile, svgFile := filepath.Join(dir, "bench.json"), filepath.Join(dir, "bench.svg")
@@ -140,7 +140,7 @@ func wellFormed(t *testing.T, data []byte) {
 	}
 }
 
-// TestChart: bars are as long as the figures say, and nothing needs a case.
+// TestChart checks the length of the bars, and that a chart without cases is well formed.
 func TestChart(t *testing.T) {
 	wellFormed(t, drawChart(machine{CPU: "a < b & c"}, nil))
 	report := func(callers int) caseReport {
@@ -202,7 +202,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestBrokenContender: a benchmark of a call that does not work ends.
+// TestBrokenContender checks that a benchmark ends with an error if an answer is wrong.
 func TestBrokenContender(t *testing.T) {
 	broken := entry{library: "broken", kinds: allKinds, open: func(*network, work, int) (contender, error) {
 		return liar{answer: []byte("no")}, nil

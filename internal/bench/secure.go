@@ -59,7 +59,7 @@ func secure(transport string) bool { return transport == overTLS || transport ==
 // onEngine reports whether a transport is package h2's.
 func onEngine(transport string) bool { return transport == overEngine || transport == overEngineTLS }
 
-// wire returns what a transport is on the wire, whoever speaks it.
+// wire returns the transport of net/http whose bytes on the wire are of the same kind.
 func wire(transport string) string {
 	switch transport {
 	case overEngine:

@@ -20,7 +20,7 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/bench/gen/bench/v1/benchv1connect"
 )
 
-// The servers that -serve knows. The first three are this library: on package h2 with
+// The servers that -serve accepts. The first three are this library: on package h2 with
 // the direct path, on package h2 behind middleware, and on net/http.
 const (
 	serveEngine     = "engine"
@@ -49,8 +49,8 @@ func (s countingGRPCGo) Echo(ctx context.Context, request *benchv1.Payload) (*be
 	return s.grpcGoServer.Echo(ctx, request)
 }
 
-// serveAlone serves Echo over cleartext HTTP/2 until ctx ends, and then prints what a
-// call has cost. It tells the address first.
+// serveAlone prints its address and serves Echo over cleartext HTTP/2 until ctx ends.
+// Then it prints the cost of a call.
 func serveAlone(ctx context.Context, name, address string, stdout io.Writer) error {
 	var calls atomic.Int64
 	var serve func(net.Listener) error

@@ -16,7 +16,7 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/bench/gen/bench/v1/benchv1connect"
 )
 
-// TestServeAlone calls each server three times and reads what it prints.
+// TestServeAlone calls each server three times and reads its output.
 func TestServeAlone(t *testing.T) {
 	for _, name := range []string{serveEngine, serveMiddleware, serveNetHTTP, serveGRPCGo} {
 		t.Run(name, func(t *testing.T) {

@@ -44,7 +44,7 @@ func percentile[T any](sorted []T, p float64) T {
 
 // A ratio compares two contenders of one case: the median of the rounds' ratios,
 // and the quarter of them that lies below and above. Within a round both ran
-// shortly after each other, so what slows the machine down slows both.
+// shortly after each other, so a slow machine slows both.
 type ratio struct {
 	Median float64 `json:"median"`
 	Low    float64 `json:"low"`
@@ -62,7 +62,7 @@ func ratioOf(over, under []float64) ratio {
 
 // rotation returns the numbers below n in the order of a round: each round begins
 // one later than the round before, and every second one runs backwards, so that
-// nobody always follows the same.
+// no contender always follows the same one.
 func rotation(n, round int) []int {
 	order := make([]int, n)
 	for i := range order {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What is measured: kinds of calls, their messages, and what a right answer is.
+// The works: kinds of calls, their messages, and the check of the answers.
 
 package main
 
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// kind says which method of the service a work calls.
+// kind is the method of the service that a work calls.
 type kind int
 
 const (
@@ -42,7 +42,7 @@ var works = []work{
 	{name: "bidi", title: "bidi ping-pong, 64 B", kind: chat, size: 64, count: 100},
 }
 
-// unit is what the figures of a work are per.
+// unit is the noun of a work's figures, which are per call or per message.
 func (w work) unit() string {
 	if w.kind == echo {
 		return "call"
@@ -51,7 +51,7 @@ func (w work) unit() string {
 }
 
 // payload returns the bytes of every message: a list of records, which
-// compresses as such lists do.
+// compresses as well as real data.
 func (w work) payload() []byte {
 	var b []byte
 	for i := 1; len(b) < w.size; i++ {
@@ -60,8 +60,8 @@ func (w work) payload() []byte {
 	return b[:w.size]
 }
 
-// A caller makes one call after the other and keeps account of them. It
-// allocates nothing while it does.
+// A caller makes one call after the other, counts them and records their
+// latencies. It allocates nothing itself.
 type caller struct {
 	number    int
 	contender contender
@@ -81,7 +81,7 @@ func newCaller(number int, c contender, w work, data []byte, room int) *caller {
 	return who
 }
 
-// reset forgets what was measured.
+// reset discards the count and the latencies.
 func (c *caller) reset() {
 	c.units, c.latencies = 0, c.latencies[:0]
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package buftest proves that buf runs the plugins from the tool directives of a go.mod, with nothing installed. It is a
-// module of its own because buf, which it pins, has many dependencies. Run it with -count=1: the go command does not know
-// that it depends on the plugin.
+// Package buftest checks that buf runs the plugins from the tool directives of a go.mod, with nothing installed. It is a
+// module of its own because buf, which it pins, has many dependencies. Run it with -count=1: the go command's test cache
+// does not depend on the plugin.
 package buftest
 
 import (

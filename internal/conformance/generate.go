@@ -29,7 +29,7 @@ const (
 var schemas = []string{"config.proto", "service.proto", "client_compat.proto", "server_compat.proto"}
 
 // generate runs the project's generator on the schemas of the version of the
-// suite that go.mod names.
+// suite in go.mod.
 func generate(ctx context.Context, out io.Writer) error {
 	download := exec.CommandContext(ctx, "go", "mod", "download", "-json", suiteModule)
 	download.Stderr = out
@@ -55,7 +55,7 @@ func generate(ctx context.Context, out io.Writer) error {
 	for _, schema := range schemas {
 		file := path.Join("connectrpc/conformance/v1", schema)
 		files = append(files, file)
-		// The schemas do not say which Go package they belong to.
+		// The schemas have no go_package option.
 		arguments = append(arguments, "-opt", "M"+file+"="+modulePath+"/"+generated)
 	}
 	run := exec.CommandContext(ctx, "go", append(arguments, files...)...)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file runs the suite in one mode and judges what it says.
+// This file runs the suite in one mode and judges its output.
 
 package main
 
@@ -20,14 +20,14 @@ import (
 
 // suite is one run of the suite.
 type suite struct {
-	mode      string    // "client" or "server": what is under test
+	mode      string    // "client" or "server": the side under test
 	engine    bool      // run it on package h2: only the cases of HTTP/2
 	race      bool      // build the program under test with the race detector
 	arguments []string  // more arguments for the suite
 	out       io.Writer // receives the suite's output as it comes
 }
 
-// totals is what the suite says at its end.
+// totals has the figures that the suite prints at its end.
 type totals struct {
 	cases, passed, failed int
 	took                  time.Duration
@@ -91,8 +91,8 @@ func writeEngineConfig(path string) error {
 	return os.WriteFile(path, narrow, 0o600)
 }
 
-// judge reads the totals in what the suite has written and weighs them with how
-// it has ended.
+// judge reads the totals from the suite's output. It returns an error if these or the
+// suite's exit status are not those of a success.
 func judge(said []byte, ended error) (totals, error) {
 	result, err := readTotals(said)
 	switch {
@@ -110,7 +110,7 @@ func judge(said []byte, ended error) (totals, error) {
 
 var totalsLines = regexp.MustCompile(`(?m)^Total cases: (\d+)\n(\d+) passed, (\d+) failed$`)
 
-// readTotals finds the totals in what the suite has written.
+// readTotals finds the totals in the suite's output.
 func readTotals(said []byte) (totals, error) {
 	found := totalsLines.FindSubmatch(said)
 	if found == nil {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file is the suite as tests, which pass only if every case passes and
-// there are as many as there should be.
+// This file runs the suite as tests, which pass only if every case passes and
+// their number is not below a floor.
 
 package main
 
@@ -12,8 +12,9 @@ import (
 	"testing"
 )
 
-// What the suite of connectrpc.com/conformance v1.0.6 makes of config.yaml. A
-// smaller number means that the configuration has become narrower.
+// The numbers of cases that the suite of connectrpc.com/conformance v1.0.6 derives
+// from config.yaml. A smaller number means that the configuration has become
+// narrower.
 const (
 	serverCases       = 12490
 	clientCases       = 15145
@@ -47,8 +48,8 @@ func test(t *testing.T, s suite, floor int) {
 	}
 }
 
-// underRace says whether this test was built with the race detector; the
-// programs under test then are, too.
+// underRace reports whether this test was built with the race detector. The
+// programs under test are then built with it, too.
 func underRace() bool {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -82,7 +83,7 @@ func TestReadTotals(t *testing.T) {
 	}
 }
 
-// Cases that do not pass must not look like success.
+// A run with a case that does not pass is an error.
 func TestJudge(t *testing.T) {
 	exit := &exec.ExitError{}
 	for name, test := range map[string]struct {

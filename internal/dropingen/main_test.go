@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file checks the generator against a small package and that the committed files are up to date.
+// This file runs the generator on a small package, and compares the committed files with its output.
 
 package main
 
@@ -18,8 +18,8 @@ func TestSample(t *testing.T) {
 	compare(t, filepath.Join("testdata", "sample"), "example.com/sample", filepath.Join("testdata", "golden"), ".txt")
 }
 
-// TestUpToDate fails when the root package's exported names have changed and
-// the generator has not run since.
+// TestUpToDate fails if the root package's exported names have changed after the
+// last run of the generator.
 func TestUpToDate(t *testing.T) {
 	compare(t, filepath.Join("..", ".."), "github.com/seed-b7c59c10/connect", filepath.Join("..", "..", "dropin"), "")
 }

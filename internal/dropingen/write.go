@@ -115,8 +115,8 @@ func (a *api) forwarders(importPath string) ([]byte, error) {
 	return format.Source(b.Bytes())
 }
 
-// forwarder prints one function that calls the original and adds what its
-// signature needs to imports.
+// forwarder prints one function that calls the original, and adds the packages of
+// its signature to imports.
 func (a *api) forwarder(b *bytes.Buffer, f function, imports map[string]string) error {
 	name, signature := f.decl.Name.Name, f.decl.Type
 	for local, path := range f.imports {
@@ -184,7 +184,7 @@ func parameters(signature *ast.FuncType, function string) (params, args []string
 	return params, args, nil
 }
 
-// constructs tells whether a function builds something that receives or sends
+// constructs reports whether a function builds something that receives or sends
 // messages: a name that begins with New, with options at the end.
 func constructs(function string, option ast.Expr) bool {
 	ident, ok := option.(*ast.Ident)
@@ -245,7 +245,7 @@ func typeText(expr ast.Expr) (string, error) {
 	return b.String(), nil
 }
 
-// doc prints the documentation of name: where the original is described.
+// doc prints the documentation of name: a link to the original's.
 func (a *api) doc(b *bytes.Buffer, name string) {
 	fmt.Fprintf(b, "// %s is [%s.%[1]s].\n", name, original)
 	if a.deprecated[name] {
@@ -253,7 +253,7 @@ func (a *api) doc(b *bytes.Buffer, name string) {
 	}
 }
 
-// uses tells whether a signature selects from the package with the local name.
+// uses reports whether a signature selects from the package with the local name.
 func uses(signature *ast.FuncType, local string) bool {
 	found := false
 	ast.Inspect(signature, func(n ast.Node) bool {

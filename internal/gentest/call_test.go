@@ -164,7 +164,7 @@ func peerOptions(protocol string) []reference.ClientOption {
 	}
 }
 
-// TestSpecs checks what interceptors learn from the generated code: procedure, schema and idempotency, on both sides.
+// TestSpecs checks the Spec that interceptors get from the generated code: procedure, schema and idempotency, on both sides.
 func TestSpecs(t *testing.T) {
 	var specs []connect.Spec
 	record := connect.WithInterceptors(connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
@@ -200,7 +200,7 @@ func TestSpecs(t *testing.T) {
 	}
 }
 
-// TestGet checks that a method without side effects is called by GET if the client wants it, and no other method is.
+// TestGet checks that a client with the option for GET uses it for a method without side effects, and for no other.
 func TestGet(t *testing.T) {
 	var verbs []string
 	httpClient, url := serve(t, func() (string, http.Handler) {
@@ -226,7 +226,7 @@ func number(value int64) *kindsv1.Number {
 
 var errNegative = errors.New("negative")
 
-// receiver is what a stream's reading side has in common in every style.
+// receiver has the methods of a stream's reading side that are the same in every style.
 type receiver interface {
 	Receive() bool
 	Msg() *kindsv1.Number
@@ -242,7 +242,7 @@ func collect(stream receiver) ([]int64, error) {
 	return numbers, stream.Err()
 }
 
-// conversation is what a client's bidirectional stream has in common in every style.
+// conversation has the methods of a client's bidirectional stream that are the same in every style.
 type conversation interface {
 	Send(*kindsv1.Number) error
 	Receive() (*kindsv1.Number, error)

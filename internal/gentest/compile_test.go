@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Schemas to requests: what protoc does before it starts a plugin.
+// Schemas to requests: the work of protoc before it starts a plugin.
 
 package gentest
 
@@ -77,7 +77,7 @@ func compile(t *testing.T, names ...string) *pluginpb.CodeGeneratorRequest {
 	return request
 }
 
-// edition2024 lists the schemas of an edition that protocompile v0.14 does not know yet. They are parsed as edition 2023
+// edition2024 lists the schemas of an edition that protocompile v0.14 does not support yet. They are parsed as edition 2023
 // and labelled afterwards: features are resolved by the plugin, and the schemas have no syntax that is new in 2024.
 var edition2024 = []string{"editions2024/editions2024.proto"}
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package gentest holds the golden files of protoc-gen-connect-go, the schemas that they come from, and the tests that
-// compare, compile and call them. The tests build the plugin themselves, which the go command does not know: run them
-// with -count=1, so that it never shows results from before a change of the plugin.
+// compare, compile and call them. The tests build the plugin themselves, and the go command's test cache does not
+// depend on it: run them with -count=1, to get no result from before a change of the plugin.
 //
 //	go test -count=1 ./...                            compare and call
 //	go test -count=1 -run TestGolden -rewrite ./...   write the golden files anew
@@ -56,7 +56,7 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// runPlugin gives a request to one of the plugins as a compiler does, and returns what it answers.
+// runPlugin gives a request to one of the plugins as a compiler does, and returns the response.
 func runPlugin(t *testing.T, name string, request *pluginpb.CodeGeneratorRequest) *pluginpb.CodeGeneratorResponse {
 	t.Helper()
 	stdout, stderr, err := startPlugin(t, name, request)

@@ -68,7 +68,7 @@ func TestGolden(t *testing.T) {
 	checkStale(t, generated)
 }
 
-// checkGolden compares what was generated with the golden file, or replaces the file.
+// checkGolden compares a generated file with the golden file, or replaces the golden file.
 func checkGolden(t *testing.T, name, got string) {
 	t.Helper()
 	if *rewrite {
@@ -91,7 +91,7 @@ func checkGolden(t *testing.T, name, got string) {
 	}
 }
 
-// checkStale finds files in gen that nothing generates any more.
+// checkStale finds files in gen that no run generates any more.
 func checkStale(t *testing.T, generated map[string]bool) {
 	t.Helper()
 	err := filepath.WalkDir("gen", func(name string, entry fs.DirEntry, err error) error {
@@ -125,7 +125,7 @@ func firstDifference(got, want string) string {
 	return "got  " + line(gotLines) + "\nwant " + line(wantLines)
 }
 
-// TestAnnounced checks what the plugin tells the compiler that it can do.
+// TestAnnounced checks the features and editions that the plugin declares to the compiler.
 func TestAnnounced(t *testing.T) {
 	response := runPlugin(t, connectPlugin, compile(t, "noservice/noservice.proto"))
 	if len(response.File) != 0 {

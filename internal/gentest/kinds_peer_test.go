@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What kinds_test.go has, with code that was generated for the runtime connectrpc.com/connect.
+// The servers and clients of kinds_test.go, with code that was generated for the runtime connectrpc.com/connect.
 
 package gentest
 

@@ -49,7 +49,7 @@ func TestFileNames(t *testing.T) {
 	}
 }
 
-// TestContentOptions checks the options that change what the code says.
+// TestContentOptions checks the options that change the code itself.
 func TestContentOptions(t *testing.T) {
 	const (
 		wrapped  = "Double(ctx context.Context, req *connect.Request[kindsv1.Number]) (*connect.Response[kindsv1.Number], error)"
@@ -113,7 +113,7 @@ func TestAnnotateCode(t *testing.T) {
 	}
 }
 
-// TestBadOptions checks that a wrong option ends the run with a message that says what was expected.
+// TestBadOptions checks that a wrong option ends the run with a message that names the option and the values that it takes.
 func TestBadOptions(t *testing.T) {
 	for _, test := range []struct {
 		options string

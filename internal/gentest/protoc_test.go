@@ -14,7 +14,7 @@ import (
 )
 
 // TestProtoc lets protoc run the plugin, which is not on PATH, and compares with the golden files. It needs a protoc of
-// any age: schemas with editions, which old ones do not know, are left out.
+// any version: schemas with editions, which old versions do not support, are left out.
 func TestProtoc(t *testing.T) {
 	protoc, err := exec.LookPath("protoc")
 	if err != nil {

@@ -32,7 +32,7 @@ func TestSameDeclarations(t *testing.T) {
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building the reference's plugin: %v\n%s", err, output)
 	}
-	// What the reference generates for these does not compile, so that no program uses it.
+	// The reference's code for these does not compile, so no program uses it.
 	broken := []string{"clashes/clashes.proto", "samepackage/samepackage.proto"}
 	names := slices.DeleteFunc(allSchemas(t), func(name string) bool { return slices.Contains(broken, name) })
 	for _, options := range []string{
@@ -65,8 +65,8 @@ func TestSameDeclarations(t *testing.T) {
 	}
 }
 
-// declarations returns what the files export: "file: name" to a text of its type or value, in which packages have their
-// import paths and parameters have no names.
+// declarations returns the exported names of the files: "file: name" to a text of its type or value, in which packages
+// have their import paths and parameters have no names.
 func declarations(t *testing.T, response *pluginpb.CodeGeneratorResponse) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -113,7 +113,7 @@ func declarations(t *testing.T, response *pluginpb.CodeGeneratorResponse) map[st
 	return found
 }
 
-// normalize removes from a file what its users cannot see: names of imports and parameters.
+// normalize removes from a file the names that its users cannot see: of imports and parameters.
 func normalize(t *testing.T, file *ast.File) {
 	t.Helper()
 	paths := map[string]string{}

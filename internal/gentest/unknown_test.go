@@ -24,7 +24,7 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/gentest/gen/nomethods/nomethodsconnect"
 )
 
-// TestUnknownProcedure sends what a client of each protocol sends, to a procedure that the service does not have.
+// TestUnknownProcedure sends the request of each protocol's client to a procedure that the service does not have.
 //
 // Decision "unknown procedure" of the protocol checklist, and item 10.
 func TestUnknownProcedure(t *testing.T) {
@@ -72,7 +72,7 @@ func TestUnknownProcedure(t *testing.T) {
 	}
 }
 
-// TestUnknownProcedureForClients checks what the typed clients of each protocol make of the answers.
+// TestUnknownProcedureForClients checks the errors that the typed clients of each protocol return for the answers.
 func TestUnknownProcedureForClients(t *testing.T) {
 	httpClient, url := serve(t, func() (string, http.Handler) {
 		return kindsv1connect.NewKindsServiceHandler(wrappedServer{})
@@ -131,8 +131,8 @@ func fetch(t *testing.T, client *http.Client, verb, url, contentType string) ans
 	return answer{response, string(body)}
 }
 
-// checkConnectUnimplemented wants what the Connect protocol calls an "Error-Body", with the status that says that there
-// is no such path.
+// checkConnectUnimplemented checks that the answer is an "Error-Body" of the Connect protocol, with the status of a path
+// that does not exist.
 func checkConnectUnimplemented(t *testing.T, got answer) {
 	t.Helper()
 	if got.StatusCode != http.StatusNotFound {
@@ -150,7 +150,7 @@ func checkConnectUnimplemented(t *testing.T, got answer) {
 	}
 }
 
-// checkGRPCUnimplemented wants the status of gRPC in the header, the trailer or, for gRPC-Web, the body.
+// checkGRPCUnimplemented checks gRPC's status in the header, the trailer or, for gRPC-Web, the body.
 func checkGRPCUnimplemented(t *testing.T, got answer) {
 	t.Helper()
 	if got.StatusCode != http.StatusOK {
@@ -165,7 +165,7 @@ func checkGRPCUnimplemented(t *testing.T, got answer) {
 	}
 }
 
-// checkPlainNotFound wants what net/http answers where nothing is mounted.
+// checkPlainNotFound checks that the answer is net/http's for a path without a handler.
 func checkPlainNotFound(t *testing.T, got answer) {
 	t.Helper()
 	if got.StatusCode != http.StatusNotFound {
@@ -186,7 +186,7 @@ func checkUnimplemented(t *testing.T, what string, err error) {
 	}
 }
 
-// clashing tells its two methods, which have the same name in Go, apart by an error.
+// clashing has two methods with the same name in Go. One returns an error, so that a test can distinguish them.
 type clashing struct {
 	clashesconnect.UnimplementedHttpHandler
 }
@@ -195,7 +195,7 @@ func (clashing) Get_(context.Context, *connect.Request[clashes.Empty]) (*connect
 	return connect.NewResponse(&clashes.Empty{}), nil
 }
 
-// TestClashes calls methods whose Go names were changed, and reaches those that the schema means.
+// TestClashes checks that a call of a method whose Go name was changed reaches that method of the schema.
 func TestClashes(t *testing.T) {
 	httpClient, url := serve(t, func() (string, http.Handler) { return clashesconnect.NewHttpHandler(clashing{}) })
 	client := clashesconnect.NewHttpClient(httpClient, url)

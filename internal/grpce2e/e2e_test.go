@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds the tests: grpc-go's on Go's HTTP/2, to list what passes there,
+// This file holds the tests: grpc-go's on Go's HTTP/2, to list those that pass there,
 // and on the engine, where the same must pass.
 
 package grpce2e
@@ -18,13 +18,13 @@ import (
 var rewrite = flag.Bool("rewrite", false, "with -run Baseline: write the list of what passes on Go's HTTP/2")
 
 // listed is the file with the names of the tests that pass on Go's HTTP/2, one in a
-// line. A "*" before the name says that a grpc.Server got requests from an HTTP/2
-// server there.
+// line. A "*" before the name marks a test in which a grpc.Server got requests from an
+// HTTP/2 server.
 const listed = "testdata/passes.txt"
 
-// runsMax is how often a test may run until it passes if no request of it reaches
-// an HTTP/2 server: then it is about grpc-go alone, which shares the machine with
-// other tests and has timeouts. On the engine a test runs once.
+// runsMax bounds the runs of a test until it passes, if no request of it reaches an
+// HTTP/2 server. That test is about grpc-go alone, and its timeouts can be too short
+// on a busy machine. On the engine a test runs once.
 const runsMax = 3
 
 // TestBaseline runs the tests on Go's HTTP/2, unchanged but for a line of output,
@@ -100,12 +100,12 @@ func TestEngine(t *testing.T) {
 		grpc.Version, c.passed, c.served, c.requests, len(exceptions))
 }
 
-// A count is what TestEngine has seen: tests that passed, those of them that make
+// A count has TestEngine's sums: tests that passed, those of them that make
 // requests to an HTTP/2 server, and the requests that the engine got. A test may end
 // before its request arrives: then the next one's output has it.
 type count struct{ passed, served, requests int }
 
-// judge reports what is wrong with the results of a test and its subtests.
+// judge reports the faults in the results of a test and its subtests.
 func (c *count) judge(t *testing.T, p program, test string, list map[string]bool, results map[string]result) {
 	t.Helper()
 	names, served := []string{test}, false

@@ -4,9 +4,9 @@
 
 package grpce2e
 
-// An exception is a test that passes with Go's HTTP/2 and not with the engine. It is
-// run nonetheless, and one that passes each time is an error: then its entry goes.
+// An exception is a test that passes with Go's HTTP/2 and not with the engine. It
+// runs nonetheless. If it passes each time, TestEngine fails until the entry is removed.
 type exception struct{ name, reason string }
 
-// exceptions are what the engine does otherwise on purpose. There is nothing.
+// exceptions are the tests that fail because the engine differs on purpose. There is none.
 var exceptions = []exception{}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file builds and runs test programs, and reads what they report. A test that
+// This file builds and runs test programs, and reads their reports. A test that
 // hangs costs a bounded time and not the results of the others.
 
 package grpce2e
@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// silence is how long a test program may report nothing until the test that it
-	// runs counts as one that hangs. The longest test takes 7 s on an idle machine.
+	// silence bounds the time in which a test program reports nothing. Then the test
+	// that it runs hangs. The longest test takes 7 s on an idle machine.
 	silence = 60 * time.Second
 	// endsMax is how often a test program may end before its time, by a hang or a
 	// panic, and be started again for the tests that remain.
@@ -31,13 +31,13 @@ const (
 
 // A program is the test binary of one package.
 type program struct {
-	name string // of the package: what its tests' names begin with
+	name string // of the package; the names of its tests begin with it
 	dir  string
 	path string
 	args []string
 }
 
-// A result is what a test came to (pass, fail, skip, or hang), and what it printed.
+// A result is the outcome of a test (pass, fail, skip, or hang), and its output.
 type result struct{ action, output string }
 
 // build makes the programs that have tests of the handler's environment.
@@ -104,8 +104,8 @@ func (p program) start(t *testing.T, results map[string]result, only, skip []str
 	if err := errors.Join(reader.Start(), tests.Start()); err != nil {
 		t.Fatal(err)
 	}
-	// A program that hangs prints its stacks when asked to quit, and is killed if it
-	// does not.
+	// A program that hangs gets SIGQUIT, upon which it prints its stacks. If it does
+	// not end then, it is killed.
 	hangs := time.AfterFunc(silence, func() { _ = tests.Process.Signal(syscall.SIGQUIT) })
 	kills := time.AfterFunc(silence+10*time.Second, func() { _ = tests.Process.Kill() })
 	defer hangs.Stop()
@@ -118,7 +118,7 @@ func (p program) start(t *testing.T, results map[string]result, only, skip []str
 		} else if err != nil {
 			t.Fatalf("%s: reading what the test program prints: %v", p.name, err)
 		}
-		if event.Action != "output" && hangs.Stop() { // not once it was asked to quit
+		if event.Action != "output" && hangs.Stop() { // not after SIGQUIT
 			hangs.Reset(silence)
 			kills.Reset(silence + 10*time.Second)
 		}

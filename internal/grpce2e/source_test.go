@@ -118,7 +118,7 @@ func copyTree(t *testing.T, source, target string) {
 }
 
 // goCommand runs the go command in dir, outside of any workspace and without
-// settings that belong to the run of this test, and returns what it prints.
+// settings that belong to the run of this test, and returns its output.
 func goCommand(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "go", args...)

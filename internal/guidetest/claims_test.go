@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds what the pages say outside of blocks to the repository: the
+// This file compares the text of the pages outside of blocks with the repository: the
 // commands that prove claims, links, and the table of options.
 
 package guidetest
@@ -111,8 +111,8 @@ func hasAnchor(text, anchor string) bool {
 	return false
 }
 
-// TestOptions wants each option of the library in the table of all options,
-// and none that the library has not.
+// TestOptions checks that the table of all options has each option of the library,
+// and no other.
 func TestOptions(t *testing.T) {
 	page := readFile(t, "../../docs/guide/choosing.md")
 	options := make(map[string]bool)

@@ -37,7 +37,7 @@ var imports = map[string]string{
 	"protojson":      "google.golang.org/protobuf/encoding/protojson",
 }
 
-// variables are what fragments use without declaring it. They are package
+// variables are those that fragments use without a declaration. They are package
 // variables, so that a fragment may declare its own.
 const variables = `
 type server struct{ greetv1connect.UnimplementedGreetServiceHandler }
@@ -87,7 +87,7 @@ func (b block) fragment(name string) (string, error) {
 	body := b.text
 	files := token.NewFileSet()
 	if _, err := parser.ParseFile(files, b.String(), "package p\n"+body, 0); err != nil {
-		// Named results allow a fragment to return what its handler would.
+		// Results allow a fragment to return the values of its handler.
 		body = "func _() {\n" + b.text + "\n}\n"
 		if strings.Contains(b.text, "return nil, ") {
 			body = "func _() (*greetv1.GreetResponse, error) {\n" + b.text + "\n}\n"
@@ -119,8 +119,8 @@ func (b block) fragment(name string) (string, error) {
 	return head.String() + ")\n\n" + source, nil
 }
 
-// uses returns statements that use what the function of a fragment declares: the
-// rest of its program would.
+// uses returns statements that use the variables that the function of a fragment
+// declares, as the rest of its program would.
 func uses(file *ast.File) string {
 	statements := file.Decls[0].(*ast.FuncDecl).Body.List
 	if len(statements) > 0 {

@@ -188,7 +188,7 @@ func (b *book) runIn(dir, name string, args ...string) {
 	}
 }
 
-// checkSchema wants each line of a protobuf block in the schema.
+// checkSchema checks that the schema has each line of a protobuf block.
 func checkSchema(t *testing.T, schema string, b block) {
 	t.Helper()
 	if strings.HasPrefix(b.mark, "file ") || strings.HasPrefix(b.mark, "not run: ") {
@@ -201,8 +201,8 @@ func checkSchema(t *testing.T, schema string, b block) {
 	}
 }
 
-// sameOutput reports whether a program printed what its page says. JSON is
-// compared as such: Protobuf's JSON has spaces at random.
+// sameOutput reports whether a program printed the output on its page. JSON is
+// compared by value: Protobuf's JSON has spaces at random.
 func sameOutput(language, got, want string) bool {
 	if language == "json" {
 		var a, b bytes.Buffer

@@ -2,7 +2,7 @@
 
 // SPDX-License-Identifier: Apache-2.0
 
-// This file names what the guide's blocks import, so that the module requires it.
+// This file imports the packages that the guide's blocks import, so that the module requires them.
 
 package guidetest
 

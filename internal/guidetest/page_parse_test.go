@@ -25,7 +25,7 @@ func TestParsePage(t *testing.T) {
 	}
 }
 
-// TestParsePageFails wants an error for all that could hide a block.
+// TestParsePageFails checks that parsePage returns an error for a page that could hide a block.
 func TestParsePageFails(t *testing.T) {
 	for want, page := range map[string]string{
 		"language":      goodPage + "```python\n```\n",

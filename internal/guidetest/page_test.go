@@ -12,11 +12,11 @@ import (
 )
 
 // A block is a fenced block of a page. The mark, an HTML comment on the line
-// before the fence, says what it is for:
+// before the fence, gives its purpose:
 //
 //	<!-- example: file NAME -->    the content of the file NAME
 //	<!-- example: serve -->        a program or command that runs until the page ends
-//	<!-- example: output -->       what the block before it prints
+//	<!-- example: output -->       the output of the block before it
 //	<!-- example: not run: KEY --> a block that the tests cannot run; see reasons
 //
 // A block of Go without a mark is a program that ends by itself if it begins

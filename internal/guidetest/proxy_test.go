@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file publishes the checkout to a module proxy in a folder, beside what
-// it depends on: what `go get` finds once a version is released.
+// This file publishes the checkout and its dependencies to a module proxy in a
+// folder, where `go get` finds them as it does after a release.
 
 package guidetest
 

@@ -20,14 +20,14 @@ import (
 	"time"
 )
 
-// freshAddresses finds what addresses were replaced with.
+// freshAddresses finds the addresses that the tests put in the place of the pages'.
 var freshAddresses = regexp.MustCompile(`localhost:\d+`)
 
 // patience bounds one block: the first run compiles a code generator.
 const patience = 4 * time.Minute
 
 // A reader follows one page: it writes the files, runs the commands and the
-// programs, and compares what they print. Shell blocks share the working
+// programs, and compares their output. Shell blocks share the working
 // directory, as they do in a terminal.
 type reader struct {
 	t        *testing.T

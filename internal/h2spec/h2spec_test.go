@@ -28,16 +28,16 @@ import (
 const (
 	// server is the program under test.
 	server = "github.com/seed-b7c59c10/connect/internal/h2specserver"
-	// patience is how long h2spec waits for an answer. It is generous: a case
-	// that fails must do so because of what the server sent.
+	// patience bounds h2spec's wait for an answer. It is long, so that a case
+	// fails by the server's answer and not by a slow machine.
 	patience = 10 * time.Second
 	// headerLength is h2spec's own default for the length of a long value.
 	headerLength = 4000
 )
 
-// TestH2spec fails unless each case passes and their number is what is known of
-// this version of h2spec (2.6.0 has a case more than 2.2): a case that is skipped,
-// or not run, is a failure.
+// TestH2spec fails unless each case passes and their number is that of this version
+// of h2spec (2.6.0 has a case more than 2.2): a case that is skipped, or not run, is
+// a failure.
 func TestH2spec(t *testing.T) {
 	host, port := start(t)
 	for _, mode := range []struct {
@@ -88,7 +88,7 @@ func check(t *testing.T, group *spec.TestGroup, strict bool) int {
 	return passed
 }
 
-// reason returns what h2spec says of a failure.
+// reason returns h2spec's text for a failure.
 func reason(err error) string {
 	if e, ok := err.(*spec.TestError); ok {
 		return fmt.Sprintf("got %s, want %s", e.Actual, strings.Join(e.Expected, " or "))
@@ -96,8 +96,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// start builds the server, starts it on a free port, and has it stopped when
-// the test ends. A server that does not end in order fails the test.
+// start builds the server and starts it on a free port. A cleanup of the test
+// interrupts the server, and fails the test if it does not exit with 0.
 func start(t *testing.T) (host string, port int) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "h2specserver")

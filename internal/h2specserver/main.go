@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command h2specserver serves cleartext HTTP/2 on the engine, for h2spec to ask
-// its questions. It prints the address that it listens on as its first line and
-// ends on SIGINT or SIGTERM.
+// Command h2specserver serves cleartext HTTP/2 on the engine, for the cases of
+// h2spec. It prints the address that it listens on as its first line and ends on
+// SIGINT or SIGTERM.
 package main
 
 import (
@@ -24,12 +24,11 @@ import (
 )
 
 // answer is the body of every response. Several cases shrink the window to a
-// few bytes and want to see the body come in pieces, the longest of them five;
-// others want responses that are complete at once, so that it stays well
-// within the default window.
+// few bytes and expect the body in pieces of that size. Others expect a complete
+// response at once, so the body stays well within the default window.
 var answer = bytes.Repeat([]byte("the answer of h2specserver\n"), 40)
 
-// grace bounds the wait for open streams when the program is told to end.
+// grace bounds the wait for open streams after a signal.
 const grace = 5 * time.Second
 
 func main() {
@@ -43,12 +42,12 @@ func main() {
 	}
 }
 
-// run serves on addr until ctx ends, then finishes what it began.
+// run serves on addr until ctx ends, then waits for the open streams.
 func run(ctx context.Context, addr string, out io.Writer) error {
 	server := &http.Server{Handler: http.HandlerFunc(serve), Protocols: new(http.Protocols)}
 	server.Protocols.SetUnencryptedHTTP2(true)
-	// A case about frames that are too large sends one of 17 KiB, which suits only
-	// servers that take no larger ones than they must.
+	// The case of a frame that is too large sends one of 17 KiB, so the server's limit
+	// must be the smallest that HTTP/2 allows.
 	server.HTTP2 = &http.HTTP2Config{MaxReadFrameSize: 16 << 10}
 	if err := h2.ConfigureServer(server, nil); err != nil {
 		return fmt.Errorf("configuring the server: %w", err)
@@ -76,11 +75,11 @@ func run(ctx context.Context, addr string, out io.Writer) error {
 	return err
 }
 
-// serve answers when the request has ended: cases that leave a request open ask
-// about the stream while it is open, and an early answer would close it.
+// serve answers when the request has ended. Some cases leave a request open and test
+// the open stream, which an early answer would close.
 func serve(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
-		return // the peer broke the request off: nobody waits for an answer
+		return // the peer broke the request off and reads no answer
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Content-Length", fmt.Sprint(len(answer)))
@@ -88,9 +87,9 @@ func serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // A lingering listener accepts connections that close gently if they do not begin
-// with HTTP/2's preface. Those are net/http's to close, before the engine sees
-// them, and closing a socket with unread bytes resets the connection: the peer
-// then reads an error, where h2spec wants to read an end.
+// with HTTP/2's preface. net/http closes these itself, without the engine. A socket
+// that is closed with unread bytes resets the connection: the peer then reads an
+// error, where h2spec expects an end.
 type lingering struct{ net.Listener }
 
 func (l lingering) Accept() (net.Conn, error) {
@@ -103,7 +102,7 @@ func (l lingering) Accept() (net.Conn, error) {
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// A guest remembers how its connection began.
+// A guest is a connection that keeps its first bytes.
 type guest struct {
 	*net.TCPConn
 
@@ -119,7 +118,8 @@ func (g *guest) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close reads what an unwelcome peer still sends, for a second at most.
+// Close closes the connection. Without a preface it first ends its own direction and
+// reads for a second at most, so that the peer's last bytes cause no reset.
 func (g *guest) Close() error {
 	g.mu.Lock()
 	welcome := string(g.began) == preface[:len(g.began)]

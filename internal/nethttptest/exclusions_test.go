@@ -23,7 +23,7 @@ type exclusion struct {
 
 // exclusions are the tests that do not apply to the engine.
 var exclusions = []exclusion{
-	// What the engine cannot see or be seen by, being outside of net/http.
+	// Parts of net/http that are not exported, so that the engine cannot use them.
 	{modes: "server both", test: "TestServerKeepAlivesEnabled/h2",
 		reason: "http.Server has no exported way to find out that SetKeepAlivesEnabled(false) was called"},
 	{modes: "client both", test: "TestTransportIdleConnTimeout/h2",
@@ -37,14 +37,14 @@ var exclusions = []exclusion{
 	{modes: "client both", test: "TestTransportCancelRequestWithBody/h2/RequestCancel",
 		reason: "wants an error that net/http does not export, for a request whose Cancel was closed"},
 
-	// What only types of net/http's own get from it: after RoundTrip or during a dial
-	// http.Client finds that the context is over before it has noted why.
+	// Timeouts that net/http gets right only with its own types: after RoundTrip or
+	// during a dial http.Client finds that the context is over before it has noted why.
 	{modes: "client both", test: "TestClientTimeout/h2", tries: 10,
 		reason: "net/http's own wait for a dial returns before http.Client has noted that its Timeout has passed, as with x/net's transport"},
 	{modes: "client both", test: "TestClientTimeout_Headers/h2", tries: 10,
 		reason: "net/http's own wait for a dial returns before http.Client has noted that its Timeout has passed, as with x/net's transport"},
 
-	// What the engine says in words of its own.
+	// The text of errors, which the engine words in its own way.
 	{modes: "client both", test: "TestWriteDeadlineEnforcedPerStream/h2",
 		reason: "wants the words of Go's own HTTP/2 for a stream that the peer has reset"},
 
@@ -59,13 +59,12 @@ var exclusions = []exclusion{
 
 // ---- faults to mend ----
 
-// faults are the tests that fail by a fault of the engine. The list is there to
-// become empty.
+// faults are the tests that fail by a fault of the engine. The aim is an empty list.
 var faults = []exclusion{}
 
-// ---- the list as others read it ----
+// ---- the list by mode, and its check ----
 
-// listed returns what is listed for a mode, by test.
+// listed returns the exclusions and faults of a mode, by test.
 func (m mode) listed() map[string]exclusion {
 	listed := map[string]exclusion{}
 	for _, e := range exclusions {

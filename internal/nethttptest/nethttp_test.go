@@ -29,7 +29,7 @@ const (
 	fewest = 280
 )
 
-// A mode says for which side of the tests the engine is.
+// A mode is the side of the tests on which the engine is: server, client, both or none.
 type mode struct {
 	name           string
 	server, client bool
@@ -83,7 +83,7 @@ func TestNetHTTP(t *testing.T) {
 	}
 }
 
-// results are what the events of one run say.
+// results are the results of one run, from its events.
 type results struct {
 	outcome        map[string]string // pass, fail or skip, by test; those still running fail
 	using          map[string]bool   // tests that passed or failed having used HTTP/2
@@ -92,7 +92,7 @@ type results struct {
 	err            error // how the process ended
 }
 
-// A selection says which tests run.
+// A selection is the set of tests to run.
 type selection struct {
 	run, skip string // patterns
 	patience  time.Duration
@@ -101,7 +101,8 @@ type selection struct {
 // run runs tests in a mode.
 func (s *suite) run(t *testing.T, m mode, which selection) *results {
 	t.Helper()
-	// The tests end themselves and show what hangs; the context is in case they do not.
+	// The test binary's own timeout ends a run that hangs, and prints the stacks. The
+	// context ends it if that timeout fails.
 	ctx, cancel := context.WithTimeout(t.Context(), which.patience+10*time.Second)
 	defer cancel()
 	command := exec.CommandContext(ctx, s.binary, "-test.v=test2json", "-test.paniconexit0",
@@ -213,7 +214,8 @@ func (r *results) sameTests(t *testing.T, baseline *results, listed map[string]e
 	}
 }
 
-// usedEngine reports if the engine was used, and not so often as the mode says.
+// usedEngine fails the test unless the engine got enough connections on each side of
+// the mode, and none on the other.
 func (r *results) usedEngine(t *testing.T, m mode) {
 	t.Helper()
 	for _, side := range []struct {
@@ -231,8 +233,8 @@ func (r *results) usedEngine(t *testing.T, m mode) {
 	t.Logf("the engine was given %d connections as server and %d as client", r.served, r.dialed)
 }
 
-// judge reports a listed test unless it fails, or the process by what the test left
-// behind. One that fails now and then is reported if it never passes.
+// judge reports a listed test unless the test fails, or the process because of it. A
+// test that fails now and then is reported if it never passes.
 func (s *suite) judge(t *testing.T, m mode, e exclusion) {
 	t.Helper()
 	name := e.test
@@ -254,7 +256,7 @@ func (s *suite) judge(t *testing.T, m mode, e exclusion) {
 	}
 }
 
-// pattern returns what -test.run and -test.skip take for exactly these tests.
+// pattern returns the argument of -test.run and -test.skip for exactly these tests.
 func pattern(names []string) string {
 	var b strings.Builder
 	for i, name := range slices.Sorted(slices.Values(names)) {

@@ -24,8 +24,8 @@ import (
 
 const (
 	engineDir  = "../../h2"
-	enginePath = "github.com/seed-b7c59c10/connect/h2" // what the engine is imported as
-	laidPath   = "net/http/internal/h2"                // and what as a part of net/http
+	enginePath = "github.com/seed-b7c59c10/connect/h2" // the engine's own import path
+	laidPath   = "net/http/internal/h2"                // its import path as a part of net/http
 )
 
 // A change replaces a text in clientserver_test.go, which must be there so many times.
@@ -133,8 +133,8 @@ func layEngine(t *testing.T, overlay map[string]string, temp, dir string) {
 	}
 }
 
-// relocate returns a file of the engine with its imports as a part of net/http has
-// them.
+// relocate returns a file of the engine with the import paths that it needs as a part
+// of net/http.
 func relocate(file string) ([]byte, error) {
 	source, err := os.ReadFile(file)
 	if err != nil {
@@ -163,8 +163,8 @@ func relocate(file string) ([]byte, error) {
 	return source, nil
 }
 
-// layTests adds what the tests need to the overlay: the changed helper, and the file
-// that it calls.
+// layTests adds two files of the tests to the overlay: the changed helper, and the
+// file whose functions the helper calls.
 func layTests(t *testing.T, overlay map[string]string, temp, dir string) {
 	t.Helper()
 	const helper, added = "clientserver_test.go", "zz_engine_test.go"
@@ -188,15 +188,15 @@ func layTests(t *testing.T, overlay map[string]string, temp, dir string) {
 }
 
 // selectTests returns the names of the tests from which the changed code can be
-// reached: a function reaches what it names, and what that reaches. It may return
-// more; how a test is marked when it runs decides.
+// reached: a function reaches each function that it names, and all that these reach.
+// The result may have too many tests; the marks that tests print when they run decide.
 func selectTests(t *testing.T, dir string) []string {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := map[string]map[string]bool{} // by function, what it names
+	names := map[string]map[string]bool{} // by function, the names in it
 	for _, file := range paths {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 		if err != nil {
@@ -247,7 +247,7 @@ func selectTests(t *testing.T, dir string) []string {
 	})
 }
 
-// goCommand runs the go command and returns what it writes.
+// goCommand runs the go command and returns its output.
 func goCommand(t *testing.T, args ...string) string {
 	t.Helper()
 	command := exec.Command("go", args...)

@@ -80,8 +80,8 @@ func compile(ctx context.Context, includes, files []string) (*pluginpb.CodeGener
 }
 
 // appendFile adds file to the request after everything it imports. The
-// standard imports come without source information, and comments of files
-// that are not generated are of no use to a plugin, but of no harm either.
+// standard imports come without source information. Comments of files that are
+// not generated stay, which does no harm.
 func appendFile(request *pluginpb.CodeGeneratorRequest, file protoreflect.FileDescriptor, seen map[string]bool) {
 	if seen[file.Path()] {
 		return
@@ -153,8 +153,8 @@ func locate(includes []string, mistake reporter.ErrorWithPos) error {
 	return fmt.Errorf("%s: %w", name, cause)
 }
 
-// requires says which plugin features the files to generate use, in words for
-// an error message, for a plugin that declares the given support.
+// requires returns an error if the files to generate use a feature that the
+// plugin, in its response, does not declare.
 func requires(request *pluginpb.CodeGeneratorRequest, response *pluginpb.CodeGeneratorResponse) error {
 	features := response.GetSupportedFeatures()
 	optional := uint64(pluginpb.CodeGeneratorResponse_FEATURE_PROTO3_OPTIONAL)

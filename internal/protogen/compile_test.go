@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Tests of the compiler: what it tells about wrong schemas, and what plugins
-// get for right ones.
+// Tests of the compiler: its errors for wrong schemas, and its requests to
+// plugins for right ones.
 
 package main
 
@@ -151,7 +151,7 @@ func TestCompileRequest(t *testing.T) {
 	}
 }
 
-// A schema that needs what a plugin does not declare must not be generated.
+// A plugin must not generate code for a schema whose features it does not declare.
 func TestRequires(t *testing.T) {
 	t.Parallel()
 	const (

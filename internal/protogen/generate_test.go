@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Tests of whole runs: plugins that succeed, fail and misbehave, and what is
+// Tests of whole runs: plugins that succeed, fail and misbehave, and the files
 // on disk afterwards. Some read the checkout outside this module, which the
 // test cache does not watch: run them with -count=1.
 
@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
-// pluginEnv makes this test program act as a plugin; its value says how.
+// pluginEnv makes this test program act as a plugin; its value selects the behaviour.
 const pluginEnv = "PROTOGEN_TEST_PLUGIN"
 
 func TestMain(m *testing.M) {
@@ -234,8 +234,8 @@ func TestTwice(t *testing.T) {
 	}
 }
 
-// TestCheckedIn generates everything that is checked in somewhere else and
-// compares: generated code must belong to its schema and to the generators.
+// TestCheckedIn generates all code that is checked in, in another place, and
+// compares: checked-in code must come from its schema and from these generators.
 func TestCheckedIn(t *testing.T) {
 	t.Parallel()
 	checkout, err := findCheckout("")

@@ -3,7 +3,7 @@
 // Protogen generates the project's Go code from its schemas with nothing
 // installed but Go: it compiles .proto files in process, builds protoc-gen-go
 // (pinned by this module's go.mod) and the checkout's own
-// protoc-gen-connect-go, runs both and writes what they return.
+// protoc-gen-connect-go, runs both and writes the files that they return.
 //
 // Run it inside a checkout, from this directory:
 //

@@ -48,8 +48,8 @@ func buildPlugins(ctx context.Context, checkout, dir, connect string) (messages,
 }
 
 // buildPlugin builds one package of the module in which moduleDir lies. A
-// workspace file around the checkout has no say in which versions are built,
-// and no version-control stamp reaches the generated headers.
+// workspace file around the checkout does not change the versions, and no
+// version-control stamp reaches the generated headers.
 func buildPlugin(ctx context.Context, moduleDir, dir, name, pkg string) (plugin, error) {
 	built := filepath.Join(dir, name)
 	if runtime.GOOS == "windows" {

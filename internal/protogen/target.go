@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What is generated: one set of schemas into one directory, and the table of
-// those that are checked in.
+// Targets: a set of schemas whose code goes to one directory, and the table of
+// the targets that are checked in.
 
 package main
 
@@ -46,7 +46,7 @@ func (t target) generate(ctx context.Context, messages, services plugin) ([]chan
 	return append(changes, removed...), err
 }
 
-// checkedIn lists what -all generates. A schema's go_package option decides
+// checkedIn lists the targets of -all. A schema's go_package option decides
 // where below the checkout its code goes; owned names the directory in which
 // code without a schema is removed.
 func checkedIn(checkout string) ([]target, error) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Generated files to disk: only what changed, whole or not at all.
+// Generated files to disk: only those that changed, each whole or not at all.
 
 package main
 
@@ -22,7 +22,7 @@ type output struct {
 	content []byte
 }
 
-// A change says what writing the outputs did to one file.
+// A change is the effect of a run on one file.
 type change struct {
 	path string
 	verb string // "wrote", "unchanged" or "removed"
@@ -91,9 +91,9 @@ func writeFile(path string, content []byte) (verb string, err error) {
 	return "wrote", nil
 }
 
-// prune removes generated Go files below dir that this run did not produce:
-// what is left of a schema that was renamed or deleted. A Go file that does
-// not say that it is generated stays.
+// prune removes generated Go files below dir that this run did not produce,
+// which are left of a schema that was renamed or deleted. A Go file without the
+// line that marks generated code stays.
 func prune(dir string, kept []change) ([]change, error) {
 	var removed []change
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {

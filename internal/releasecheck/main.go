@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Releasecheck shows that the public modules of this repository can be used by
-// a program that has only released versions of them: no checkout, no replace,
-// an empty module cache. It packs the modules into a module proxy in a folder
-// and then does what users do.
+// Releasecheck shows that a program can use the public modules of this repository
+// with only released versions of them: no checkout, no replace, an empty module
+// cache. It packs the modules into a module proxy in a folder and then runs the
+// commands of their users.
 //
 //	go run .                       check the tree as it is
 //	go run . -ref v0.2.0           check the tree of a tag or commit

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The public modules: their versions, what their go.mod files may say, and
-// their zip files in a module proxy.
+// The public modules: their versions, the rules for their go.mod files, and their
+// zip files in a module proxy.
 
 package main
 
@@ -126,8 +126,8 @@ func readModule(path string) (*modfile.File, error) {
 	return modfile.Parse(path, text, nil)
 }
 
-// checkModules checks that every module of the tree is public or below
-// internal, and what the go.mod files of the public ones say.
+// checkModules checks that every module of the tree is public or below internal,
+// and checks the go.mod files of the public ones.
 func checkModules(tree, version string) error {
 	found := 0
 	err := eachModule(tree, func(path string, file *modfile.File) error {
@@ -156,8 +156,8 @@ func checkModules(tree, version string) error {
 // checkModule checks the go.mod file of a public module. Users of a module see
 // its requirements and not its replace directives. Those that lead to modules
 // of this repository may stay: without them a change of two modules could not
-// be built before it is released. Any other would hide what users get. The
-// root module may have none: "go install" refuses modules with one.
+// be built before it is released. Any other would hide the version that users
+// get. The root module may have none: "go install" refuses modules with one.
 func checkModule(m publicModule, file *modfile.File, version string) error {
 	want := m.path
 	if m.name != "" {

@@ -22,7 +22,7 @@ const (
 	readmeAddr   = "localhost:8080"
 )
 
-// readmePage is what a reader takes from the page: the first example's files,
+// readmePage has the parts of the page that a reader needs: the first example's files,
 // its commands up to the client's output, and that output.
 type readmePage struct {
 	files          map[string]string
@@ -97,9 +97,9 @@ func (r *readmePage) check() error {
 	return nil
 }
 
-// readmeSteps does what the page says, with another port, and compares what
-// the client prints. "go get" without a version means the newest, which is the
-// one that was published.
+// readmeSteps follows the page, with another port, and compares the output of the
+// client. "go get" without a version means the newest, which is the one that was
+// published.
 func readmeSteps(ctx context.Context, u *user, dir string) error {
 	text, err := os.ReadFile(filepath.Join(u.tree, "README.md"))
 	if err != nil {
@@ -153,7 +153,7 @@ func readmeSteps(ctx context.Context, u *user, dir string) error {
 }
 
 // generate runs protoc or buf, with the generators of the module's tool
-// directives on the PATH. Where buf is not installed, it is the one that
+// directives on the PATH. If buf is not installed, it runs the one that
 // internal/buftest pins.
 func (u *user) generate(ctx context.Context, dir string, words []string) error {
 	if err := u.goes(ctx, dir, "install tool"); err != nil {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What must make the check fail, does: each case breaks a copy of the tree in
-// one place.
+// Tests that the check fails when it must: each case breaks a copy of the tree in one
+// place.
 
 package main
 

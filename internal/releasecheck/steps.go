@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What users do with the released modules, each in an empty directory.
+// The steps of a user of the released modules, each in an empty directory.
 
 package main
 
@@ -89,7 +89,7 @@ func installStep(ctx context.Context, u *user, dir string) error {
 }
 
 // program writes a program of testdata, runs go commands around it, checks
-// that the modules are the released ones, runs it and compares what it prints.
+// that the modules are the released ones, runs it and compares its output.
 func (u *user) program(ctx context.Context, dir, name, want string, modules []string, commands ...string) error {
 	text, err := programs.ReadFile(path.Join("testdata", name+".go.txt"))
 	if err != nil {

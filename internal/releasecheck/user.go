@@ -20,7 +20,7 @@ import (
 
 type user struct {
 	version string // of the released modules, as a tag has it
-	tree    string // what was released
+	tree    string // the checkout that was released
 	home    string
 	env     []string
 }
@@ -55,7 +55,7 @@ func (u *user) setUp(ctx context.Context, proxy string) error {
 
 func fileURL(path string) string { return "file://" + filepath.ToSlash(path) }
 
-// run runs a program in a directory and returns what it prints. An error holds
+// run runs a program in a directory and returns its output. An error holds
 // the command and its output.
 func (u *user) run(ctx context.Context, dir, program string, args ...string) (string, error) {
 	command := u.command(ctx, dir, program, args...)
@@ -103,7 +103,7 @@ func (u *user) write(dir string, files map[string]string) error {
 
 // released checks that the program in dir is built with the module from the
 // proxy: at the version that was published, from the user's module cache, and
-// replaced by nothing but what the program itself says.
+// replaced only by the program's own directives.
 func (u *user) released(ctx context.Context, dir string, paths ...string) error {
 	for _, path := range paths {
 		output, err := u.run(ctx, dir, "go", "list", "-m", "-f", "{{with .Replace}}{{.Version}} {{.Dir}}{{else}}{{.Version}} {{.Dir}}{{end}}", path)

@@ -2,7 +2,7 @@
 
 // Client calls every method of greet.v1.GreetService over Connect, gRPC and
 // gRPC-Web, each with Protobuf and JSON, prints one line per call and exits
-// with 1 when an answer is not what it should be.
+// with 1 when an answer is wrong.
 package main
 
 import (
@@ -36,9 +36,8 @@ func main() {
 	}
 }
 
-// A caller makes calls over one protocol with one codec. Its methods return
-// a summary of what the server answered, and an error if that is not what it
-// should be.
+// A caller makes calls over one protocol with one codec. Its methods return a
+// summary of the server's answer, and an error if the answer is wrong.
 type caller struct {
 	greetv1connect.GreetServiceClient
 	protocol, codec string
@@ -57,8 +56,8 @@ var calls = []struct {
 	{"late", caller.late},
 }
 
-// callAll makes every call over every protocol and codec, and returns how
-// many went wrong.
+// callAll makes every call over every protocol and codec, and returns the number
+// of calls that failed.
 func callAll(ctx context.Context, addr string) (wrong int) {
 	protocols := []struct {
 		name   string
@@ -116,7 +115,7 @@ func (c caller) unary(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The server says how the call came, so that this example can prove it.
+	// The server returns the protocol of the call, so that this example can check it.
 	protocol, contentType, _ := strings.Cut(response.Header().Get("Greet-Via"), " ")
 	if protocol != c.protocol || strings.Contains(contentType, "json") != (c.codec == "json") {
 		return "", fmt.Errorf("the call went over %q as %q", protocol, contentType)
@@ -149,7 +148,7 @@ func (c caller) clientStream(ctx context.Context) (string, error) {
 	for _, name := range []string{"Ada", "Grace", "Barbara"} {
 		if err := stream.Send(&greetv1.GreetRequest{Name: name}); err != nil {
 			if errors.Is(err, io.EOF) {
-				break // the server ended the call: CloseAndReceive says why
+				break // the server ended the call: CloseAndReceive returns the reason
 			}
 			return "", err
 		}
@@ -207,8 +206,8 @@ func (c caller) invalid(ctx context.Context) (string, error) {
 	return got, want(got, "invalid_argument: reading name: want a name that is not empty (detail: name)")
 }
 
-// late calls with a deadline that is too short for what it asks: the second
-// greeting would come after an hour.
+// late makes a call with a deadline that is too short: the second greeting would
+// come after an hour.
 func (c caller) late(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()

@@ -39,7 +39,7 @@ func serve(ctx context.Context, addr string) error {
 	mux := http.NewServeMux()
 	mux.Handle(greetv1connect.NewGreetServiceHandler(&greeter{}))
 
-	// gRPC needs HTTP/2. Without TLS a server has to ask for it.
+	// gRPC needs HTTP/2. Without TLS a server must turn it on.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -138,8 +138,8 @@ func greet(hello, name string) *greetv1.GreetResponse {
 	return &greetv1.GreetResponse{Greeting: hello + ", " + name + "!"}
 }
 
-// badField says what is wrong twice: in words for people, and in a detail
-// that a program can read.
+// badField returns an error that describes the fault twice: in its message for
+// people, and in a detail for programs.
 func badField(field, want string) error {
 	err := connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("reading %s: want %s", field, want))
 	if detail, detailErr := connect.NewErrorDetail(&greetv1.BadField{Field: field, Want: want}); detailErr == nil {

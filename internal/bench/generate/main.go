@@ -68,7 +68,7 @@ func run() error {
 	return nil
 }
 
-// run gives the schema to the generator and writes what it returns.
+// run gives the schema to the generator and writes the files that it returns.
 func (g generator) run(file *descriptorpb.FileDescriptorProto) error {
 	file = proto.CloneOf(file)
 	if g.unaryOnly {

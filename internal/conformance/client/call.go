@@ -30,7 +30,7 @@ type call struct {
 	result *conformancev1.ClientResponseResult
 }
 
-// invoke makes the call that the suite asks for.
+// invoke makes the call of a case.
 func invoke(ctx context.Context, dials *transports, asked *conformancev1.ClientCompatRequest) (*conformancev1.ClientResponseResult, error) {
 	if asked.GetRawRequest() != nil {
 		return nil, errors.New("raw requests are for the suite's own client")
@@ -167,7 +167,7 @@ func (c *call) clientStream() error {
 		c.delay()
 		if err := stream.Send(message); err != nil {
 			c.result.NumUnsentRequests = int32(len(messages) - i)
-			break // CloseAndReceive knows why
+			break // CloseAndReceive returns the reason
 		}
 	}
 	if c.asked.GetCancel().GetBeforeCloseSend() != nil {
@@ -233,7 +233,7 @@ func (c *call) bidiStream() error {
 		c.delay()
 		if err := stream.Send(message); err != nil {
 			c.result.NumUnsentRequests = int32(len(messages) - i)
-			break // Receive knows why
+			break // Receive returns the reason
 		}
 		if alternate {
 			if more = receive(); !more {
@@ -267,7 +267,7 @@ func (c *call) take(payload *conformancev1.ConformancePayload) {
 	}
 }
 
-// fail records the error of a call that has no stream to ask for metadata.
+// fail records the error of a call without a stream: the metadata is the error's.
 func (c *call) fail(err error) {
 	c.result.Error = wire.FromError(err)
 	if coded, ok := errors.AsType[*connect.Error](err); ok {
@@ -280,9 +280,9 @@ func (c *call) metadata(header, trailer http.Header) {
 	c.result.ResponseTrailers = wire.Headers(trailer)
 }
 
-// cancelLater cancels the call in the time that the suite asks for, counted from
-// now: methods that send and receive in one leave no moment in between. The
-// function returned calls it off.
+// cancelLater cancels the call after the case's delay, counted from now: methods
+// that send and receive in one leave no moment in between. The function that it
+// returns stops the timer.
 func (c *call) cancelLater() (stop func()) {
 	after, ok := c.cancelDelay()
 	if !ok {
@@ -294,7 +294,7 @@ func (c *call) cancelLater() (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// cancelNow waits as long as the suite asks for and cancels the call.
+// cancelNow waits for the case's delay and cancels the call.
 func (c *call) cancelNow() {
 	if after, ok := c.cancelDelay(); ok {
 		time.Sleep(after)
@@ -302,8 +302,8 @@ func (c *call) cancelNow() {
 	}
 }
 
-// cancelDelay says when to cancel after the request is sent. A cancellation
-// without a time means at once.
+// cancelDelay returns the time between the end of the request and its cancellation,
+// and whether there is one. A cancellation without a time is immediate.
 func (c *call) cancelDelay() (time.Duration, bool) {
 	cancel := c.asked.GetCancel()
 	if cancel == nil {
@@ -318,8 +318,8 @@ func (c *call) cancelDelay() (time.Duration, bool) {
 	return 0, false
 }
 
-// timedContext is a context that is canceled at a time. Who asks for its error
-// later than that gets it, even if the machine was too busy for the timer.
+// timedContext is a context that is canceled at a time. After that time Err returns
+// an error even if a busy machine has not run the timer yet.
 type timedContext struct {
 	context.Context
 	cancel context.CancelFunc
@@ -333,8 +333,8 @@ func (c *timedContext) Err() error {
 	return c.Context.Err()
 }
 
-// delay waits before a request message. The suite wants it whole, whatever
-// becomes of the call meanwhile.
+// delay waits before a request message. The suite expects the whole delay, even if
+// the call ends during it.
 func (c *call) delay() {
 	time.Sleep(time.Duration(c.asked.GetRequestDelayMs()) * time.Millisecond)
 }

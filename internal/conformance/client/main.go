@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Client is the client under test of the conformance suite: it reads calls to
-// make from standard input and writes what came of each to standard output, in
+// make from standard input and writes the result of each to standard output, in
 // the order in which they end.
 package main
 
@@ -32,7 +32,7 @@ func main() {
 	}
 }
 
-// run makes every call that the suite asks for, then returns.
+// run makes every call that it reads from the suite, then returns.
 func run(ctx context.Context, parallel int, engine bool, in io.Reader, out io.Writer) error {
 	var (
 		calls   sync.WaitGroup

@@ -23,7 +23,7 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/conformance/conformancev1"
 )
 
-// transports keeps the HTTP clients by what tells them apart.
+// transports keeps an HTTP client for each target.
 type transports struct {
 	engine  bool
 	mu      sync.Mutex
@@ -67,7 +67,7 @@ func (t *transports) client(asked *conformancev1.ClientCompatRequest) (*http.Cli
 	return client, url, nil
 }
 
-// close closes what is idle; every call has ended.
+// close closes all connections: they are idle, because every call has ended.
 func (t *transports) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -100,13 +100,13 @@ func dial(to target, engine bool) (http.RoundTripper, error) {
 	return &http.Transport{TLSClientConfig: security, Protocols: &protocols}, nil
 }
 
-// dialQUIC connects for all the calls that wait for the connection, so it must
-// not give up when the call that happened to be the first is canceled.
+// dialQUIC connects for all calls that wait for the connection, so it does not stop
+// when the first of them is canceled.
 func dialQUIC(ctx context.Context, address string, security *tls.Config, config *quic.Config) (*quic.Conn, error) {
 	return quic.DialAddrEarly(context.WithoutCancel(ctx), address, security, config)
 }
 
-// security is nil for clear text.
+// security returns nil for cleartext.
 func (to target) security() (*tls.Config, error) {
 	if to.serverCert == "" {
 		return nil, nil

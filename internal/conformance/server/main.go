@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Server is the server under test of the conformance suite: it reads one
-// configuration from standard input, serves, writes where it listens to
-// standard output, and serves until it is told to stop.
+// configuration from standard input, listens, writes its address to standard
+// output, and serves until the suite stops it.
 package main
 
 import (
@@ -41,7 +41,7 @@ func main() {
 	}
 }
 
-// run serves what the suite asks for until the context ends.
+// run serves with the suite's configuration until the context ends.
 func run(ctx context.Context, engine bool, in io.Reader, out io.Writer) error {
 	asked := &conformancev1.ServerCompatRequest{}
 	if err := wire.Read(in, asked); err != nil {
@@ -77,7 +77,7 @@ func run(ctx context.Context, engine bool, in io.Reader, out io.Writer) error {
 	}
 }
 
-// newHandler is the service with every compression and the limit asked for.
+// newHandler returns the service with every compression and the configuration's limit.
 func newHandler(asked *conformancev1.ServerCompatRequest) (http.Handler, error) {
 	options := []connect.HandlerOption{connect.WithCompressMinBytes(0)} // the suite's messages are small
 	for number := range conformancev1.Compression_name {
@@ -97,7 +97,7 @@ func newHandler(asked *conformancev1.ServerCompatRequest) (http.Handler, error) 
 	return mux, nil
 }
 
-// newTLSConfig is nil when the suite wants clear text.
+// newTLSConfig returns nil if the configuration has no TLS.
 func newTLSConfig(asked *conformancev1.ServerCompatRequest) (*tls.Config, error) {
 	if !asked.GetUseTls() {
 		return nil, nil

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file is the service: each method answers as the request's response
-// definition says and echoes what it has seen of the request.
+// This file is the service: each method answers by the request's response
+// definition and echoes the parts of the request that it has read.
 
 package main
 
@@ -132,7 +132,7 @@ func (service) BidiStream(
 			}
 		}
 		if alternate && !first {
-			echo = &requestInfo{} // only the first answer tells of the headers
+			echo = &requestInfo{} // only the first answer has the headers
 		}
 		if err := add(echo, request); err != nil {
 			return err
@@ -175,7 +175,7 @@ func (s *script) head(header, trailer http.Header) {
 
 func (s *script) done() bool { return s.sent == len(s.define.GetResponseData()) }
 
-// next waits as long as asked and sends one message.
+// next waits for the definition's delay and sends one message.
 func (s *script) next(echo *requestInfo) error {
 	pause(s.define.GetResponseDelayMs())
 	data := s.define.GetResponseData()[s.sent]
@@ -183,8 +183,8 @@ func (s *script) next(echo *requestInfo) error {
 	return s.send(&conformancev1.ConformancePayload{Data: data, RequestInfo: echo})
 }
 
-// rest sends what is left, with the echo in the very first message only, and
-// ends the stream.
+// rest sends the messages that are left, with the echo in the very first message
+// only, and ends the stream.
 func (s *script) rest(echo *requestInfo) error {
 	for !s.done() {
 		if s.sent > 0 {
@@ -197,7 +197,7 @@ func (s *script) rest(echo *requestInfo) error {
 	return s.end(echo)
 }
 
-// end is the error asked for. It carries the echo if no message did.
+// end returns the definition's error. It has the echo if no message had it.
 func (s *script) end(echo *requestInfo) error {
 	if s.define.GetError() == nil {
 		return nil
@@ -205,8 +205,8 @@ func (s *script) end(echo *requestInfo) error {
 	return failure(s.define.GetError(), echo, s.sent == 0)
 }
 
-// respond waits as long as asked and makes the payload or the error of a single
-// response. The definition may be nil.
+// respond waits for the definition's delay and makes the payload or the error of a
+// single response. The definition may be nil.
 func respond(define *conformancev1.UnaryResponseDefinition, echo *requestInfo) (*conformancev1.ConformancePayload, error) {
 	pause(define.GetResponseDelayMs())
 	if define.GetError() != nil {
@@ -215,7 +215,7 @@ func respond(define *conformancev1.UnaryResponseDefinition, echo *requestInfo) (
 	return &conformancev1.ConformancePayload{Data: define.GetResponseData(), RequestInfo: echo}, nil
 }
 
-// finish adds the metadata asked for to a single response or to its error.
+// finish adds the definition's metadata to a single response or to its error.
 func finish[T any](define *conformancev1.UnaryResponseDefinition, message *T, err error) (*connect.Response[T], error) {
 	if err != nil {
 		if coded, ok := errors.AsType[*connect.Error](err); ok {
@@ -242,7 +242,7 @@ func failure(asked *conformancev1.Error, echo *requestInfo, withEcho bool) error
 	return err
 }
 
-// seen is what a handler knows of a request: headers, the time left, messages.
+// seen returns the echo of a request: headers, the time left, messages.
 func seen(ctx context.Context, header http.Header, messages ...proto.Message) (*requestInfo, error) {
 	echo := &requestInfo{RequestHeaders: wire.Headers(header)}
 	if deadline, ok := ctx.Deadline(); ok {
@@ -265,10 +265,9 @@ func add(echo *requestInfo, message proto.Message) error {
 	return nil
 }
 
-// pause waits as long as asked, on purpose beyond the end of the call. The
-// suite's client has the same deadline as the call; if it received the head of
-// an error that this handler sent at that very moment, and then gave up on the
-// body, it would take the body for a malformed one.
+// pause waits for a delay, even if the call ends before. The suite's client has the
+// same deadline. If the handler sent an error at that moment, the client could read
+// the head, give up on the body, and report a malformed body.
 func pause(milliseconds uint32) {
 	time.Sleep(time.Duration(milliseconds) * time.Millisecond)
 }

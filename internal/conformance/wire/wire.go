@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire is what the server and the client under test have in common:
-// the pipe to the conformance suite, and its terms in those of package connect.
+// Package wire has the parts that the server and the client under test share: the
+// pipe to the conformance suite, and translations between the suite's types and
+// those of package connect.
 package wire
 
 import (
@@ -24,7 +25,7 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/conformance/conformancev1"
 )
 
-// maxMessage bounds what the suite may send over the pipe.
+// maxMessage bounds a message that the suite sends over the pipe, in bytes.
 const maxMessage = 64 << 20
 
 // typePrefix makes a message name a type URL.
@@ -97,8 +98,8 @@ func Headers[H ~map[string][]string](from H) []*conformancev1.Header {
 	return list
 }
 
-// ToError makes the error that the suite asks a handler to return, with more
-// details behind its own.
+// ToError makes the error that a handler returns by the suite's definition, with
+// more details behind its own.
 func ToError(from *conformancev1.Error, more ...proto.Message) (*connect.Error, error) {
 	to := connect.NewError(connect.Code(from.GetCode()), errors.New(from.GetMessage()))
 	details := make([]proto.Message, 0, len(from.GetDetails())+len(more))
