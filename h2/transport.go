@@ -142,8 +142,8 @@ func newTransport(config *TransportConfig, standard *http.Transport) *Transport 
 	return t
 }
 
-// settle completes the configuration, once. With ConfigureTransport it runs when the
-// first connection is there: until then the program may set fields of the
+// settle completes the configuration, once. With ConfigureTransport it runs with the
+// first request or connection: until then the program may set fields of the
 // http.Transport.
 func (t *Transport) settle() { t.settled.Do(t.fillIn) }
 

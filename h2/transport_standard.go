@@ -133,6 +133,7 @@ type pooled struct{ Within *within }
 // RoundTrip uses a connection that there is, or leaves the request to the
 // http.Transport.
 func (p pooled) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.Within.t.settle()
 	response, err := p.Within.t.roundTrip(r, func(trace *httptrace.ClientTrace, h *host) {
 		if trace != nil && h.takesMore() { // otherwise net/http reports to the trace
 			traceGetConn(trace, h)
