@@ -3,15 +3,15 @@
 # if they are not installed.
 
 # Every module whose tests `make test` runs, the root first.
-MODULES := . compress dropin internal/compat internal/gentest internal/protogen \
-           internal/conntest internal/interop internal/conformance internal/buftest internal/bench internal/h2spec \
+MODULES := . auth/jwt compress cors consul dropin grpcadapter nats overload validate examples/consul telemetry examples/metrics examples/nats examples/shop internal/compat internal/gentest internal/protogen \
+           internal/conntest internal/natstest internal/interop internal/conformance internal/buftest internal/bench internal/h2spec \
            internal/nethttptest internal/grpce2e internal/guidetest internal/releasecheck
 # Every module, also those without tests.
 ALL := $(MODULES) internal/tools
 
 # -count=1: some tests read files outside of their module, which the cache of
 # results does not watch.
-GOTEST := go test -count=1 -timeout 20m
+GOTEST := go test -count=1 -timeout 30m
 # With the race detector everywhere, except where the tests are about other
 # programs: there they build and run those.
 NORACE := internal/buftest internal/protogen internal/nethttptest internal/grpce2e internal/guidetest internal/releasecheck
@@ -31,10 +31,13 @@ test: ## all tests of all modules with the race detector, conformance, interoper
 		(cd $$m && $(GOTEST) $$race ./...); \
 		echo "== $$m: $$(( $$(date +%s) - start )) s"; \
 	done
-	@echo "== allocation budgets, without the race detector"
-	@go test -run Alloc -count=1 . ./h2
+	@echo "== allocation budgets, without the race detector; conntest's whole matrix, of which the race detector gets a part"
+	@go test -run Alloc -count=1 . ./h2 ./balance ./drain ./health ./inprocess ./retry
 	@cd compress && go test -run Alloc -count=1 .
-	@cd internal/conntest && go test -run Alloc -count=1 .
+	@cd overload && go test -run Alloc -count=1 .
+	@cd validate && go test -run Alloc -count=1 .
+	@cd telemetry && go test -run Alloc -count=1 .
+	@cd internal/conntest && $(GOTEST) .
 	@$(MAKE) --no-print-directory quickstart
 
 lint: ## gofmt, vet and staticcheck
@@ -73,8 +76,8 @@ bench-compare: ## this tree against the last release, in about a minute; for peo
 	cd internal/bench && go run . -release
 
 FUZZTIME ?= 30s
-fuzz: ## every fuzz test of the root package, the generator, h2 and compress for FUZZTIME
-	@set -e; for m in . cmd/protoc-gen-connect-go h2 h2/internal/wire compress; do cd $(CURDIR)/$$m; \
+fuzz: ## every fuzz test for FUZZTIME
+	@set -e; for m in . auth auth/jwt cmd/protoc-gen-connect-go h2 h2/internal/wire retry balance internal/reflectcall compress cors lambda server server/systemd consul nats overload; do cd $(CURDIR)/$$m; \
 		for f in $$(go test -list '^Fuzz' . | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) .; \
 		done; \

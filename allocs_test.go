@@ -34,6 +34,8 @@ var allocationBudgets = []struct {
 	{"connect unary, HTTP/1.1", 88, callAllocs(false)},
 	{"connect unary, HTTP/1.1, json", 97, callAllocs(false, WithProtoJSON())},
 	{"connect unary, HTTP/1.1, gzip", 92, callAllocs(false, WithSendGzip())},
+	{"connect unary, HTTP/1.1, an interceptor", 88, callAllocs(false, WithInterceptors(UnaryInterceptorFunc(func(next UnaryFunc) UnaryFunc { return next })))},
+	{"connect unary, HTTP/1.1, a call interceptor", 94, callAllocs(false, WithCallInterceptors(func(next CallFunc) CallFunc { return next }))},
 	{"connect unary, HTTP/1.1, GET", 112, callAllocs(false, WithHTTPGet(), WithIdempotency(IdempotencyNoSideEffects))},
 	{"connect unary, HTTP/1.1, 1 MiB", 91, largeAllocs(false)},
 	{"grpc-web unary, HTTP/1.1", 107, callAllocs(false, WithGRPCWeb())},
@@ -110,7 +112,7 @@ func packAllocs(codec Codec, used *compression) func(*testing.T) func() {
 		msg, got := wrapperspb.String(strings.Repeat("abc", 100)), new(wrapperspb.StringValue)
 		src := new(bytes.Reader)
 		return func() {
-			b, _, err := p.pack(msg)
+			b, _, _, err := p.pack(msg)
 			if err != nil {
 				t.Fatal(err)
 			}

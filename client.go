@@ -29,7 +29,7 @@ type Client[Req, Res any] struct {
 func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...ClientOption) *Client[Req, Res] {
 	c, err := newClientConfig(httpClient, url, options)
 	if err != nil {
-		return &Client[Req, Res]{err: err}
+		return &Client[Req, Res]{err: ofClient(err)}
 	}
 	client := &Client[Req, Res]{config: c}
 	client.unary = func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
@@ -57,6 +57,11 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 	if err := checkRequest(c.err, request); err != nil {
 		return nil, err
 	}
+	if deadline, limited := c.config.times.deadline(ctx); limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
 	ctx, info := beginCall(ctx)
 	request.call.spec, request.call.peer = &c.config.spec, c.config.peer
 	if info != nil {
@@ -64,9 +69,15 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 		addHeader(request.Header(), info.call.header.made())
 	}
 	if len(c.config.interceptors) > 0 {
-		showHeader(request.Header(), c.config.header)
+		request.call.shown = c.config.header
 	}
-	response, err := c.unary(ctx, request)
+	var response AnyResponse
+	var err error
+	if c.config.around == nil {
+		response, err = c.unary(ctx, request)
+	} else {
+		response, err = c.config.callAround(ctx, request, c.unary)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,33 +97,48 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 	if info != nil {
 		info.response = conn
 	}
-	err := conn.sendOnly(request.Any())
+	err := info.choose(conn)
+	if err == nil {
+		err = conn.sendOnly(request.Any())
+	}
 	state.method = conn.sentMethod()
+	if conn.call != nil {
+		conn.call.setResponse(state.method, conn, false)
+	}
+	state.peer.tls = conn.serverTLS()
 	if info != nil {
 		info.call.method = state.method
 	}
 	if err != nil {
-		return err
+		return ofClient(err)
 	}
-	return receiveOnly(conn, msg, c.initialize)
+	err = receiveOnly(conn, msg, c.initialize)
+	if err == nil && conn.call != nil {
+		conn.call.setResponse(state.method, conn, true)
+	}
+	return err
 }
 
 // stateOf returns the state of a request, and its headers, which may be nil.
 // Interceptors may pass on a type of their own that embeds an AnyRequest. Then
 // the headers are those that its own method returns, and the HTTP method is set
-// in the AnyRequest that it embeds. If that is nil, state panics: then the
-// method is set nowhere.
+// in the AnyRequest that it embeds.
 func stateOf[Req any](request AnyRequest) (state *callState, header http.Header) {
 	if typed, ok := request.(*Request[Req]); ok {
 		return &typed.call, typed.call.header.made()
 	}
+	return stateOrNew(request), request.Header()
+}
+
+// stateOrNew returns the state of a request. If the request is of a type of the
+// program that embeds a nil AnyRequest, state panics, and the result is a new one.
+func stateOrNew(request AnyRequest) (state *callState) {
 	defer func() {
 		if recover() != nil {
 			state = new(callState)
 		}
 	}()
-	header = request.Header()
-	return request.state(), header
+	return request.state()
 }
 
 // CallServerStream sends one message, waits for the response headers, and
@@ -122,19 +148,26 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	if err := checkRequest(c.err, request); err != nil {
 		return nil, err
 	}
-	conn := c.newStream(ctx, StreamTypeServer)
+	conn := c.newStream(ctx, StreamTypeServer, request.call.header.made())
 	spec := conn.Spec()
 	request.call.spec, request.call.peer = &spec, conn.Peer()
-	askHeader(conn.RequestHeader(), request.call.header.made())
 	err := conn.Send(request.Msg)
-	if err == nil || isEOF(err) {
+	if err == nil || isEOF(err) || ctx.Err() != nil {
 		request.call.method = http.MethodPost
+	}
+	if err == nil || isEOF(err) {
 		err = conn.CloseRequest() // after EOF Receive returns the reason
 	}
 	if err != nil {
 		_ = conn.CloseResponse()
-		return nil, err
+		if w, ok := conn.(*watchedConn); ok {
+			err = w.wait() // the interceptors' error
+		}
+		if err != nil {
+			return nil, err
+		} // otherwise the stream has no message and no error
 	}
+	request.call.peer = conn.Peer() // with the connection
 	return &ServerStreamForClient[Res]{conn: conn, initialize: c.config.initialize}, nil
 }
 
@@ -146,7 +179,7 @@ func (c *Client[Req, Res]) CallClientStream(ctx context.Context) *ClientStreamFo
 	if c.err != nil {
 		return &ClientStreamForClient[Req, Res]{err: c.err}
 	}
-	return &ClientStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeClient), initialize: c.config.initialize}
+	return &ClientStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeClient, nil), initialize: c.config.initialize}
 }
 
 // CallClientStreamSimple is [Client.CallClientStream] for headers and trailers
@@ -171,7 +204,7 @@ func (c *Client[Req, Res]) CallBidiStream(ctx context.Context) *BidiStreamForCli
 	if c.err != nil {
 		return &BidiStreamForClient[Req, Res]{err: c.err}
 	}
-	return &BidiStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeBidi), initialize: c.config.initialize}
+	return &BidiStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeBidi, nil), initialize: c.config.initialize}
 }
 
 // CallBidiStreamSimple is [Client.CallBidiStream] for headers and trailers in
@@ -188,18 +221,33 @@ func (c *Client[Req, Res]) CallBidiStreamSimple(ctx context.Context) (*BidiStrea
 	return s, nil
 }
 
-// newStream returns the conn of a streaming call, with the interceptors around
-// it.
-func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) StreamingClientConn {
+// newStream returns the conn of a streaming call with a caller's headers, which may be
+// nil, and with the interceptors around it.
+func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType, asked http.Header) StreamingClientConn {
 	spec := c.config.spec
 	spec.StreamType = kind
 	ctx, info := beginCall(ctx)
-	conn := c.config.stream(ctx, spec)
+	var conn StreamingClientConn
+	if c.config.around != nil {
+		header := make(http.Header)
+		if info != nil {
+			askHeader(header, info.call.header.made())
+		}
+		askHeader(header, asked)
+		conn = c.config.streamAround(ctx, spec, header)
+	} else {
+		conn = c.config.stream(ctx, spec)
+		if info != nil {
+			askHeader(conn.RequestHeader(), info.call.header.made())
+		}
+		if len(asked) > 0 {
+			askHeader(conn.RequestHeader(), asked)
+		}
+	}
 	if info != nil {
 		spec := conn.Spec() // an interceptor may have changed it
 		info.call.spec, info.call.peer = &spec, conn.Peer()
 		info.response = conn
-		askHeader(conn.RequestHeader(), info.call.header.made())
 	}
 	return conn
 }
@@ -207,13 +255,26 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType) Strea
 // stream begins a streaming call. It wraps the interceptors around each call.
 func (c *config) stream(ctx context.Context, spec Spec) StreamingClientConn {
 	if len(c.interceptors) == 0 {
-		return newStreamConn(ctx, c, spec)
+		return c.begin(ctx, spec)
 	}
-	next := StreamingClientFunc(func(ctx context.Context, spec Spec) StreamingClientConn { return newStreamConn(ctx, c, spec) })
+	next := StreamingClientFunc(c.begin)
 	for _, i := range slices.Backward(c.interceptors) {
 		next = i.WrapStreamingClient(c.checkedStream(next))
 	}
 	return next(ctx, spec)
+}
+
+// begin begins a streaming call below the interceptors.
+func (c *config) begin(ctx context.Context, spec Spec) StreamingClientConn {
+	conn := newStreamConn(ctx, c, spec)
+	if info, _ := ctx.Value(callInfoKey{}).(*clientInfo); info != nil {
+		info.conn.Store(conn)
+		if err := info.choose(conn); err != nil {
+			conn.release()
+			return &failedConn{spec: spec, peer: c.peer, err: err}
+		}
+	}
+	return conn
 }
 
 // checkedUnary returns a function that checks the context which an interceptor

@@ -5,8 +5,10 @@
 package connect
 
 import (
+	"context"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 )
 
@@ -23,6 +25,7 @@ type ServerStreamForClient[Res any] struct {
 	initialize func(Spec, any) error
 	msg        *Res
 	err        error
+	left       leftover[Res]
 }
 
 // Receive waits for the next message, which Msg then returns. It returns false
@@ -31,9 +34,46 @@ func (s *ServerStreamForClient[Res]) Receive() bool {
 	if s.err != nil {
 		return false
 	}
-	s.msg, s.err = receiveMessage[Res](s.conn, s.initialize)
+	s.msg, s.err = s.left.receive(s.conn, s.initialize)
 	return s.err == nil
 }
+
+// next is Receive, but returns the message and the error.
+func (s *ServerStreamForClient[Res]) next() (*Res, error) {
+	if !s.Receive() {
+		return nil, s.err
+	}
+	return s.msg, nil
+}
+
+// ReceiveContext waits for the next message, until ctx ends at the latest, and
+// returns it. At the end of the stream it returns an error that wraps [io.EOF].
+//
+// If ctx ends first, the error has CodeDeadlineExceeded or CodeCanceled, and the
+// call goes on: no message is lost, as the next receive of the stream, of whatever
+// kind, returns the message that ReceiveContext did not wait for. Until it arrives,
+// or the call ends, a goroutine waits for it. To end the call as well, close the
+// stream. A context that never ends costs nothing; any other costs a goroutine
+// while ReceiveContext waits.
+func (s *ServerStreamForClient[Res]) ReceiveContext(ctx context.Context) (*Res, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	msg, err, outwaited := s.left.receiveWithin(ctx, s.conn, s.initialize)
+	if !outwaited {
+		s.msg, s.err = msg, err
+	}
+	return msg, err
+}
+
+// Messages ranges over the messages that are left. The loop ends after the last
+// message of a call that succeeded. Any other end, such as the server's error or a
+// lost connection, is an error, which is the loop's last value, with a nil message.
+// After either the call is over.
+//
+// A loop that is left early takes no further message, and the call goes on: another
+// loop, or Receive, goes on after it, and Close ends the call.
+func (s *ServerStreamForClient[Res]) Messages() iter.Seq2[*Res, error] { return messages(s.next) }
 
 // Msg returns the message that the last Receive has received: an empty one
 // before the first Receive, and after one that returned false.
@@ -110,6 +150,17 @@ func (c *ClientStreamForClient[Req, Res]) Send(request *Req) error {
 	return send(c.conn, request)
 }
 
+// SendContext is Send, until ctx ends at the latest. If ctx ends while SendContext
+// waits, the call is over, because a part of the message may be on its way: the
+// error has CodeDeadlineExceeded or CodeCanceled, and the server sees that the
+// client is gone. If ctx has ended before, nothing is sent, and the call goes on.
+func (c *ClientStreamForClient[Req, Res]) SendContext(ctx context.Context, request *Req) error {
+	if c.err != nil {
+		return c.err
+	}
+	return sendWithin(ctx, c.conn, request, cutClient(c.conn))
+}
+
 // CloseAndReceive ends the stream of requests, waits for the response and ends
 // the call. A second CloseAndReceive returns an error.
 func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], error) {
@@ -156,6 +207,11 @@ func (c *ClientStreamForClientSimple[Req, Res]) Send(request *Req) error {
 	return c.stream.Send(request)
 }
 
+// SendContext is [ClientStreamForClient.SendContext].
+func (c *ClientStreamForClientSimple[Req, Res]) SendContext(ctx context.Context, request *Req) error {
+	return c.stream.SendContext(ctx, request)
+}
+
 // CloseAndReceive ends the stream of requests, waits for the response's message
 // and ends the call.
 func (c *ClientStreamForClientSimple[Req, Res]) CloseAndReceive() (*Res, error) {
@@ -181,6 +237,7 @@ type BidiStreamForClient[Req, Res any] struct {
 	conn       StreamingClientConn
 	initialize func(Spec, any) error
 	err        error // of the client's construction: there is no conn
+	left       leftover[Res]
 }
 
 // Spec returns the description of the procedure.
@@ -218,6 +275,14 @@ func (b *BidiStreamForClient[Req, Res]) Send(msg *Req) error {
 	return send(b.conn, msg)
 }
 
+// SendContext is [ClientStreamForClient.SendContext].
+func (b *BidiStreamForClient[Req, Res]) SendContext(ctx context.Context, msg *Req) error {
+	if b.err != nil {
+		return b.err
+	}
+	return sendWithin(ctx, b.conn, msg, cutClient(b.conn))
+}
+
 // CloseRequest ends the stream of requests. If nothing was sent before, it sends
 // the headers.
 func (b *BidiStreamForClient[Req, Res]) CloseRequest() error {
@@ -233,7 +298,24 @@ func (b *BidiStreamForClient[Req, Res]) Receive() (*Res, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	return receiveMessage[Res](b.conn, b.initialize)
+	return b.left.receive(b.conn, b.initialize)
+}
+
+// ReceiveContext is Receive, until ctx ends at the latest. If ctx ends first, the
+// call goes on: see [ServerStreamForClient.ReceiveContext].
+func (b *BidiStreamForClient[Req, Res]) ReceiveContext(ctx context.Context) (*Res, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	msg, err, _ := b.left.receiveWithin(ctx, b.conn, b.initialize)
+	return msg, err
+}
+
+// Messages ranges over the messages that are left: see
+// [ServerStreamForClient.Messages]. CloseResponse ends a call whose loop was left
+// early.
+func (b *BidiStreamForClient[Req, Res]) Messages() iter.Seq2[*Res, error] {
+	return messages(b.Receive)
 }
 
 // CloseResponse ends the call. After CloseRequest it first waits for the response
@@ -284,11 +366,26 @@ func (b *BidiStreamForClientSimple[_, _]) Peer() Peer { return b.stream.Peer() }
 // Send is [BidiStreamForClient.Send].
 func (b *BidiStreamForClientSimple[Req, Res]) Send(msg *Req) error { return b.stream.Send(msg) }
 
+// SendContext is [BidiStreamForClient.SendContext].
+func (b *BidiStreamForClientSimple[Req, Res]) SendContext(ctx context.Context, msg *Req) error {
+	return b.stream.SendContext(ctx, msg)
+}
+
 // CloseRequest is [BidiStreamForClient.CloseRequest].
 func (b *BidiStreamForClientSimple[Req, Res]) CloseRequest() error { return b.stream.CloseRequest() }
 
 // Receive is [BidiStreamForClient.Receive].
 func (b *BidiStreamForClientSimple[Req, Res]) Receive() (*Res, error) { return b.stream.Receive() }
+
+// ReceiveContext is [BidiStreamForClient.ReceiveContext].
+func (b *BidiStreamForClientSimple[Req, Res]) ReceiveContext(ctx context.Context) (*Res, error) {
+	return b.stream.ReceiveContext(ctx)
+}
+
+// Messages is [BidiStreamForClient.Messages].
+func (b *BidiStreamForClientSimple[Req, Res]) Messages() iter.Seq2[*Res, error] {
+	return b.stream.Messages()
+}
 
 // CloseResponse is [BidiStreamForClient.CloseResponse].
 func (b *BidiStreamForClientSimple[Req, Res]) CloseResponse() error { return b.stream.CloseResponse() }

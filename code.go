@@ -131,18 +131,24 @@ func CodeOf(err error) Code {
 	return CodeUnknown
 }
 
-// codeHTTPStatus returns the HTTP status of a unary Connect error.
-func codeHTTPStatus(c Code) int {
+// HTTPStatus returns the status of the HTTP response to a unary Connect call that
+// fails with the code, such as 404 for CodeNotFound. For 0 and for numbers that
+// are not codes it returns 500, as for CodeUnknown. Programs that also answer
+// other HTTP requests can use it there. [Connect protocol, "Error Codes"]
+func (c Code) HTTPStatus() int {
 	if c.valid() {
 		return codes[c].status
 	}
 	return http.StatusInternalServerError
 }
 
-// codeFromHTTPStatus returns the code for a response without one, such as a
-// proxy sends. It is not the inverse of codeHTTPStatus. [Connect
-// protocol, HTTP to Error Code; grpc/doc/http-grpc-status-mapping.md]
-func codeFromHTTPStatus(status int) Code {
+// CodeFromHTTPStatus returns the code for a response that failed without one,
+// such as a proxy sends: clients of this package use it. It is CodeUnknown for a
+// status that is not in the protocol's table, 200 among them. It is not the
+// inverse of [Code.HTTPStatus]: for 404 it returns CodeUnimplemented, because a
+// server without the procedure answers so. [Connect protocol, "HTTP to Error
+// Code"; grpc/doc/http-grpc-status-mapping.md]
+func CodeFromHTTPStatus(status int) Code {
 	switch status {
 	case http.StatusBadRequest:
 		return CodeInternal

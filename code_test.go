@@ -44,7 +44,7 @@ func TestCodes(t *testing.T) {
 		if uint32(c.code) != c.number || c.code.String() != c.name || !c.code.valid() {
 			t.Errorf("got %d, %v, valid %t, want %d, %s", uint32(c.code), c.code, c.code.valid(), c.number, c.name)
 		}
-		if got := codeHTTPStatus(c.code); got != c.status {
+		if got := c.code.HTTPStatus(); got != c.status {
 			t.Errorf("%v: got status %d, want %d", c.code, got, c.status)
 		}
 		var read Code
@@ -56,7 +56,7 @@ func TestCodes(t *testing.T) {
 		if got, want := code.String(), fmt.Sprintf("code_%d", uint32(code)); got != want || code.valid() {
 			t.Errorf("%d: got %q, valid %t, want %q", uint32(code), got, code.valid(), want)
 		}
-		if got := codeHTTPStatus(code); got != 500 {
+		if got := code.HTTPStatus(); got != 500 {
 			t.Errorf("%v: got status %d, want 500", code, got)
 		}
 	}
@@ -74,7 +74,7 @@ func TestHTTPCodes(t *testing.T) {
 		if !ok {
 			want = CodeUnknown
 		}
-		if got := codeFromHTTPStatus(status); got != want {
+		if got := CodeFromHTTPStatus(status); got != want {
 			t.Errorf("%d: got %v, want %v", status, got, want)
 		}
 	}

@@ -5,12 +5,8 @@
 package connect
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -40,9 +36,8 @@ type Codec interface {
 	// Marshal encodes a message. An error ends the call with CodeInternal.
 	Marshal(any) ([]byte, error)
 	// Unmarshal decodes bytes into a message, which is a pointer. It must not
-	// keep the bytes: the library overwrites them later. An error ends the call,
-	// with CodeInvalidArgument on the handler's side and CodeInternal on the
-	// client's.
+	// keep the bytes: the library overwrites them later. An error ends the call with
+	// CodeInvalidArgument, on both sides.
 	Unmarshal([]byte, any) error
 }
 
@@ -56,6 +51,16 @@ type stableCodec interface {
 
 type binaryCodec interface {
 	IsBinary() bool
+}
+
+// measuringCodec is a codec of this package that returns the size of a message before
+// it encodes it, and can decode without clearing the message first.
+type measuringCodec interface {
+	Codec
+	// marshalTo appends the encoded message to a buffer.
+	marshalTo(*buffer, any) error
+	// unmarshal is Unmarshal for a message that is empty if fresh is true.
+	unmarshal(data []byte, message any, fresh bool) error
 }
 
 // protoCodec is Protobuf's binary format.
@@ -84,83 +89,29 @@ func (protoCodec) MarshalStable(message any) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
 }
 
-func (protoCodec) Unmarshal(data []byte, message any) error {
+func (c protoCodec) Unmarshal(data []byte, message any) error {
+	return c.unmarshal(data, message, false)
+}
+
+func (protoCodec) marshalTo(b *buffer, message any) error {
 	m, ok := message.(proto.Message)
 	if !ok {
 		return notProto(message)
 	}
-	return proto.Unmarshal(data, m)
-}
-
-// anyNesting is the default bound on the levels of google.protobuf.Any in a JSON
-// message. At each level protojson scans the content once more, to find its type.
-// The bound keeps the cost of decoding linear in the message's size. The C++ and
-// Java implementations of Protobuf refuse more than 100 levels of any nesting.
-// google.golang.org/protobuf allows 10,000 levels of other messages, which it
-// decodes in linear time.
-const anyNesting = 100
-
-// NewProtoJSONCodec returns the codec "json" with another bound on nested
-// google.protobuf.Any: nesting is the number of levels that a message may have. The
-// decoder scans the content of an Any once for each level, so a high bound lets a
-// client ask for much work. The built-in codec has a bound of 100; zero and less
-// stand for that, too. Use the codec with [WithCodec]. A message beyond the bound
-// is refused before it is decoded, with CodeInvalidArgument.
-func NewProtoJSONCodec(nesting int) Codec {
-	return jsonCodec{nesting}
-}
-
-// jsonCodec is Protobuf's JSON mapping. It ignores unknown fields, so that
-// clients and servers can be updated one after the other.
-type jsonCodec struct {
-	nesting int // levels of Any, 0 and less is anyNesting
-}
-
-func (jsonCodec) Name() string   { return codecJSON }
-func (jsonCodec) IsBinary() bool { return false }
-
-func (c jsonCodec) Marshal(message any) ([]byte, error) {
-	return c.MarshalAppend(nil, message)
-}
-
-func (jsonCodec) MarshalAppend(dst []byte, message any) ([]byte, error) {
-	m, ok := message.(proto.Message)
-	if !ok {
-		return nil, notProto(message)
+	b.reserve(proto.Size(m))
+	data, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b.data, m)
+	if err == nil {
+		b.data = data
 	}
-	return protojson.MarshalOptions{}.MarshalAppend(dst, m)
+	return err
 }
 
-// MarshalStable removes white space, which protojson varies on purpose. The order
-// of fields and of map keys is stable in protojson.
-func (c jsonCodec) MarshalStable(message any) ([]byte, error) {
-	data, err := c.Marshal(message)
-	if err != nil {
-		return nil, err
-	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, data); err != nil {
-		return nil, err
-	}
-	return compact.Bytes(), nil
-}
-
-func (c jsonCodec) Unmarshal(data []byte, message any) error {
+func (protoCodec) unmarshal(data []byte, message any, fresh bool) error {
 	m, ok := message.(proto.Message)
 	if !ok {
 		return notProto(message)
 	}
-	if len(data) == 0 {
-		return errors.New("zero-length payload is not a valid JSON object")
-	}
-	limit := c.nesting
-	if limit <= 0 {
-		limit = anyNesting
-	}
-	if mayNestAny(data, limit) && nestsAny(data, limit) {
-		return fmt.Errorf("google.protobuf.Any is nested more than %d levels deep", limit)
-	}
-	return protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, m)
+	return proto.UnmarshalOptions{Merge: fresh}.Unmarshal(data, m)
 }
 
 func notProto(message any) error {

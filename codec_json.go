@@ -1,90 +1,135 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The depth of nested google.protobuf.Any in JSON, found in one pass.
+// The codec "json": Protobuf's JSON mapping, and its options.
 
 package connect
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// anyKey is the key that an object has if it is an Any. [Protobuf JSON mapping,
-// "Any"]
-const anyKey = "@type"
+// anyNesting is the default bound on the levels of google.protobuf.Any in a JSON
+// message. At each level protojson scans the content once more, to find its type.
+// The bound keeps the cost of decoding linear in the message's size. The C++ and
+// Java implementations of Protobuf refuse more than 100 levels of any nesting.
+// google.golang.org/protobuf allows 10,000 levels of other messages, which it
+// decodes in linear time.
+const anyNesting = 100
 
-// mayNestAny reports whether JSON has enough possible keys of an Any for more than
-// limit levels. It is quick, and false for most messages.
-func mayNestAny(data []byte, limit int) bool {
-	return bytes.Count(data, []byte(anyKey+`"`))+bytes.Count(data, []byte(`\u`)) > limit
+// JSONOptions change the codec "json": see [WithJSONOptions]. The zero value is the
+// built-in codec. The fields from UseProtoNames to Resolver have the names and the
+// meaning of those in package google.golang.org/protobuf/encoding/protojson.
+type JSONOptions struct {
+	// UseProtoNames writes the names of fields as in the schema, such as user_name, and
+	// not in lowerCamelCase. Both are accepted in received messages.
+	UseProtoNames bool
+	// UseEnumNumbers writes enum values as numbers, and not by their names. Both are
+	// accepted in received messages.
+	UseEnumNumbers bool
+	// EmitDefaultValues writes also fields without presence that have their default
+	// value: zero numbers, false, empty strings, lists and maps.
+	EmitDefaultValues bool
+	// EmitUnpopulated is EmitDefaultValues, and writes null for messages and other
+	// singular fields with presence that are not set, except for members of a oneof.
+	EmitUnpopulated bool
+	// Resolver finds the types of google.protobuf.Any and of extensions, in both
+	// directions. Nil stands for [protoregistry.GlobalTypes].
+	Resolver interface {
+		protoregistry.ExtensionTypeResolver
+		protoregistry.MessageTypeResolver
+	}
+
+	// RefuseUnknown refuses a received message with a field that the schema does not
+	// have: the call fails with CodeInvalidArgument, on both sides. By default such
+	// fields are ignored, so that clients and servers can be updated one after the
+	// other.
+	RefuseUnknown bool
+	// AnyNesting bounds the levels of google.protobuf.Any in each other in a received
+	// message. The decoder scans the content of an Any once for each level, so a high
+	// bound lets a client ask for much work. Zero and less stand for 100. A message
+	// beyond the bound is refused before it is decoded.
+	AnyNesting int
 }
 
-// nestsAny reports whether JSON has more than limit levels of Any in each other. It
-// counts the levels from the innermost object outwards, because an object's key
-// "@type" may come after its content. It reports false for bytes that are not JSON,
-// which the decoder refuses.
-func nestsAny(data []byte, limit int) bool {
-	type object struct {
-		inside int // levels
-		isAny  bool
-	}
-	var open []object
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '{':
-			open = append(open, object{})
-		case '}':
-			if len(open) == 0 {
-				return false
-			}
-			last := open[len(open)-1]
-			open = open[:len(open)-1]
-			if last.isAny {
-				last.inside++
-			}
-			if last.inside > limit {
-				return true
-			}
-			if n := len(open); n > 0 {
-				open[n-1].inside = max(open[n-1].inside, last.inside)
-			}
-		case '"':
-			end := endOfString(data, i)
-			if n := len(open); n > 0 && isAnyKey(data[i:end]) && isKey(data[end:]) {
-				open[n-1].isAny = true
-			}
-			i = end - 1
-		}
-	}
-	return false
+// WithJSONOptions replaces the codec "json" of a handler by one with other options,
+// and makes a client send and receive JSON with them, as [WithProtoJSON] does. Each
+// WithJSONOptions sets all options: those of an earlier one have no effect.
+func WithJSONOptions(options JSONOptions) Option {
+	return WithCodec(NewJSONCodec(options))
 }
 
-// endOfString returns the index after the string that begins at i.
-func endOfString(data []byte, i int) int {
-	for i++; i < len(data); i++ {
-		switch data[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(data)
+// NewJSONCodec returns the codec of [WithJSONOptions], for programs that use a codec
+// without a handler or client.
+func NewJSONCodec(options JSONOptions) Codec { return jsonCodec{options} }
+
+// NewProtoJSONCodec returns the codec "json" with another bound on nested
+// google.protobuf.Any: nesting is [JSONOptions].AnyNesting. Use it with [WithCodec].
+// [WithJSONOptions] has this bound and other options.
+func NewProtoJSONCodec(nesting int) Codec {
+	return jsonCodec{JSONOptions{AnyNesting: nesting}}
 }
 
-// isAnyKey reports whether a quoted string is the key of an Any, perhaps with
-// escapes.
-func isAnyKey(quoted []byte) bool {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted) == `"`+anyKey+`"`
-	}
-	const longest = len(`"`) + 6*len(anyKey) + len(`"`) // each letter as an escape
-	var text string
-	return len(quoted) <= longest && json.Unmarshal(quoted, &text) == nil && text == anyKey
+// jsonCodec is Protobuf's JSON mapping.
+type jsonCodec struct {
+	options JSONOptions
 }
 
-// isKey reports whether the string before rest is a key: a colon follows it.
-func isKey(rest []byte) bool {
-	rest = bytes.TrimLeft(rest, " \t\r\n")
-	return len(rest) > 0 && rest[0] == ':'
+func (jsonCodec) Name() string   { return codecJSON }
+func (jsonCodec) IsBinary() bool { return false }
+
+func (c jsonCodec) Marshal(message any) ([]byte, error) {
+	return c.MarshalAppend(nil, message)
+}
+
+func (c jsonCodec) MarshalAppend(dst []byte, message any) ([]byte, error) {
+	m, ok := message.(proto.Message)
+	if !ok {
+		return nil, notProto(message)
+	}
+	return protojson.MarshalOptions{
+		UseProtoNames:     c.options.UseProtoNames,
+		UseEnumNumbers:    c.options.UseEnumNumbers,
+		EmitDefaultValues: c.options.EmitDefaultValues,
+		EmitUnpopulated:   c.options.EmitUnpopulated,
+		Resolver:          c.options.Resolver,
+	}.MarshalAppend(dst, m)
+}
+
+// MarshalStable removes white space, which protojson varies on purpose. The order
+// of fields and of map keys is stable in protojson.
+func (c jsonCodec) MarshalStable(message any) ([]byte, error) {
+	data, err := c.Marshal(message)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, data); err != nil {
+		return nil, err
+	}
+	return compact.Bytes(), nil
+}
+
+func (c jsonCodec) Unmarshal(data []byte, message any) error {
+	m, ok := message.(proto.Message)
+	if !ok {
+		return notProto(message)
+	}
+	if len(data) == 0 {
+		return errors.New("zero-length payload is not a valid JSON object")
+	}
+	limit := c.options.AnyNesting
+	if limit <= 0 {
+		limit = anyNesting
+	}
+	if mayNestAny(data, limit) && nestsAny(data, limit) {
+		return fmt.Errorf("google.protobuf.Any is nested more than %d levels deep", limit)
+	}
+	return protojson.UnmarshalOptions{DiscardUnknown: !c.options.RefuseUnknown, Resolver: c.options.Resolver}.Unmarshal(data, m)
 }

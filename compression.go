@@ -51,7 +51,8 @@ type Decompressor interface {
 	Reset(io.Reader) error
 }
 
-// compression is one algorithm with its idle compressors and decompressors.
+// compression is one algorithm with its idle compressors and decompressors, which all
+// handlers and clients share that got it from the same option.
 type compression struct {
 	name            string
 	value           []string // name, as a header's value
@@ -64,6 +65,10 @@ type compression struct {
 func newCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) *compression {
 	return &compression{name: name, value: []string{name}, newDecompressor: newDecompressor, newCompressor: newCompressor}
 }
+
+// standardGzip is what handlers and clients have by default. They share its idle
+// compressors: each holds more than half a MiB.
+var standardGzip = newGzip()
 
 // newGzip returns the standard library's gzip at its fastest level, see
 // docs/adr/0006.
@@ -155,22 +160,56 @@ func (emptyReader) ReadByte() (byte, error)  { return 0, io.EOF }
 type compressions struct {
 	all    []*compression
 	accept []string // their names as one header value, nil if there are none
+	order  []string // names, the preferred one first: see WithCompressionOrder
 }
 
 // register adds an algorithm, or replaces the one with its name. With one
 // constructor it works in one direction; without any, it is removed.
-func (cs *compressions) register(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) {
-	if name == "" {
+func (cs *compressions) register(c *compression) {
+	if c.name == "" {
 		return
 	}
-	cs.all = slices.DeleteFunc(slices.Clone(cs.all), func(c *compression) bool { return c.name == name })
-	if newDecompressor != nil || newCompressor != nil {
-		cs.all = slices.Insert(cs.all, 0, newCompression(name, newDecompressor, newCompressor))
+	cs.all = slices.DeleteFunc(slices.Clone(cs.all), func(other *compression) bool { return other.name == c.name })
+	if c.newDecompressor != nil || c.newCompressor != nil {
+		cs.all = slices.Insert(cs.all, 0, c)
 	}
+	cs.list()
+}
+
+// list makes the header value.
+func (cs *compressions) list() {
 	cs.accept = nil
 	if names := cs.String(); names != "" {
 		cs.accept = []string{names}
 	}
+}
+
+// sort moves the algorithms of the order to the front, in that order. It returns an
+// error for a name that is none of an algorithm.
+func (cs *compressions) sort() error {
+	if len(cs.order) == 0 {
+		return nil
+	}
+	for _, name := range cs.order {
+		if c, _ := cs.get(name); c == nil {
+			return fmt.Errorf("WithCompressionOrder: unknown compression %q: add it with WithCompression or WithAcceptCompression; there is %v", name, cs)
+		}
+	}
+	cs.all = slices.Clone(cs.all)
+	slices.SortStableFunc(cs.all, func(a, b *compression) int { return cs.rank(a.name) - cs.rank(b.name) })
+	cs.list()
+	return nil
+}
+
+// rank returns the place of an algorithm in the order. All that are not in it share
+// the place after the last one.
+func (cs *compressions) rank(name string) int {
+	for i, other := range cs.order {
+		if other == name {
+			return i
+		}
+	}
+	return len(cs.order)
 }
 
 // String lists the names of the algorithms that can be received, the preferred
@@ -219,9 +258,10 @@ func (cs *compressions) get(name string) (*compression, bool) {
 
 // choose returns the compression of an answer, nil for identity. The client's
 // accept header lists those that it accepts: choose takes the one with the
-// highest weight, and of several the first. A client without such a header gets
-// the compression that it used itself. [RFC 9110, section 12.5.3;
-// Connect protocol, "Accept-Encoding"; grpc/doc/compression.md]
+// highest weight, and of several the first in the handler's order, or else in the
+// client's. It takes identity if the client names it with a higher weight than these. A
+// client without such a header gets the compression that it used itself. [RFC 9110, section 12.5.3; Connect protocol,
+// "Accept-Encoding"; grpc/doc/compression.md]
 func (cs *compressions) choose(accept []string, used *compression) *compression {
 	switch {
 	case len(accept) == 0:
@@ -235,29 +275,74 @@ func (cs *compressions) choose(accept []string, used *compression) *compression 
 		}
 	}
 	var (
-		best  *compression
-		bestQ float64
-		named []string
-		anyQ  float64 // of the algorithms that are not named
+		best     *compression
+		bestRank int
+		bestQ    float64
+		plainQ   float64 // of identity
+		named    []string
+		anyQ     float64 // of the algorithms that are not named
 	)
+	consider := func(c *compression, q float64) {
+		if rank := cs.rank(c.name); q > bestQ || q > 0 && q == bestQ && rank < bestRank {
+			best, bestRank, bestQ = c, rank, q
+		}
+	}
 	for name, q := range acceptList(accept) {
-		if name == "*" {
+		switch c, known := cs.sent(name); {
+		case name == "*":
 			anyQ = q
 			continue
+		case known && c != nil:
+			consider(c, q)
+		case known:
+			plainQ = q
 		}
 		named = append(named, name)
-		if c, known := cs.sent(name); known && c != nil && q > bestQ {
-			best, bestQ = c, q
+	}
+	for _, c := range cs.all {
+		if anyQ > 0 && c.newCompressor != nil && !slices.Contains(named, strings.ToLower(c.name)) {
+			consider(c, anyQ)
 		}
 	}
-	if anyQ > bestQ {
-		for _, c := range cs.all {
-			if c.newCompressor != nil && !slices.Contains(named, strings.ToLower(c.name)) {
-				return c
-			}
-		}
+	if plainQ > bestQ {
+		return nil
 	}
 	return best
+}
+
+// chooseFirst is choose as connectrpc.com/connect has it: the compression that the
+// client used itself, and otherwise the first known name in its list. A name with a
+// weight is not known.
+func (cs *compressions) chooseFirst(accept []string, used *compression) *compression {
+	if used != nil || len(accept) == 0 {
+		return cs.choose(nil, used)
+	}
+	for name := range strings.FieldsFuncSeq(accept[0], func(r rune) bool { return r == ',' || r == ' ' }) {
+		if c, known := cs.sent(name); known && c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// accepts reports whether a client takes answers in a compression. It takes that of
+// its request if it has no accept header.
+func (cs *compressions) accepts(accept []string, used, c *compression) bool {
+	if len(accept) == 0 {
+		return c == used
+	}
+	anyQ, found := 0.0, false
+	for name, q := range acceptList(accept) {
+		switch {
+		case name == strings.ToLower(c.name):
+			if found = true; q > 0 {
+				return true
+			}
+		case name == "*":
+			anyQ = q
+		}
+	}
+	return anyQ > 0 && !found
 }
 
 // acceptList yields the names in an Accept-Encoding list, in lower case, with

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"slices"
 	"strconv"
@@ -23,7 +24,7 @@ func known(names ...string) *compressions {
 	cs := new(compressions)
 	for i := range names {
 		name := names[len(names)-1-i]
-		cs.register(name, func() Decompressor { return new(gzip.Reader) }, func() Compressor { return gzip.NewWriter(io.Discard) })
+		cs.register(newCompression(name, func() Decompressor { return new(gzip.Reader) }, func() Compressor { return gzip.NewWriter(io.Discard) }))
 	}
 	return cs
 }
@@ -62,6 +63,11 @@ func TestChoose(t *testing.T) {
 		{"gzip, *", "gzip"},
 		{"identity, gzip", "gzip"}, // identity is always acceptable and, unless weighed, the last resort
 		{"identity;q=0, *", "br"},
+		{"identity;q=1, gzip;q=0.1", ""},
+		{"gzip;q=0.1, identity;q=0.2, br;q=0.1", ""},
+		{"identity;q=0.5, gzip;q=0.5", "gzip"},
+		{"identity;q=0.2, *;q=0.1", ""},
+		{"identity;q=0.1, *;q=0.2", "br"},
 		{"gzip;q=2", ""}, // no weight at all
 		{"gzip;q=-1", ""},
 		{"gzip;q=NaN", ""},
@@ -91,6 +97,45 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// TestChooseFirst holds the answers of WithConnectGoBehavior.
+func TestChooseFirst(t *testing.T) {
+	cs := known("br", "gzip", "zstd")
+	cs.register(newCompression("half", func() Decompressor { return new(gzip.Reader) }, nil))
+	for _, c := range []struct {
+		accept, used string
+		want         string // "" is identity
+	}{
+		{"gzip", "", "gzip"},
+		{"deflate, zstd, gzip", "", "zstd"},
+		{"zstd gzip", "", "zstd"},
+		{" ,, gzip,", "", "gzip"},
+		{"identity, gzip", "", "gzip"},
+		{"", "", ""},
+		{"deflate", "", ""},
+		{"GZIP", "", ""},
+		{"*", "", ""},
+		{"gzip;q=0, br", "", "br"},
+		{"gzip;q=1", "", ""},
+		{"half", "", ""}, // it cannot compress
+		{"half, br", "", "br"},
+		{"gzip", "br", "br"},
+		{"identity", "br", "br"},
+		{"gzip", "half", ""},
+	} {
+		used, _ := cs.get(c.used)
+		got := ""
+		if chosen := cs.chooseFirst([]string{c.accept}, used); chosen != nil {
+			got = chosen.name
+		}
+		if got != c.want {
+			t.Errorf("accepted %q, used %q: got %q, want %q", c.accept, c.used, got, c.want)
+		}
+	}
+	if got := cs.chooseFirst(nil, nil); got != nil {
+		t.Errorf("no header: got %v, want identity", got)
+	}
+}
+
 // TestChooseWeights compares choose with the rules of RFC 9110, section 12.5.3,
 // written down one by one: the acceptable compression of the greatest weight, of
 // several the first in the list.
@@ -98,7 +143,7 @@ func TestChooseWeights(t *testing.T) {
 	names := []string{"br", "gzip", "zstd"}
 	cs := known(names...)
 	randomly(t, 3000, func(t *testing.T, r *rand.Rand) {
-		codings := []string{"br", "gzip", "zstd", "deflate", "*"}
+		codings := []string{"br", "gzip", "zstd", "deflate", "*", "identity"}
 		r.Shuffle(len(codings), func(i, j int) { codings[i], codings[j] = codings[j], codings[i] })
 		codings = codings[:1+r.IntN(len(codings))]
 		weights := make(map[string]int) // in tenths
@@ -125,6 +170,9 @@ func TestChooseWeights(t *testing.T) {
 			if strings.Contains("br gzip zstd", name) && weight(name) > best {
 				want, best = name, weight(name)
 			}
+		}
+		if weights["identity"] > best {
+			want = ""
 		}
 		got := ""
 		if chosen := cs.choose([]string{accept}, nil); chosen != nil {
@@ -194,19 +242,19 @@ func TestCompressionRegistry(t *testing.T) {
 		t.Errorf("got %q, %q, want br,gzip", got, cs.accept)
 	}
 	before := *cs
-	cs.register("gzip", func() Decompressor { return new(gzip.Reader) }, func() Compressor { return gzip.NewWriter(io.Discard) })
+	cs.register(newCompression("gzip", func() Decompressor { return new(gzip.Reader) }, func() Compressor { return gzip.NewWriter(io.Discard) }))
 	if got := cs.String(); got != "gzip,br" {
 		t.Errorf("replaced: got %q, want gzip,br", got)
 	}
 	if got := before.String(); got != "br,gzip" {
 		t.Errorf("a copy from before: got %q, want br,gzip", got)
 	}
-	cs.register("br", nil, nil)
-	cs.register("", nil, nil)
+	cs.register(newCompression("br", nil, nil))
+	cs.register(newCompression("", nil, nil))
 	if got := cs.String(); got != "gzip" {
 		t.Errorf("removed: got %q, want gzip", got)
 	}
-	cs.register("gzip", nil, nil)
+	cs.register(newCompression("gzip", nil, nil))
 	if got := cs.String(); got != "" || cs.accept != nil {
 		t.Errorf("all removed: got %q, %q", got, cs.accept)
 	}
@@ -220,12 +268,38 @@ func TestCompressionRegistry(t *testing.T) {
 	}
 }
 
+// TestSharedPools: the handlers and clients of one option share its idle compressors,
+// as all share those of the standard gzip.
+func TestSharedPools(t *testing.T) {
+	zip := func() Compressor { return gzip.NewWriter(io.Discard) }
+	unzip := func() Decompressor { return new(gzip.Reader) }
+	added := WithCompression("zip", unzip, zip)
+	accepted := WithAcceptCompression("zip", unzip, zip)
+	handlers := [2]*config{newHandlerConfig("/s/a", StreamTypeUnary, []HandlerOption{added}), newHandlerConfig("/s/b", StreamTypeUnary, []HandlerOption{added})}
+	var clients [2]*config
+	for i := range clients {
+		var err error
+		if clients[i], err = newClientConfig(http.DefaultClient, "http://localhost/s/m", []ClientOption{accepted}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"zip", "gzip"} {
+		for side, pair := range map[string][2]*config{"handlers": handlers, "clients": clients} {
+			a, _ := pair[0].compressions.get(name)
+			b, _ := pair[1].compressions.get(name)
+			if a == nil || a != b {
+				t.Errorf("%s of %s: got %p and %p, want the same", name, side, a, b)
+			}
+		}
+	}
+}
+
 // TestOneDirection: with one constructor a compression works in one direction.
 func TestOneDirection(t *testing.T) {
 	gzip := newGzip()
 	var cs compressions
-	cs.register("in", gzip.newDecompressor, nil)
-	cs.register("out", nil, gzip.newCompressor)
+	cs.register(newCompression("in", gzip.newDecompressor, nil))
+	cs.register(newCompression("out", nil, gzip.newCompressor))
 	if got := cs.accept; !slices.Equal(got, []string{"in"}) {
 		t.Errorf("got %q accepted, want %q", got, "in")
 	}

@@ -26,14 +26,22 @@ type config struct {
 	readMax      int // bytes, 0 is no limit
 	sendMax      int // bytes, 0 is no limit
 	interceptors []Interceptor
+	calls        []CallInterceptorFunc
+	around       CallFunc              // calls around runCall, nil if there are none
 	initialize   func(Spec, any) error // prepares a message before it is decoded into, may be nil
-	lastSent     atomic.Int64          // size of the message that was packed last, see packer
+	connectGo    bool                  // means what connectrpc.com/connect means, see WithConnectGoBehavior
+	times        times
+	lastSent     atomic.Int64 // size of the message that was packed last, see packer
 
 	// Of a handler.
 	codecs         map[string]Codec
 	requireVersion bool
 	safeErrors     bool
+	reuse          bool // requests of unary handlers
 	gates          []RequestGateFunc
+	recoverer      *recoverer   // the first one, nil if there is none
+	unknown        http.Handler // for a service's unknown procedures, nil for the library's own
+	errorHooks     []ErrorHookFunc
 
 	// Of a client.
 	codec       Codec
@@ -63,8 +71,7 @@ func newConfig(procedure string) *config {
 		codec:    protoCodec{},
 		protocol: ProtocolConnect,
 	}
-	gzip := newGzip()
-	c.compressions.register(gzip.name, gzip.newDecompressor, gzip.newCompressor)
+	c.compressions.register(standardGzip)
 	return c
 }
 
@@ -76,6 +83,11 @@ func newHandlerConfig(procedure string, kind StreamType, options []HandlerOption
 	for _, option := range options {
 		option.applyToHandler(c)
 	}
+	if err := c.compressions.sort(); err != nil {
+		panic("connect: " + err.Error())
+	}
+	c.times.readSchema(c.spec.Schema)
+	c.wrapCalls()
 	return c
 }
 
@@ -92,11 +104,15 @@ func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (
 	for _, option := range options {
 		option.applyToClient(c)
 	}
+	c.times.readSchema(c.spec.Schema)
 	if client == nil {
 		return nil, errorf(CodeInvalidArgument, "HTTP client is nil: use http.DefaultClient or another")
 	}
 	if c.codec.Name() == "" {
 		return nil, errorf(CodeUnknown, "codec %T has no name", c.codec)
+	}
+	if err := c.compressions.sort(); err != nil {
+		return nil, NewError(CodeUnknown, err)
 	}
 	send, ok := c.compressions.sent(c.sendName)
 	if !ok {
@@ -105,6 +121,9 @@ func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (
 	c.send = send
 	c.heeds = heedsContext(client)
 	c.peer = Peer{Addr: u.Host, Protocol: c.protocol}
+	if u.Scheme == "https" {
+		c.peer.tls = tlsToCome
+	}
 	switch c.protocol {
 	case ProtocolGRPC:
 		c.dialect, c.streams = dialectGRPC, dialectGRPC
@@ -115,6 +134,7 @@ func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (
 	}
 	c.header, c.streamHead = c.requestHeader(c.dialect), c.requestHeader(c.streams)
 	c.pairs = pairsOf(c.header)
+	c.wrapCalls()
 	return c, nil
 }
 

@@ -98,6 +98,36 @@ func TestClientSettings(t *testing.T) {
 	}
 }
 
+// TestConnectGoBehavior holds the limits that the option sets, and that an option
+// after it changes them and one before it does not.
+func TestConnectGoBehavior(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		options []Option
+		want    [2]int // readMax and compressMin
+	}{
+		{"alone", []Option{WithConnectGoBehavior()}, [2]int{0, 0}},
+		{"before others", []Option{WithConnectGoBehavior(), WithReadMaxBytes(5), WithCompressMinBytes(6)}, [2]int{5, 6}},
+		{"after others", []Option{WithReadMaxBytes(5), WithCompressMinBytes(6), WithConnectGoBehavior()}, [2]int{0, 0}},
+		{"twice", []Option{WithConnectGoBehavior(), WithReadMaxBytes(5), WithConnectGoBehavior()}, [2]int{0, 0}},
+	} {
+		all := WithOptions(c.options...)
+		handler := newHandlerConfig("/a.B/C", StreamTypeUnary, []HandlerOption{all})
+		client, err := newClientConfig(http.DefaultClient, "http://host/a.B/C", []ClientOption{all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for side, config := range map[string]*config{"handler": handler, "client": client} {
+			if got := [2]int{config.readMax, config.compressMin}; got != c.want || !config.connectGo {
+				t.Errorf("%s, %s: got %v, connectGo %v, want %v, true", c.name, side, got, config.connectGo, c.want)
+			}
+		}
+	}
+	if c := newHandlerConfig("/a.B/C", StreamTypeUnary, nil); c.connectGo || c.readMax != defaultReadMax || c.compressMin != defaultCompressMin {
+		t.Errorf("default: got %v, %d, %d", c.connectGo, c.readMax, c.compressMin)
+	}
+}
+
 func panics(f func()) (panicked bool) {
 	defer func() { panicked = recover() != nil }()
 	f()

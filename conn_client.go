@@ -6,9 +6,11 @@ package connect
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 )
 
 // phase is the state of a client's exchange.
@@ -63,19 +65,26 @@ func (p phase) after(e phaseEvent) phase {
 // over reports whether no goroutine writes the results of the exchange any more.
 func (p phase) over() bool { return p == phaseAnswered || p == phaseReleased }
 
+// ended reports whether the exchange is of no use any more.
+func (p phase) ended() bool { return p == phaseAbandoned || p == phaseReleased }
+
 // clientConn is the client's side of a call: the StreamingClientConn over one HTTP
 // exchange.
 type clientConn struct {
 	*dialect
 	config *config
-	spec   *Spec              // never written
-	parent context.Context    // the caller's
-	ctx    context.Context    // ends with parent, or with cancel
-	cancel context.CancelFunc // nil for unary calls
+	spec   *Spec                 // never written
+	parent context.Context       // the caller's
+	ctx    context.Context       // ends with parent, or with cancel
+	cancel context.CancelFunc    // nil for unary calls
+	reason atomic.Pointer[Error] // why the call was ended early, see cut
+	watch  *watch                // nil unless an option asks for it
+	call   *Call                 // nil unless there are call interceptors
 
 	mu         sync.Mutex
 	phase      phase
 	compressed bool // the message of a unary request
+	chosen     bool // the caller has chosen the compression
 
 	// The sending half.
 	out    packer
@@ -133,7 +142,15 @@ func newStreamConn(ctx context.Context, c *config, spec Spec) *clientConn {
 	conn.exchange, conn.arrived = &made.exchange, &made.arrived
 	conn.dialect, conn.config, conn.spec, conn.parent = c.streams, c, &spec, ctx
 	conn.ready = make(chan struct{})
-	conn.ctx, conn.cancel = context.WithCancel(ctx)
+	if deadline, limited := c.times.deadline(ctx); limited {
+		conn.parent = &limitedContext{ctx, deadline}
+		conn.ctx, conn.cancel = context.WithDeadline(ctx, deadline)
+	} else {
+		conn.ctx, conn.cancel = context.WithCancel(ctx)
+	}
+	if c.watches(spec.StreamType) {
+		conn.watch = newWatch(c, conn.cutShort)
+	}
 	if spec.StreamType.clientStreams() {
 		conn.pipe = newPipe(conn.ctx)
 	}
@@ -158,6 +175,9 @@ func (c *clientConn) now() phase {
 }
 
 func (c *clientConn) open() {
+	if c.config.around != nil {
+		c.call, _ = c.parent.Value(clientCallKey{}).(*Call)
+	}
 	c.out = packer{codec: c.config.codec, framed: c.framed, client: true, compression: c.config.send, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 	c.in = unpacker{codec: c.config.codec, framed: c.framed, client: true, endFlag: c.endFlag, limit: c.config.readMax,
 		single: !c.spec.StreamType.serverStreams()}
@@ -166,7 +186,20 @@ func (c *clientConn) open() {
 
 func (c *clientConn) Spec() Spec { return *c.spec }
 
-func (c *clientConn) Peer() Peer { return c.config.peer }
+func (c *clientConn) Peer() Peer {
+	p := c.config.peer
+	p.tls = c.serverTLS()
+	return p
+}
+
+// serverTLS returns the state of the connection's TLS for a Peer: before the response
+// headers, and without TLS, what the client's configuration has.
+func (c *clientConn) serverTLS() *tls.ConnectionState {
+	if c.now().over() && c.reply.tls != nil {
+		return c.reply.tls
+	}
+	return c.config.peer.tls
+}
 
 // CloseResponse ends the call. If the stream of requests is complete, it first
 // waits for the response headers, until the context ends at the latest: without
@@ -180,11 +213,16 @@ func (c *clientConn) CloseResponse() error {
 	if c.receiving.TryLock() { // otherwise a goroutine is in Receive, which fails now
 		defer c.receiving.Unlock()
 		if c.received == nil {
-			c.received = errorf(CodeCanceled, "receive: the response is closed: Close or CloseResponse was called before")
+			c.received = errClosed()
 		}
 		c.free()
 	}
 	return nil
+}
+
+// errClosed is the error of a receive after CloseResponse.
+func errClosed() error {
+	return errorf(CodeCanceled, "receive: the response is closed: Close or CloseResponse was called before")
 }
 
 // release ends the exchange. If the response was read to its end, the transport
@@ -195,6 +233,7 @@ func (c *clientConn) release() {
 	if before == after {
 		return
 	}
+	c.watch.stop()
 	if before == phaseAnswered && c.body != nil {
 		c.closeBody()
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 )
 
@@ -29,9 +28,12 @@ func (c *clientConn) RequestHeader() http.Header {
 // showHeader copies the headers that the library sets into the program's, except
 // for a user agent that the program has set.
 func showHeader(into, fixed http.Header) {
+	all := make([]string, 0, len(fixed)) // most have one value
 	for key, values := range fixed {
 		if _, given := into[key]; !given || !isUserAgent(key) {
-			into[key] = slices.Clone(values)
+			first := len(all)
+			all = append(all, values...)
+			into[key] = all[first:len(all):len(all)]
 		}
 	}
 }
@@ -49,20 +51,24 @@ func askHeader(into, asked http.Header) {
 
 // Send writes one message, with the request headers before the first one. A nil
 // message writes the headers of a stream alone.
-func (c *clientConn) Send(msg any) error {
+func (c *clientConn) Send(msg any) (err error) {
+	if c.watch != nil {
+		done := c.watch.begin(verbSend)
+		defer func() { done(err) }()
+	}
 	if c.pipe == nil {
 		return c.sendOnly(msg)
 	}
 	if err := c.parent.Err(); err != nil {
-		return fault(c.parent, err, CodeCanceled)
+		return ofClient(fault(c.parent, err, CodeCanceled))
 	}
 	if msg == nil {
 		c.start()
 		return nil
 	}
-	b, _, err := c.out.pack(msg)
+	b, size, _, err := c.out.pack(msg)
 	if err != nil {
-		return err
+		return ofClient(err)
 	}
 	defer b.free()
 	if len(b.data) > pipeBuffered {
@@ -72,15 +78,18 @@ func (c *clientConn) Send(msg any) error {
 	c.start() // after the first message is in the pipe, so that it goes with the headers
 	if err != nil {
 		if ended := c.parent.Err(); ended != nil {
-			return fault(c.parent, ended, CodeCanceled)
+			return ofClient(fault(c.parent, ended, CodeCanceled))
 		}
 		if err == errEnded {
-			return errorf(CodeInternal, "send: %w", err)
+			return ofClient(errorf(CodeInternal, "send: %w", err))
 		}
 		if c.pipe.complete() {
 			return errorf(CodeUnknown, "send: %w: %w", errEnded, io.EOF)
 		}
-		return NewError(CodeUnknown, io.EOF) // Receive returns the reason
+		return c.because(NewError(CodeUnknown, io.EOF)) // Receive returns the reason
+	}
+	if c.call != nil {
+		c.call.sent(msg, size, len(b.data), c.out.prefix())
 	}
 	return nil
 }
@@ -99,28 +108,28 @@ func (c *clientConn) start() {
 func (c *clientConn) sendOnly(msg any) error {
 	switch c.now() {
 	case phaseSent, phaseAnswered:
-		return errorf(CodeInternal, "send: %s takes one message, which was sent before", c.spec.Procedure)
+		return ofClient(errorf(CodeInternal, "send: %s takes one message, which was sent before", c.spec.Procedure))
 	case phaseAbandoned, phaseReleased:
-		return errorf(CodeInternal, "send: the call has ended: Close or CloseResponse was called before, or the response was read to its end")
+		return ofClient(errorf(CodeInternal, "send: the call has ended: Close or CloseResponse was called before, or the response was read to its end"))
 	}
 	if err := c.parent.Err(); err != nil {
-		return fault(c.parent, err, CodeCanceled)
+		return ofClient(fault(c.parent, err, CodeCanceled))
 	}
 	if msg == nil {
 		return nil // the headers go with the message
 	}
-	b, compressed, err := c.out.pack(msg)
+	b, size, compressed, err := c.out.pack(msg)
 	if err != nil {
-		return err
+		return ofClient(err)
 	}
 	c.compressed = compressed
-	x, err := c.newExchange(msg, b)
+	x, err := c.newExchange(msg, b, size)
 	if err != nil {
-		return err
+		return ofClient(err)
 	}
 	c.exchangeOnly(x)
 	if err := c.parent.Err(); err != nil {
-		return fault(c.parent, err, CodeCanceled)
+		return ofClient(fault(c.parent, err, CodeCanceled))
 	}
 	return nil // Receive returns other errors
 }
@@ -137,11 +146,12 @@ func (c *clientConn) exchangeOnly(x clientExchange) {
 	_ = c.wait() // Receive waits again, and returns the error
 }
 
-// newExchange returns an exchange for a message, of which b is the packed form. It
-// takes b over: it frees b, or the exchange does.
-func (c *clientConn) newExchange(msg any, b *buffer) (clientExchange, error) {
-	if c.mayGet() {
-		u, err := c.getURL(msg)
+// newExchange returns an exchange for a message, of which b is the packed form, and size
+// the size before compression. It takes b over: it frees b, or the exchange does.
+func (c *clientConn) newExchange(msg any, b *buffer, size int) (clientExchange, error) {
+	mayGet := c.mayGet()
+	if mayGet {
+		u, size, packed, err := c.getURL(msg)
 		if u != nil || err != nil {
 			b.free()
 		}
@@ -149,9 +159,19 @@ func (c *clientConn) newExchange(msg any, b *buffer) (clientExchange, error) {
 			return nil, err
 		}
 		if u != nil {
+			if c.call != nil {
+				c.call.sentFirst(c.spec.StreamType, msg, size, packed, 0)
+			}
 			return c.newGet(u), nil
 		}
-	} else if x, ok := c.exchange.(*directExchange); ok && isPlain(c.header) {
+	}
+	if c.call != nil {
+		c.call.sentFirst(c.spec.StreamType, msg, size, len(b.data), c.out.prefix())
+	}
+	if mayGet {
+		return c.newPost(b), nil
+	}
+	if x, ok := c.exchange.(*directExchange); ok && !c.chosen && isPlain(c.header) {
 		x.packed = b
 		return x, nil
 	}
@@ -163,42 +183,51 @@ func (c *clientConn) mayGet() bool {
 	return c.config.get && !c.framed && c.spec.IdempotencyLevel == IdempotencyNoSideEffects
 }
 
-// getURL returns the URL of a GET for a message, nil if it must be a POST.
-func (c *clientConn) getURL(msg any) (*url.URL, error) {
+// getURL returns the URL of a GET for a message, nil if it must be a POST, and the sizes
+// of the message in it before and after compression.
+func (c *clientConn) getURL(msg any) (u *url.URL, size, packed int, err error) {
 	codec, ok := c.config.codec.(stableCodec)
 	if !ok {
-		return nil, nil
+		return nil, 0, 0, nil
 	}
 	data, err := codec.MarshalStable(msg)
 	if err != nil {
-		return nil, errorf(CodeInternal, "marshal message: %w", err)
+		return nil, 0, 0, errorf(CodeInternal, "marshal message: %w", notEnd(err))
 	}
 	binary := true
 	if b, ok := c.config.codec.(binaryCodec); ok {
 		binary = b.IsBinary()
 	}
-	u := getURL(c.config.url, c.config.codec.Name(), binary, data, nil)
-	if size := len(u.String()); c.config.getMax > 0 && size > c.config.getMax && c.config.send != nil && len(data) >= c.config.compressMin {
+	packed = len(data)
+	u = getURL(c.config.url, c.config.codec.Name(), binary, data, nil)
+	if size := len(u.String()); c.config.getMax > 0 && size > c.config.getMax && c.out.compresses(len(data)) {
 		z := newBuffer(0)
 		defer z.free()
-		if err := c.config.send.compress(z, data); err != nil {
-			return nil, NewError(CodeInternal, err)
+		if err := c.out.compression.compress(z, data); err != nil {
+			return nil, 0, 0, NewError(CodeInternal, err)
 		}
-		u = getURL(c.config.url, c.config.codec.Name(), binary, z.data, c.config.send)
+		packed = len(z.data)
+		u = getURL(c.config.url, c.config.codec.Name(), binary, z.data, c.out.compression)
 	}
 	if size := len(u.String()); c.config.getMax > 0 && size > c.config.getMax {
 		if c.config.getFallback {
-			return nil, nil
+			return nil, 0, 0, nil
 		}
-		return nil, errorf(CodeResourceExhausted, "URL of %d bytes exceeds the limit of %d bytes for HTTP GET", size, c.config.getMax)
+		return nil, 0, 0, errorf(CodeResourceExhausted, "URL of %d bytes exceeds the limit of %d bytes for HTTP GET", size, c.config.getMax)
 	}
-	return u, nil
+	return u, len(data), packed, nil
 }
 
-// sentMethod returns the HTTP method of the request, "" before there is one.
+// sentMethod returns the HTTP method of the request, "" if its message cannot be
+// sent. A call whose context ended before it has the method that it would have had.
 func (c *clientConn) sentMethod() string {
 	if c.now() == phaseIdle {
-		return ""
+		switch {
+		case c.parent.Err() == nil:
+			return ""
+		case c.mayGet():
+			return http.MethodGet
+		}
 	}
 	return c.method
 }

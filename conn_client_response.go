@@ -19,13 +19,21 @@ func (c *clientConn) answer(x clientExchange, err error) {
 		c.exchange = x
 		c.arrived.header.from, c.reply, c.body, length = x.reply()
 		c.reply.fields = &c.arrived.header.from
-		err = c.readHead(length)
+		if c.call != nil {
+			c.call.headed()
+		}
+		err = ofClient(c.readHead(length))
 	}
 	if err == nil {
 		c.closeAtEnd(x)
+	} else if c.config.connectGo && c.framed {
+		c.arrived.header.replace(make(http.Header))
 	}
 	if err != nil {
-		err = fault(c.ctx, c.unanswered(clearer(notEnd(withoutURL(err)))), CodeUnavailable)
+		err = c.unanswered(clearer(notEnd(withoutURL(err))))
+		if _, coded := asError(err); !coded { // otherwise it is the program's, or marked
+			err = ofClient(fault(c.ctx, err, CodeUnavailable))
+		}
 	}
 	c.failed = err
 	if _, after := c.step(eventAnswer); c.body != nil && (after == phaseReleased || err != nil) {
@@ -92,7 +100,7 @@ func (c *clientConn) wait() error {
 	case <-c.ready:
 		return c.failed
 	case <-c.ctx.Done():
-		return fault(c.ctx, c.ctx.Err(), CodeCanceled)
+		return ofClient(fault(c.ctx, c.ctx.Err(), CodeCanceled))
 	}
 }
 
@@ -108,7 +116,16 @@ func (c *clientConn) receiveNext(msg any, fresh bool) error {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	if c.received == nil {
-		c.received = c.receive(msg, fresh)
+		done := c.watch.begin("receive")
+		err := c.wait()
+		if err == nil {
+			err = ofClient(c.receive(msg, fresh))
+		}
+		c.received = c.because(err)
+		done(c.received)
+		if c.received != nil && c.received != io.EOF && c.now().ended() && c.parent.Err() == nil && c.reason.Load() == nil && !IsWireError(c.received) {
+			c.received = errClosed() // by another goroutine, meanwhile
+		}
 		if c.received != nil {
 			c.release()
 			c.free()
@@ -117,10 +134,8 @@ func (c *clientConn) receiveNext(msg any, fresh bool) error {
 	return c.received
 }
 
+// receive is Receive once the response headers are there.
 func (c *clientConn) receive(msg any, fresh bool) error {
-	if err := c.wait(); err != nil {
-		return err
-	}
 	p, err := c.in.next()
 	// Once the caller's context has ended, its error is the result, whatever has
 	// arrived; the deadline counts even if the context's timer is late.
@@ -131,6 +146,9 @@ func (c *clientConn) receive(msg any, fresh bool) error {
 		return fault(c.parent, context.DeadlineExceeded, CodeDeadlineExceeded)
 	}
 	if err == nil && !p.end && (c.framed || c.reply.status == http.StatusOK) {
+		if c.call != nil {
+			return c.call.receive(&c.in, p, msg, fresh)
+		}
 		return c.in.unmarshal(p.data, msg, fresh)
 	}
 	return c.receiveEnd(p, err)
@@ -157,7 +175,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		w.header, w.trailer = c.responseHeader(), trailer.all()
 	}
 	if err == errSecondMessage {
-		return errorf(CodeUnimplemented, "%s returns one message: the response has more", c.spec.Procedure)
+		return errMoreMessages(*c.spec)
 	}
 	if err != nil && err != io.EOF {
 		if first(w.trailer, headerGRPCStatus) != "" {
@@ -188,6 +206,8 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 func (c *clientConn) lossOf(err error) Code {
 	_, reset := resetOf(err)
 	switch {
+	case c.config.connectGo && disconnected(err):
+		return CodeCanceled
 	case reset && c.framed:
 		return CodeInternal
 	case reset:
@@ -201,7 +221,7 @@ func (c *clientConn) lossOf(err error) Code {
 func (c *clientConn) ended(trailer fields) error {
 	c.arrived.trailer.add(trailer)
 	if c.in.single && c.in.count == 0 {
-		return errorf(CodeUnimplemented, "%s returns one message: the response has none", c.spec.Procedure)
+		return errNoMessage(*c.spec)
 	}
 	return io.EOF
 }
@@ -211,6 +231,9 @@ func (c *clientConn) ended(trailer fields) error {
 // code of the context: the server's error may be a consequence of that.
 func (c *clientConn) serverError(e end) error {
 	c.arrived.trailer.add(fields{header: e.trailer})
+	if c.config.connectGo && !e.err.wire && c.name == ProtocolConnect {
+		return e.err // the server has not sent it
+	}
 	meta := e.err.Meta()
 	addHeader(meta, c.responseHeader())
 	if !e.inHeader {

@@ -9,6 +9,7 @@ package connect
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"net/url"
@@ -28,6 +29,8 @@ type directCall interface {
 	// lower case; Host and Trailer are not among them. A negative length means
 	// that the body's length is unknown.
 	DirectRequest() (ctx context.Context, fields [][2]string, body io.Reader, length int64, host, remoteAddr string)
+	// DirectClientTLS returns the state of the client's TLS connection, nil without TLS.
+	DirectClientTLS() *tls.ConnectionState
 	// DirectField adds a field to the head of the response, besides those in Header.
 	DirectField(name, value string)
 	// DirectTrailer adds a trailer.
@@ -67,7 +70,7 @@ func (x *directResponse) trailer(key string, values []string) {
 func (r *inbound) readDirect(call directCall) (ctx context.Context) {
 	ctx, r.lazy.from.pairs, r.body, r.length, r.host[0], r.remote = call.DirectRequest()
 	r.lazy.host = &r.host
-	r.wireHead = wireHead{fields: &r.lazy.from, proto: 2}
+	r.wireHead = wireHead{fields: &r.lazy.from, tls: call.DirectClientTLS(), proto: 2}
 	return ctx
 }
 
@@ -138,6 +141,9 @@ type directReply interface {
 	DirectHead() (status int, fields [][2]string, length int64)
 	// DirectTrailer returns the trailers after Read returned io.EOF.
 	DirectTrailer() [][2]string
+	// DirectServerTLS returns the state of the server's TLS connection, nil without
+	// TLS.
+	DirectServerTLS() *tls.ConnectionState
 }
 
 // pairsOf returns a header as pairs.
@@ -194,7 +200,7 @@ func (x *directExchange) send(c *clientConn) (clientExchange, error) {
 
 func (x *directExchange) reply() (f fields, head wireHead, body io.ReadCloser, length int64) {
 	status, pairs, length := x.response.DirectHead()
-	return fields{pairs: pairs}, wireHead{status: int32(status), proto: 2}, x.response, length
+	return fields{pairs: pairs}, wireHead{tls: x.response.DirectServerTLS(), status: int32(status), proto: 2}, x.response, length
 }
 
 func (x *directExchange) trailer() fields { return fields{pairs: x.response.DirectTrailer()} }
@@ -225,7 +231,7 @@ func isPlain(h http.Header) bool {
 func (c *clientConn) directFields(room [][2]string) (shared, own [][2]string) {
 	shared, own = c.config.pairs, room
 	if c.compressed && !c.framed {
-		own = append(own, [2]string{strings.ToLower(c.encoding), c.config.send.name})
+		own = append(own, [2]string{strings.ToLower(c.encoding), c.out.compression.name})
 	}
 	if timeout := c.timeLeft(); timeout != "" {
 		own = append(own, [2]string{strings.ToLower(c.timeout), timeout})
@@ -268,6 +274,7 @@ func responseOf(reply directReply) *http.Response {
 		ProtoMajor:    2,
 		Header:        headerOf(pairs),
 		ContentLength: length,
+		TLS:           reply.DirectServerTLS(),
 	}
 	if announced, ok := r.Header[headerTrailer]; ok {
 		delete(r.Header, headerTrailer)

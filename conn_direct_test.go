@@ -63,6 +63,7 @@ type directAnswer struct {
 	fields  [][2]string
 	length  int64
 	trailer [][2]string
+	tls     *tls.ConnectionState
 	closes  int
 }
 
@@ -76,6 +77,8 @@ func (a *directAnswer) DirectHead() (status int, fields [][2]string, length int6
 }
 
 func (a *directAnswer) DirectTrailer() [][2]string { return a.trailer }
+
+func (a *directAnswer) DirectServerTLS() *tls.ConnectionState { return a.tls }
 
 // notDirect leaves all calls to RoundTrip.
 func notDirect(context.Context, *url.URL, [][2]string, []byte) (io.ReadCloser, error) {

@@ -135,7 +135,9 @@ func (c *clientConn) refused(err error) error {
 	if hint == "" {
 		return err
 	}
-	return &Error{e.code, fmt.Errorf("%w: %s", e.cause, hint), e.details, e.meta, e.wire}
+	explained := *e
+	explained.cause = fmt.Errorf("%w: %s", e.cause, hint)
+	return &explained
 }
 
 // refusal returns what the status of a response means, "" where there is nothing to

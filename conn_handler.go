@@ -38,7 +38,9 @@ type handlerConn struct {
 	request  inbound
 	exchange handlerExchange // writes the response
 	ctx      handlerContext
-	limit    *timeLimit // nil unless the client set a timeout
+	limit    *timeLimit // nil unless the call has a time
+	early    early
+	call     *Call // nil unless there are call interceptors
 
 	receiving sync.Mutex
 	in        unpacker
@@ -73,6 +75,16 @@ func (c *handlerContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
+// AfterFunc runs f when the context ends. Package context calls it for contexts that
+// handlers derive, and needs no goroutine to watch this one if that inside of it needs
+// none, as those of package h2.
+func (c *handlerContext) AfterFunc(f func()) (stop func() bool) {
+	if inside, ok := c.Context.(interface{ AfterFunc(func()) func() bool }); ok {
+		return inside.AfterFunc(f)
+	}
+	return context.AfterFunc(c.Context, f)
+}
+
 // open reads the head of the request and chooses the compression of the response.
 // It returns the call's context, also with an error.
 func (c *handlerConn) open() (context.Context, error) {
@@ -81,12 +93,13 @@ func (c *handlerConn) open() (context.Context, error) {
 	c.in.frames.src = c.request.body
 	c.out = packer{codec: c.codec, framed: c.framed, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 
+	c.namesAccept = c.config.connectGo
 	hd, err := c.openRequest(&c.request.wireHead)
 	if err != nil {
 		return &c.ctx, err
 	}
-	if hd.timed {
-		c.limitTime(hd.timeout)
+	if timeout, timed := c.config.times.limit(hd.timeout, hd.timed); timed {
+		c.limitTime(timeout)
 	}
 	if c.config.requireVersion && !c.hasVersion(&c.request.wireHead) {
 		return &c.ctx, errorf(CodeInvalidArgument, "missing header %s: expected %q", headerConnectVersion, protocolVersion)
@@ -103,7 +116,11 @@ func (c *handlerConn) open() (context.Context, error) {
 		return &c.ctx, errorf(CodeUnimplemented, "unknown compression %q: supported encodings are %v", encoding, &c.config.compressions)
 	}
 	c.in.compression = used
-	c.out.compression = c.config.compressions.choose(hd.accept, used)
+	if c.config.connectGo {
+		c.out.compression = c.config.compressions.chooseFirst(hd.accept, used)
+	} else {
+		c.out.compression = c.config.compressions.choose(hd.accept, used)
+	}
 	c.namesEncoding = c.framed && c.out.compression != nil // an unframed answer names it only if it is compressed
 	if hd.message != nil {
 		c.in.frames.src = &buffer{data: hd.message}
@@ -114,11 +131,12 @@ func (c *handlerConn) open() (context.Context, error) {
 		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does: "+
 			"no stream passes http.TimeoutHandler or other middleware whose ResponseWriter cannot flush: take it from around %s", c.exchange.Unwrap(), c.config.spec.Procedure)
 	}
-	if c.config.spec.StreamType.clientStreams() && c.request.proto == 1 {
+	if c.duplex() {
 		// Lets net/http send an early answer before it has read the rest of the
 		// request. A ResponseWriter without full duplex sends it after that.
 		_ = http.NewResponseController(c.exchange).EnableFullDuplex()
 	}
+	c.openWatch()
 	return &c.ctx, nil
 }
 
@@ -183,63 +201,50 @@ func (l *timeLimit) end() {
 	l.timer.Stop()
 }
 
-// serveUnary calls the handler's function with the received request, and sends the
-// response.
-func (c *handlerConn) serveUnary(ctx context.Context, request AnyRequest, call UnaryFunc, look func(AnyResponse) (content, error)) error {
-	if err := ctx.Err(); err != nil {
-		return fault(ctx, err, CodeCanceled)
-	}
-	state := request.state()
-	state.spec, state.peer = &c.config.spec, c.Peer()
-	state.method = c.method
-	state.receive(c)
-	response, err := call(ctx, request)
-	if err != nil {
-		return err
-	}
-	found, err := look(response)
-	if err != nil {
-		return err
-	}
-	if len(found.header) > 0 {
-		addMetadata(c.ResponseHeader(), found.header)
-	}
-	if len(found.trailer) > 0 {
-		addMetadata(c.ResponseTrailer(), found.trailer)
-	}
-	return c.Send(found.msg)
-}
-
 func (c *handlerConn) Spec() Spec { return c.config.spec }
 
-func (c *handlerConn) Peer() Peer { return Peer{c.request.remote, c.name, c.request.query} }
+func (c *handlerConn) Peer() Peer {
+	p := Peer{Addr: c.request.remote, Protocol: c.name, Query: c.request.query, tls: c.request.tls}
+	p.addConn(c.ctx.Context)
+	return p
+}
 
 func (c *handlerConn) HTTPMethod() string { return c.method }
 
 func (c *handlerConn) internalOnly() {}
 
-// close ends the call with the handler's error, and frees the buffers.
-func (c *handlerConn) close(err error) {
+// Close ends the call with the handler's error, and frees the buffers. A second
+// Close does nothing.
+func (c *handlerConn) Close(err error) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
+	if c.closed {
+		return
+	}
 	c.closed = true
 	defer c.limit.end()
+	defer c.early.end()
 	c.closeOutbox()
 	bare := !c.began && c.untouched()
 	c.closeRequest()
 	if !c.began || c.framed { // otherwise Send has written the end, before the message
-		c.finish(err, bare)
+		var e *Error
+		if err != nil {
+			e = faultOf(err) // itself, from serveConn
+		}
+		c.finish(e, bare)
 	}
 }
 
 // abandon closes the conn of a handler that panics: it writes no end of the call.
 func (c *handlerConn) abandon() {
-	if c.closed { // this goroutine has called close
+	if c.closed { // this goroutine has called Close
 		return
 	}
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	c.closed = true
 	defer c.limit.end()
+	defer c.early.end()
 	c.closeOutbox()
 }

@@ -68,8 +68,9 @@ func (c *handlerConn) fit(e end, sent bool, w wireEnd) wireEnd {
 	}
 	text := e.err.text()
 	reduce := func(trailer, meta http.Header) {
-		cause := fmt.Errorf("%s", strings.TrimPrefix(text+" "+note, " "))
-		e = end{err: &Error{code: e.err.code, cause: cause, meta: meta, wire: e.err.wire}, trailer: trailer}
+		short := *e.err
+		short.cause, short.details, short.meta = fmt.Errorf("%s", strings.TrimPrefix(text+" "+note, " ")), nil, meta
+		e = end{err: &short, trailer: trailer}
 		w = c.encodeEnd(e, sent)
 	}
 	reduce(e.trailer, e.err.meta)

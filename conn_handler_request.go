@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 )
 
 func (c *handlerConn) RequestHeader() http.Header { return c.request.lazy.header() }
@@ -26,7 +27,9 @@ func (c *handlerConn) receiveNext(msg any, fresh bool) error {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
 	if c.received == nil {
-		c.received = c.receive(msg, fresh)
+		done := c.early.watch.begin("receive")
+		c.received = c.because(c.receive(msg, fresh))
+		done(c.received)
 	}
 	return c.received
 }
@@ -35,15 +38,18 @@ func (c *handlerConn) receive(msg any, fresh bool) error {
 	p, err := c.in.next()
 	switch {
 	case err == io.EOF && c.in.single && c.in.count == 0:
-		return errorf(CodeUnimplemented, "%s takes one message: the request has none", c.config.spec.Procedure)
+		return errNoMessage(c.config.spec)
 	case err == io.EOF:
 		return err
 	case err == errSecondMessage:
-		return errorf(CodeUnimplemented, "%s takes one message: the request has more", c.config.spec.Procedure)
+		return errMoreMessages(c.config.spec)
 	case err != nil:
 		return readFault(&c.ctx, c.lateRead(err), int(c.request.proto))
 	case p.end:
 		return NewError(c.strayEnd.code, errors.New(c.strayEnd.text))
+	}
+	if c.call != nil {
+		return c.call.receive(&c.in, p, msg, fresh)
 	}
 	return c.in.unmarshal(p.data, msg, fresh)
 }
@@ -57,11 +63,17 @@ func (c *handlerConn) leavesRequest() bool {
 	return !c.in.ended && c.in.frames.err != io.EOF
 }
 
+// duplex reports whether a response may begin before an HTTP/1.1 request has ended.
+func (c *handlerConn) duplex() bool {
+	return c.request.proto == 1 && c.config.spec.StreamType.clientStreams() && !c.config.connectGo
+}
+
 // closeRequest ends the receiving half. If much of an HTTP/1.1 request is unread, it
 // makes net/http close the connection, and not read the rest.
 func (c *handlerConn) closeRequest() {
-	if !c.receiving.TryLock() {
-		return // a goroutine of the handler still reads into the buffers
+	if !c.receiving.TryLock() { // a goroutine of the handler still reads into the buffers
+		_ = http.NewResponseController(c.exchange).SetReadDeadline(time.Now()) // so that it ends
+		return
 	}
 	defer c.receiving.Unlock()
 	ended := c.in.ended || c.in.frames.err == io.EOF
@@ -69,8 +81,8 @@ func (c *handlerConn) closeRequest() {
 	if c.received == nil {
 		c.received = errorf(CodeInternal, "receive: the handler has returned")
 	}
-	length, duplex := c.request.length, c.config.spec.StreamType.clientStreams()
-	if !ended && !c.began && c.request.proto == 1 && (length < 0 || length > drainedMax || duplex) {
+	length := c.request.length
+	if !ended && !c.began && c.request.proto == 1 && (length < 0 || length > drainedMax || c.duplex()) {
 		c.exchange.Header()[headerConnection] = []string{"close"}
 	}
 }

@@ -72,20 +72,23 @@ func (c *handlerConn) ResponseTrailer() http.Header {
 // message writes the headers alone. If the ResponseWriter is middleware's, Send
 // returns after its Write, with its error. Otherwise the outbox may write a message
 // of a stream after Send has returned, and a later Send returns the error.
-func (c *handlerConn) Send(msg any) error {
+func (c *handlerConn) Send(msg any) (err error) {
+	if w := c.early.watch; w != nil {
+		done := w.begin(verbSend)
+		defer func() { done(err) }()
+	}
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	if c.closed {
 		return errorf(CodeInternal, "send: the handler has returned")
 	}
-	if msg == nil {
-		if c.began {
-			return nil
-		}
-		c.begin(wireEnd{})
-		return fault(&c.ctx, c.lateWrite(c.flush()), CodeCanceled)
+	if reason := c.early.cause.Load(); reason != nil {
+		return reason
 	}
-	b, compressed, err := c.out.pack(msg)
+	if msg == nil {
+		return c.sendHead()
+	}
+	b, size, compressed, err := c.out.pack(msg)
 	if err != nil {
 		return err
 	}
@@ -95,7 +98,7 @@ func (c *handlerConn) Send(msg any) error {
 		// the call is written before the message.
 		before = c.encodeEnd(end{trailer: c.trailer}, true)
 	}
-	if !c.began && !c.config.spec.StreamType.serverStreams() {
+	if !c.began && !c.config.spec.StreamType.serverStreams() && !(c.framed && c.config.connectGo) {
 		c.namesEncoding = compressed // this is the only message
 	}
 	first := !c.began
@@ -111,7 +114,10 @@ func (c *handlerConn) Send(msg any) error {
 	if err != nil {
 		// Does not free the buffer: if net/http returned early from Write, because the
 		// stream was reset, its goroutine may still read it.
-		return fault(&c.ctx, c.lateWrite(err), CodeCanceled) // the client is gone
+		return c.because(fault(&c.ctx, c.lateWrite(err), CodeCanceled)) // the client is gone
+	}
+	if c.call != nil {
+		c.call.sent(msg, size, len(b.data), c.out.prefix())
 	}
 	b.free()
 	return nil
@@ -168,6 +174,9 @@ func (c *handlerConn) answer() head {
 	}
 	if c.namesAccept {
 		hd.accept = c.config.compressions.accept
+		if hd.accept == nil && c.config.connectGo {
+			hd.accept = valueEmpty
+		}
 	}
 	return hd
 }
@@ -179,6 +188,9 @@ func (c *handlerConn) begin(w wireEnd) {
 		return
 	}
 	c.began = true
+	if c.call != nil {
+		c.call.headed()
+	}
 	if c.asked {
 		c.restore(c.exchange.Header())
 	}
@@ -187,7 +199,7 @@ func (c *handlerConn) begin(w wireEnd) {
 		hd.contentType = nil
 	}
 	c.writeHead(c.exchange, hd)
-	if c.request.proto == 1 && c.config.spec.StreamType.clientStreams() && c.leavesRequest() {
+	if c.duplex() && c.leavesRequest() {
 		// The answer begins before the request has ended. If the connection stayed open,
 		// net/http would read the next request while a goroutine may still read this
 		// one, and would panic.
@@ -217,8 +229,8 @@ func (c *handlerConn) begin(w wireEnd) {
 // finish writes the end of the call, into the headers, the body or the trailers as
 // the dialect does. If bare is true, nothing was written and the handler has set no
 // header.
-func (c *handlerConn) finish(err error, bare bool) {
-	e := end{err: c.outcome(err), trailer: c.trailer}
+func (c *handlerConn) finish(err *Error, bare bool) {
+	e := end{err: err, trailer: c.trailer}
 	sent := c.began || c.framed && !bare
 	w := c.encodeEnd(e, sent)
 	if c.config.sendMax > 0 && w.size() > c.config.sendMax {
@@ -241,9 +253,7 @@ func (c *handlerConn) finish(err error, bare bool) {
 func (c *handlerConn) writeEnd(w wireEnd) {
 	switch {
 	case w.hasBody && c.framed:
-		frame := append(make([]byte, prefixSize, prefixSize+len(w.body)), w.body...)
-		putPrefix(frame, c.endFlag)
-		_, _ = c.exchange.Write(frame)
+		_, _ = c.exchange.Write(c.endFrame(w.body))
 	case w.hasBody:
 		_, _ = c.exchange.Write(w.body)
 	}
@@ -255,22 +265,20 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 	}
 }
 
-// outcome returns the error for the client, nil for none.
-func (c *handlerConn) outcome(err error) *Error {
-	if err == nil {
-		return nil
-	}
-	if e, ok := asError(err); ok {
-		if e.code == 0 { // gRPC's OK: must not look like success
-			return &Error{CodeUnknown, e.cause, e.details, e.meta, e.wire}
+// endFrame returns the frame that ends the body. It is short, and not worth
+// compressing.
+func (c *handlerConn) endFrame(payload []byte) []byte {
+	flags := c.endFlag
+	if z := c.out.compression; z != nil && c.config.connectGo && len(payload) >= c.out.minBytes {
+		b := newBuffer(0)
+		defer b.free()
+		if z.compress(b, payload) == nil {
+			payload, flags = b.data, flags|flagCompressed
 		}
-		return e
 	}
-	e := faultOf(err)
-	if c.config.safeErrors {
-		return &Error{code: e.code}
-	}
-	return e
+	frame := append(make([]byte, prefixSize, prefixSize+len(payload)), payload...)
+	putPrefix(frame, flags)
+	return frame
 }
 
 // size returns the number of bytes in an end that an error takes.

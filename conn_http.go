@@ -55,7 +55,7 @@ func (r *inbound) readHTTP(request *http.Request) {
 		request.Header[headerHost] = r.host[:]
 	}
 	r.lazy.from = fields{header: request.Header}
-	r.wireHead = wireHead{fields: &r.lazy.from, proto: uint8(request.ProtoMajor)}
+	r.wireHead = wireHead{fields: &r.lazy.from, tls: request.TLS, proto: uint8(request.ProtoMajor)}
 	if r.body, r.length = request.Body, request.ContentLength; request.Body == nil {
 		r.body, r.length = http.NoBody, 0 // servers set it; adapters and tests may not
 	}
@@ -141,6 +141,12 @@ func (c *clientConn) newRequest() *httpExchange {
 	if timeout := c.timeLeft(); timeout != "" {
 		h[c.timeout] = []string{timeout}
 	}
+	if c.chosen && c.framed {
+		delete(h, c.encoding)
+		if encoding := c.named(); encoding != nil {
+			h[c.encoding] = encoding
+		}
+	}
 	return x
 }
 
@@ -148,7 +154,7 @@ func (c *clientConn) newRequest() *httpExchange {
 func (c *clientConn) newPost(b *buffer) *httpExchange {
 	x := c.newRequest()
 	if c.compressed && !c.framed {
-		x.request.Header[c.encoding] = c.config.send.value
+		x.request.Header[c.encoding] = c.out.compression.value
 	}
 	x.setBody(b, c.overHTTP2)
 	return x
@@ -218,7 +224,7 @@ func (x *httpExchange) reply() (f fields, head wireHead, body io.ReadCloser, len
 	if body = r.Body; body == nil {
 		body = http.NoBody
 	}
-	head = wireHead{proto: uint8(r.ProtoMajor), protoMinor: uint8(r.ProtoMinor), status: int32(r.StatusCode), statusLine: r.Status}
+	head = wireHead{tls: r.TLS, proto: uint8(r.ProtoMajor), protoMinor: uint8(r.ProtoMinor), status: int32(r.StatusCode), statusLine: r.Status}
 	return fields{header: r.Header}, head, body, r.ContentLength
 }
 

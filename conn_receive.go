@@ -31,9 +31,12 @@ type ownConn interface {
 
 // receiveInto receives a message into msg, which is empty.
 func receiveInto(conn receivingConn, msg any, initialize func(Spec, any) error) error {
+	if w, ok := conn.(*watchedConn); ok {
+		return w.receive(msg, initialize)
+	}
 	if initialize != nil {
 		if err := initialize(conn.Spec(), msg); err != nil {
-			return err
+			return notEndOfStream(err)
 		}
 	} else if own, ok := conn.(ownConn); ok {
 		return codedEnd(own.receiveNext(msg, true))
@@ -41,15 +44,53 @@ func receiveInto(conn receivingConn, msg any, initialize func(Spec, any) error) 
 	return conn.Receive(msg)
 }
 
-// receiveOnly receives the one message of a direction, and the direction's end.
-func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error) error {
-	if err := receiveInto(conn, msg, initialize); err != nil {
+// notEndOfStream is notEnd for an error of the program, which may have a code.
+func notEndOfStream(err error) error {
+	if !isEOF(err) {
 		return err
 	}
-	if own, ok := conn.(ownConn); ok {
+	code := CodeUnknown
+	if e, ok := asError(err); ok {
+		code = e.code
+	}
+	return NewError(code, notEnd(err))
+}
+
+// receiveOnly receives the one message of a direction, and the direction's end. This
+// package's conns find out themselves that there is none, or a second one; conns of
+// programs and of interceptors need not.
+func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error) error {
+	own, ok := conn.(ownConn)
+	if err := receiveInto(conn, msg, initialize); err != nil {
+		if !ok && isEOF(err) {
+			return errNoMessage(conn.Spec())
+		}
+		return err
+	}
+	if ok {
 		return unlessEOF(own.receiveNext(msg, false))
 	}
-	return unlessEOF(conn.Receive(msg))
+	err := conn.Receive(msg)
+	if err == nil {
+		return errMoreMessages(conn.Spec())
+	}
+	return unlessEOF(err)
+}
+
+// errNoMessage is the error for a direction of one message that has none.
+func errNoMessage(s Spec) error {
+	if s.IsClient {
+		return errorf(CodeUnimplemented, "%s returns one message: the response has none", s.Procedure)
+	}
+	return errorf(CodeUnimplemented, "%s takes one message: the request has none", s.Procedure)
+}
+
+// errMoreMessages is the error for a direction of one message that has a second.
+func errMoreMessages(s Spec) error {
+	if s.IsClient {
+		return errorf(CodeUnimplemented, "%s returns one message: the response has more", s.Procedure)
+	}
+	return errorf(CodeUnimplemented, "%s takes one message: the request has more", s.Procedure)
 }
 
 // receiveMessage receives into a new message.

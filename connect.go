@@ -51,7 +51,6 @@ package connect
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 )
 
 // Version is the version of the connectrpc.com/connect API that this module is
@@ -121,20 +120,6 @@ type Spec struct {
 	IsClient bool
 	// IdempotencyLevel is the schema's promise about repeated calls.
 	IdempotencyLevel IdempotencyLevel
-}
-
-// Peer describes the other side of a call.
-type Peer struct {
-	// Addr is, for a handler, the client's address as in
-	// [http.Request.RemoteAddr]; for a client, the host of the server's URL,
-	// with its port if the URL has one.
-	Addr string
-	// Protocol is [ProtocolConnect], [ProtocolGRPC] or [ProtocolGRPCWeb]. Later
-	// versions may add others.
-	Protocol string
-	// Query holds, for a handler, the URL's query parameters. Clients leave it
-	// nil.
-	Query url.Values
 }
 
 // HTTPClient sends the requests of a [Client]. [*http.Client] is one. It must be
@@ -210,7 +195,8 @@ type callState struct {
 	spec   *Spec // shared, never written; nil until the call
 	peer   Peer
 	header metadata
-	method string // HTTP method, "" until the request is sent
+	shown  http.Header // those of the library that interceptors see; nil if they are in header, or there are none
+	method string      // HTTP method, "" until the request is sent
 }
 
 func (s *callState) Spec() Spec {
@@ -218,6 +204,17 @@ func (s *callState) Spec() Spec {
 		return Spec{}
 	}
 	return *s.spec
+}
+
+// requestHeader returns the header of a request, never nil. What the library sets is
+// added when the program asks: most interceptors do not.
+func (s *callState) requestHeader() http.Header {
+	h := s.header.header()
+	if s.shown != nil {
+		showHeader(h, s.shown)
+		s.shown = nil
+	}
+	return h
 }
 
 // receive sets the header of a handler's request. If no interceptor has wrapped
@@ -255,14 +252,15 @@ func (r *Request[_]) Any() any { return r.Msg }
 func (r *Request[_]) Spec() Spec { return r.call.Spec() }
 
 // Peer returns the description of the other side. On the client's side it is
-// empty before the call.
+// empty before the call, and has the server's TLS connection once the response's
+// headers have arrived.
 func (r *Request[_]) Peer() Peer { return r.call.peer }
 
 // Header returns the request's headers, never nil. A client may change them
 // before the call, and interceptors until they call the next function.
 // Interceptors of a client also see the headers that the library sets: of
 // these, only changes to User-Agent and X-User-Agent have an effect.
-func (r *Request[_]) Header() http.Header { return r.call.header.header() }
+func (r *Request[_]) Header() http.Header { return r.call.requestHeader() }
 
 // HTTPMethod returns "POST", or "GET" for a call that is sent as HTTP GET: see
 // [WithHTTPGet]. On the client's side it is "" until the request is sent;

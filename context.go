@@ -7,6 +7,7 @@ package connect
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 )
 
 // CallInfo gives access to the procedure, the peer, the headers and the trailers
@@ -17,7 +18,8 @@ type CallInfo interface {
 	// empty before the call.
 	Spec() Spec
 	// Peer returns the description of the other side. On the client's side it is
-	// empty before the call.
+	// empty before the call, and has the server's TLS connection once the
+	// response's headers have arrived.
 	Peer() Peer
 	// RequestHeader returns the request's headers, never nil.
 	RequestHeader() http.Header
@@ -27,6 +29,32 @@ type CallInfo interface {
 	// ResponseTrailer returns the response's trailers. On the client's side it
 	// returns nil before the call; the trailers are complete after it.
 	ResponseTrailer() http.Header
+	// SetSendCompression chooses the compression of the messages that this side
+	// sends from now on, and returns an error that changes nothing if that is not
+	// possible.
+	//
+	// "identity" sends them as they are: secrets next to text that an attacker
+	// chooses, images. It is possible at any time, and so is the return to the
+	// compression of the call, which the headers name. Another compression must be
+	// chosen before the headers are sent: by a handler before its first Send, by a
+	// caller before the call. Handlers can choose one that they have, see
+	// [WithCompression], and that the client accepts; callers one that the client
+	// has, see [WithAcceptCompression]. Messages of less than
+	// [WithCompressMinBytes] are sent as they are in any case.
+	//
+	// A choice that a caller makes before a call holds for all later calls with the
+	// context; one during a stream, for that stream. The goroutine that sends calls
+	// it.
+	SetSendCompression(name string) error
+	// SendHeader sends the headers now, and not with the first message: a handler
+	// calls it when the client should see them, or that the call is accepted, long
+	// before. Later changes of the headers have no effect. It is possible in each
+	// kind of call, except in the unary calls of the Connect protocol, whose headers
+	// have the end of the call in them: there it returns CodeUnimplemented. On the
+	// client's side it does so for the requests of a stream, as Send(nil), and
+	// returns an error before the call and for other calls. The goroutine that sends
+	// calls it.
+	SendHeader() error
 	// HTTPMethod returns "POST", or "GET" for a call that is sent as HTTP GET:
 	// see [WithHTTPGet]. On the client's side it is "" until the request is sent.
 	HTTPMethod() string
@@ -60,23 +88,32 @@ func CallInfoForHandlerContext(ctx context.Context) (CallInfo, bool) {
 	return info, ok
 }
 
-// responseMetadata is the source of the response's headers and trailers in a
-// client's call information.
+// responseMetadata is the source of the response's headers and trailers, and of its
+// connection, in a client's call information.
 type responseMetadata interface {
+	Peer() Peer
 	ResponseHeader() http.Header
 	ResponseTrailer() http.Header
 }
 
 // clientInfo is the CallInfo of a client's call.
 type clientInfo struct {
-	call     callState
-	response responseMetadata // nil before the call
+	call        callState
+	response    responseMetadata           // nil before the call
+	compression *string                    // name of that of the requests, nil for the client's
+	conn        atomic.Pointer[clientConn] // of the stream that was begun last, nil before
 }
 
 func (i *clientInfo) Spec() Spec         { return i.call.Spec() }
-func (i *clientInfo) Peer() Peer         { return i.call.peer }
 func (i *clientInfo) HTTPMethod() string { return i.call.method }
 func (i *clientInfo) internalOnly()      {}
+
+func (i *clientInfo) Peer() Peer {
+	if i.response == nil {
+		return i.call.peer
+	}
+	return i.response.Peer()
+}
 
 func (i *clientInfo) RequestHeader() http.Header { return i.call.header.header() }
 

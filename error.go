@@ -8,16 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"unicode/utf8"
-
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/known/anypb"
 )
-
-// typeURLPrefix precedes the message's name in the type URL of an Any.
-const typeURLPrefix = "type.googleapis.com/"
 
 // errNotModified marks the error of [NewNotModifiedError].
 var errNotModified = errors.New("not modified")
@@ -29,7 +21,8 @@ var errNotModified = errors.New("not modified")
 // underlying error, its details and its metadata: keep secrets out of them. For
 // any other error the client receives the text, with CodeCanceled or
 // CodeDeadlineExceeded if the error wraps a context's, and CodeUnknown
-// otherwise; with [WithSafeErrors] it receives the code alone.
+// otherwise; with [WithSafeErrors] it receives the code alone. [WithErrorHook]
+// lets a program replace any error.
 //
 // While one goroutine adds details or metadata to an Error, no other may use it.
 // The methods that only read are safe for concurrent use, and so is Meta after
@@ -39,7 +32,8 @@ type Error struct {
 	cause   error
 	details []*ErrorDetail
 	meta    http.Header
-	wire    bool
+	wire    bool // a server sent it
+	client  bool // a client of this program found it
 }
 
 // NewError returns an error with a code that wraps underlying. The text of
@@ -50,7 +44,7 @@ func NewError(c Code, underlying error) *Error {
 
 // NewWireError is [NewError] for an error that a server sent: [IsWireError]
 // reports true for it. It serves programs that receive errors by other ways than
-// a [Client].
+// a [Client], such as in the messages of a stream.
 func NewWireError(c Code, underlying error) *Error {
 	return &Error{code: c, cause: underlying, wire: true}
 }
@@ -74,7 +68,7 @@ func IsNotModifiedError(err error) bool {
 // IsWireError reports whether a server sent err. It is false for errors that the
 // client found itself, such as a broken connection. A handler that returns an
 // error from another server sends its code, message and details to its own
-// client, and not its metadata.
+// client, and not its metadata; with [WithSafeErrors] it sends none of them.
 func IsWireError(err error) bool {
 	e, ok := asError(err)
 	return ok && e.wire
@@ -145,57 +139,21 @@ func (e *Error) Meta() http.Header {
 	return e.meta
 }
 
-// An ErrorDetail is a Protobuf message that is sent with an [Error], so that
-// programs need not parse its text. Package
-// google.golang.org/genproto/googleapis/rpc/errdetails has messages for common
-// cases. An ErrorDetail is safe for concurrent use.
-type ErrorDetail struct {
-	typeURL string
-	value   string // a string, so that no caller changes its bytes
+// ofClient returns the error of a client's call, marked as that. It marks a copy,
+// because the error may be one of the program's transport.
+func ofClient(err error) error {
+	e, ok := err.(*Error)
+	if !ok || e == nil || e.foreign() {
+		return err
+	}
+	marked := *e
+	marked.client = true
+	return &marked
 }
 
-// NewErrorDetail encodes msg as a detail. If msg is an [*anypb.Any], the detail
-// is the message in it. It returns an error if msg is nil or cannot be
-// marshalled.
-func NewErrorDetail(msg proto.Message) (*ErrorDetail, error) {
-	if a, ok := msg.(*anypb.Any); ok {
-		return &ErrorDetail{a.GetTypeUrl(), string(a.GetValue())}, nil
-	}
-	if msg == nil {
-		return nil, errors.New("new error detail: message is nil")
-	}
-	value, err := proto.MarshalOptions{AllowPartial: true, Deterministic: true}.Marshal(msg)
-	if err != nil {
-		return nil, fmt.Errorf("new error detail: marshal %s: %w", msg.ProtoReflect().Descriptor().FullName(), err)
-	}
-	return &ErrorDetail{typeURLPrefix + string(msg.ProtoReflect().Descriptor().FullName()), string(value)}, nil
-}
-
-// Type returns the full name of the detail's message, such as
-// "acme.foo.v1.Reason".
-func (d *ErrorDetail) Type() string {
-	return d.typeURL[strings.LastIndexByte(d.typeURL, '/')+1:]
-}
-
-// Bytes returns a copy of the message in Protobuf's binary format.
-func (d *ErrorDetail) Bytes() []byte {
-	return []byte(d.value)
-}
-
-// Value decodes the detail into the Go type that the program has registered for
-// its message. It returns an error if there is no such type, or if the bytes are
-// not a message of that type.
-func (d *ErrorDetail) Value() (proto.Message, error) {
-	mt, err := protoregistry.GlobalTypes.FindMessageByURL(d.typeURL)
-	if err != nil {
-		return nil, fmt.Errorf("error detail %q: %w", d.typeURL, err)
-	}
-	msg := mt.New().Interface()
-	if err := proto.Unmarshal([]byte(d.value), msg); err != nil {
-		return nil, fmt.Errorf("error detail %q: %w", d.typeURL, err)
-	}
-	return msg, nil
-}
+// foreign reports whether e is the error of a call that this program made as a
+// client. Its text and its metadata are about another server.
+func (e *Error) foreign() bool { return e.wire || e.client }
 
 // errorf returns an error with a code. The code that finds an error uses it;
 // errors of other packages get their codes in fault.

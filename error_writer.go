@@ -16,7 +16,7 @@ type ErrorWriter struct {
 }
 
 // NewErrorWriter returns an ErrorWriter. Call it with the options of the handlers:
-// it uses [WithRequireConnectProtocolHeader], [WithSafeErrors] and
+// it uses [WithRequireConnectProtocolHeader], [WithSafeErrors], [WithErrorHook] and
 // [WithSendMaxBytes], and ignores the others.
 func NewErrorWriter(opts ...HandlerOption) *ErrorWriter {
 	c := newConfig("")
@@ -42,7 +42,10 @@ func (w *ErrorWriter) dialect(r *http.Request) *dialect {
 	if d == nil {
 		return nil
 	}
-	hd := &wireHead{fields: &fields{header: r.Header}, query: r.URL.Query()}
+	hd := &wireHead{fields: &fields{header: r.Header}}
+	if r.URL.RawQuery != "" {
+		hd.query = r.URL.Query()
+	}
 	if d.checkVersion(hd) != nil || w.config.requireVersion && !d.hasVersion(hd) {
 		return nil
 	}
@@ -54,7 +57,18 @@ func (w *ErrorWriter) dialect(r *http.Request) *dialect {
 // which people can read. It neither reads nor closes the request's body. It
 // returns the error of the ResponseWriter's Write.
 func (w *ErrorWriter) Write(response http.ResponseWriter, request *http.Request, err error) error {
-	return w.write(response, request, w.dialect(request), err)
+	if err == nil {
+		err = errorf(CodeUnknown, "no error was given")
+	}
+	return w.write(response, request, w.dialect(request), w.hooked(request, err))
+}
+
+// hooked returns an error as the hooks leave it.
+func (w *ErrorWriter) hooked(request *http.Request, err error) error {
+	if len(w.config.errorHooks) == 0 {
+		return err
+	}
+	return w.config.hookError(request.Context(), Spec{Procedure: procedurePath(request.URL.Path)}, err)
 }
 
 // write is Write in a dialect.
@@ -62,16 +76,23 @@ func (w *ErrorWriter) write(response http.ResponseWriter, request *http.Request,
 	if d == nil || d == dialectGet {
 		d = dialectUnary
 	}
-	if err == nil {
-		err = errorf(CodeUnknown, "no error was given")
-	}
-	sink := &errorSink{ResponseWriter: response}
-	asked := []string{canonicalType(first(request.Header, headerContentType))}
-	c := &handlerConn{route: &route{dialect: d, contentType: asked}, config: w.config, exchange: &httpResponse{sink}, own: isOwn(response)}
+	made := new(struct {
+		sink     errorSink
+		exchange httpResponse
+		asked    [1]string
+		route    route
+		conn     handlerConn
+	})
+	made.sink.ResponseWriter = response
+	made.exchange.ResponseWriter = &made.sink
+	made.asked[0] = canonicalType(first(request.Header, headerContentType))
+	made.route = route{dialect: d, contentType: made.asked[:]}
+	c := &made.conn
+	c.route, c.config, c.exchange, c.own = &made.route, w.config, &made.exchange, isOwn(response)
 	c.request.proto = uint8(request.ProtoMajor)
 	c.remember(response.Header())
-	c.finish(err, true)
-	return sink.err
+	c.finish(w.config.outcome(err), true)
+	return made.sink.err
 }
 
 // errorSink is a ResponseWriter that keeps the last error of Write.
@@ -93,8 +114,9 @@ func (s *errorSink) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 // NewUnknownProcedureHandler returns a handler for the paths below a service's
 // path that are not procedures. It answers RPC clients with CodeUnimplemented in
 // their protocol; in the Connect protocol the HTTP status is 404. It answers any
-// other request as [http.NotFound] does. Generated code uses it; call it with the
-// options of the service's handlers.
+// other request as [http.NotFound] does. With [WithUnknownProcedureHandler] it
+// returns that option's handler. Generated code uses it; call it with the options of
+// the service's handlers.
 func NewUnknownProcedureHandler(options ...HandlerOption) http.Handler {
 	return unknownProcedure("", options)
 }
@@ -102,18 +124,25 @@ func NewUnknownProcedureHandler(options ...HandlerOption) http.Handler {
 // unknownProcedure is NewUnknownProcedureHandler with words for what there is.
 func unknownProcedure(known string, options []HandlerOption) http.Handler {
 	writer := NewErrorWriter(options...)
+	switch {
+	case writer.config.unknown != nil:
+		return writer.config.unknown
+	case writer.config.connectGo:
+		return http.NotFoundHandler()
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d := writer.dialect(r)
 		if d == nil || d == dialectGet && r.URL.Query().Get(queryVersion) == "" {
 			http.NotFound(w, r)
 			return
 		}
-		err := errorf(CodeUnimplemented, "%s is not a procedure of this server%s", r.URL.Path, known)
-		if d.unknown == 0 {
+		err := writer.hooked(r, errorf(CodeUnimplemented, "%s is not a procedure of this server%s", r.URL.Path, known))
+		e := writer.config.outcome(err)
+		if d.unknown == 0 || e.code != CodeUnimplemented { // a hook may have replaced it
 			_ = writer.write(w, r, d, err)
 			return
 		}
-		e, _ := asError(err)
+		addMetadata(w.Header(), e.meta)
 		w.Header()[headerContentType] = valueJSON
 		w.WriteHeader(d.unknown)
 		_, _ = w.Write(marshalError(e))

@@ -27,14 +27,27 @@ type Handler struct {
 	types     []string          // the Accept-Post header
 }
 
+// Spec returns the description of the procedure.
+func (h *Handler) Spec() Spec { return h.config.spec }
+
 func newHandler(c *config, serve StreamingHandlerFunc) *Handler {
+	if len(c.gates) > 0 {
+		serve = c.gated(serve)
+	}
+	if c.recoverer != nil {
+		serve = c.recoverer.WrapStreamingHandler(serve)
+	}
 	h := &Handler{config: c, serve: serve, routes: newRoutes(c.spec.StreamType, c.codecs), allow: []string{http.MethodPost}}
 	h.types = []string{h.routes.String()}
 	if c.spec.StreamType == StreamTypeUnary && c.spec.IdempotencyLevel == IdempotencyNoSideEffects {
 		h.allow = []string{http.MethodGet + ", " + http.MethodPost}
 		h.getRoutes = make(map[string]*route, len(c.codecs))
+		get := dialectGet
+		if c.connectGo {
+			get = dialectGet500
+		}
 		for name, codec := range c.codecs {
-			h.getRoutes[name] = &route{dialectGet, codec, []string{dialectGet.media + name}}
+			h.getRoutes[name] = &route{get, codec, []string{get.media + name}}
 		}
 	}
 	return h
@@ -71,6 +84,9 @@ func NewUnaryHandler[Req, Res any](
 		return nil, err // not a nil *Response in an AnyResponse
 	})
 	call = c.wrapUnary(call)
+	if c.reuse {
+		return newHandler(c, serveReused[Req, Res](c, call))
+	}
 	return newHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
 		made := new(struct {
 			request Request[Req]
@@ -80,7 +96,7 @@ func NewUnaryHandler[Req, Res any](
 		if err := receiveOnly(conn, &made.msg, c.initialize); err != nil {
 			return err
 		}
-		return conn.(*handlerConn).serveUnary(ctx, &made.request, call, contentOf[Res])
+		return c.serveUnary(ctx, conn, &made.request, call, contentOf[Res])
 	})
 }
 
@@ -168,12 +184,12 @@ func NewServerStreamHandler[Req, Res any](
 	c := newHandlerConfig(procedure, StreamTypeServer, options)
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
 		spec := conn.Spec()
-		request := &Request[Req]{Msg: new(Req), call: callState{spec: &spec, peer: conn.Peer(), method: http.MethodPost}}
+		request := &Request[Req]{Msg: new(Req), call: callState{spec: &spec, peer: conn.Peer(), method: methodOf(conn)}}
 		request.call.receive(conn)
 		if err := receiveOnly(conn, request.Msg, c.initialize); err != nil {
 			return err
 		}
-		return implementation(ctx, request, &ServerStream[Res]{conn})
+		return implementation(ctx, request, &ServerStream[Res]{conn: conn, call: ctx})
 	})
 }
 
@@ -200,7 +216,7 @@ func NewBidiStreamHandler[Req, Res any](
 ) *Handler {
 	c := newHandlerConfig(procedure, StreamTypeBidi, options)
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
-		return implementation(ctx, &BidiStream[Req, Res]{conn: conn, initialize: c.initialize})
+		return implementation(ctx, &BidiStream[Req, Res]{conn: conn, initialize: c.initialize, call: ctx})
 	})
 }
 
@@ -222,7 +238,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rt == nil {
 		return
 	}
-	h.serveConn(newHTTPConn(h.config, rt, w, r))
+	if given := first(r.Header, headerContentType); h.config.connectGo && given != rt.contentType[0] {
+		r.Header[headerContentType] = []string{canonicalType(given)}
+	}
+	c := newHTTPConn(h.config, rt, w, r)
+	defer c.abandon()
+	ctx, err := c.open()
+	h.serveConn(ctx, c, err)
 }
 
 // serveDirect is ServeHTTP for a direct call.
@@ -232,35 +254,12 @@ func (h *Handler) serveDirect(call directCall) {
 		h.refuseType(call, c.request.first(headerContentType))
 		return
 	}
-	h.serveConn(c)
-}
-
-// serveConn serves a call whose conn has its request and its route.
-func (h *Handler) serveConn(c *handlerConn) {
+	if given := c.request.first(headerContentType); h.config.connectGo && given != c.route.contentType[0] {
+		c.request.lazy.header()[headerContentType] = []string{canonicalType(given)}
+	}
 	defer c.abandon()
 	ctx, err := c.open()
-	if err == nil && len(h.config.gates) > 0 {
-		ctx, err = c.askGates(ctx)
-	}
-	if err == nil {
-		err = h.serve(ctx, c)
-	}
-	c.close(err)
-}
-
-// askGates calls the gates in their order, up to the first that returns an
-// error. It returns the context of the call.
-func (c *handlerConn) askGates(ctx context.Context) (context.Context, error) {
-	for _, gate := range c.config.gates {
-		changed, err := gate(ctx, c.config.spec, c.Peer(), c.RequestHeader())
-		if changed != nil {
-			ctx = changed
-		}
-		if err != nil {
-			return ctx, err
-		}
-	}
-	return ctx, nil
+	h.serveConn(ctx, c, err)
 }
 
 // route finds the dialect and codec of a request. If there are none, it answers

@@ -5,6 +5,8 @@
 package connect
 
 import (
+	"context"
+	"iter"
 	"net/http"
 )
 
@@ -14,14 +16,35 @@ type receiver[T any] struct {
 	initialize func(Spec, any) error
 	msg        *T
 	err        error
+	left       leftover[T]
 }
 
 func (r *receiver[T]) receive() bool {
 	if r.err != nil {
 		return false
 	}
-	r.msg, r.err = receiveMessage[T](r.conn, r.initialize)
+	r.msg, r.err = r.left.receive(r.conn, r.initialize)
 	return r.err == nil
+}
+
+// next is receive, but returns the message and the error.
+func (r *receiver[T]) next() (*T, error) {
+	if !r.receive() {
+		return nil, r.err
+	}
+	return r.msg, nil
+}
+
+// receiveWithin is next within a context.
+func (r *receiver[T]) receiveWithin(ctx context.Context) (*T, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	msg, err, outwaited := r.left.receiveWithin(ctx, r.conn, r.initialize)
+	if !outwaited {
+		r.msg, r.err = msg, err
+	}
+	return msg, err
 }
 
 // ClientStream is the handler's side of a stream of requests. One goroutine at a
@@ -43,6 +66,24 @@ func (c *ClientStream[Req]) RequestHeader() http.Header { return c.in.conn.Reque
 // at the end of the stream and after an error: Err returns that error.
 func (c *ClientStream[Req]) Receive() bool { return c.in.receive() }
 
+// ReceiveContext waits for the next message, until ctx ends at the latest, and
+// returns it. At the end of the stream it returns an error that wraps [io.EOF].
+//
+// If ctx ends first, the error has CodeDeadlineExceeded or CodeCanceled, and the
+// stream goes on: no message is lost, as the next receive of the stream, of
+// whatever kind, returns the message that ReceiveContext did not wait for. After
+// the handler has returned, no goroutine waits for it. A context that never ends
+// costs nothing; any other costs a goroutine while ReceiveContext waits.
+func (c *ClientStream[Req]) ReceiveContext(ctx context.Context) (*Req, error) {
+	return c.in.receiveWithin(ctx)
+}
+
+// Messages ranges over the messages that are left. The loop ends after the
+// client's last message. Any other end of the stream, such as a lost connection,
+// is an error, which is the loop's last value, with a nil message. A loop that is
+// left early takes no further message: another loop, or Receive, goes on after it.
+func (c *ClientStream[Req]) Messages() iter.Seq2[*Req, error] { return messages(c.in.next) }
+
 // Msg returns the message that the last Receive has received: an empty one
 // before the first Receive, and after one that returned false.
 func (c *ClientStream[Req]) Msg() *Req {
@@ -63,6 +104,7 @@ func (c *ClientStream[Req]) Conn() StreamingHandlerConn { return c.in.conn }
 // time may use it. It is not valid after the handler has returned.
 type ServerStream[Res any] struct {
 	conn StreamingHandlerConn
+	call context.Context // the handler's, nil in tests
 }
 
 // ResponseHeader returns the response's headers, never nil. The first Send writes
@@ -78,6 +120,14 @@ func (s *ServerStream[Res]) ResponseTrailer() http.Header { return s.conn.Respon
 // [StreamingHandlerConn] for what a nil error means.
 func (s *ServerStream[Res]) Send(msg *Res) error { return send(s.conn, msg) }
 
+// SendContext is Send, until ctx ends at the latest. If ctx ends while SendContext
+// waits, the call is over, because a part of the message may be on its way: the
+// error has CodeDeadlineExceeded or CodeCanceled, and the client receives no more.
+// If ctx has ended before, nothing is sent, and the stream goes on.
+func (s *ServerStream[Res]) SendContext(ctx context.Context, msg *Res) error {
+	return sendWithin(ctx, s.conn, msg, cutHandler(s.call))
+}
+
 // Conn returns the stream without types.
 func (s *ServerStream[Res]) Conn() StreamingHandlerConn { return s.conn }
 
@@ -88,6 +138,8 @@ func (s *ServerStream[Res]) Conn() StreamingHandlerConn { return s.conn }
 type BidiStream[Req, Res any] struct {
 	conn       StreamingHandlerConn
 	initialize func(Spec, any) error
+	call       context.Context // the handler's, nil in tests
+	left       leftover[Req]
 }
 
 // Spec returns the description of the procedure.
@@ -102,8 +154,22 @@ func (b *BidiStream[Req, Res]) RequestHeader() http.Header { return b.conn.Reque
 // Receive waits for the next message. After the last one it returns an error
 // that wraps [io.EOF].
 func (b *BidiStream[Req, Res]) Receive() (*Req, error) {
-	return receiveMessage[Req](b.conn, b.initialize)
+	return b.left.receive(b.conn, b.initialize)
 }
+
+// ReceiveContext is Receive, until ctx ends at the latest. If ctx ends first, the
+// error has CodeDeadlineExceeded or CodeCanceled, and the stream goes on: no
+// message is lost, as the next receive of the stream, of whatever kind, returns
+// the message that ReceiveContext did not wait for. After the handler has returned,
+// no goroutine waits for it. A context that never ends costs nothing; any other
+// costs a goroutine while ReceiveContext waits.
+func (b *BidiStream[Req, Res]) ReceiveContext(ctx context.Context) (*Req, error) {
+	msg, err, _ := b.left.receiveWithin(ctx, b.conn, b.initialize)
+	return msg, err
+}
+
+// Messages ranges over the messages that are left: see [ClientStream.Messages].
+func (b *BidiStream[Req, Res]) Messages() iter.Seq2[*Req, error] { return messages(b.Receive) }
 
 // ResponseHeader returns the response's headers, never nil. The first Send writes
 // them; later changes have no effect.
@@ -117,6 +183,11 @@ func (b *BidiStream[Req, Res]) ResponseTrailer() http.Header { return b.conn.Res
 // client does not read, and fails with CodeCanceled when the client is gone. See
 // [StreamingHandlerConn] for what a nil error means.
 func (b *BidiStream[Req, Res]) Send(msg *Res) error { return send(b.conn, msg) }
+
+// SendContext is [ServerStream.SendContext].
+func (b *BidiStream[Req, Res]) SendContext(ctx context.Context, msg *Res) error {
+	return sendWithin(ctx, b.conn, msg, cutHandler(b.call))
+}
 
 // Conn returns the stream without types.
 func (b *BidiStream[Req, Res]) Conn() StreamingHandlerConn { return b.conn }

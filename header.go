@@ -42,6 +42,7 @@ const (
 // Header values that all calls share. Nothing writes to them; their capacity is
 // 1, so that append copies them.
 var (
+	valueEmpty    = []string{""}
 	valueIdentity = []string{"identity"}
 	valueOne      = []string{"1"}
 	valueTrailers = []string{"trailers"}

@@ -108,14 +108,21 @@ func WithInterceptors(interceptors ...Interceptor) Option {
 // WithRecover recovers from panics of a handler. It calls handle with the call's
 // context, spec and request headers and the value of the panic; the client
 // receives the error that handle returns. The function must be safe for
-// concurrent use. The recovery is an interceptor: it covers the handler and the
-// interceptors that later options add.
+// concurrent use. The recovery is an interceptor, whose error the interceptors of
+// earlier options see. It also covers all that runs outside of it on the handler's
+// side: gates, initializers, codecs, earlier interceptors and call interceptors.
 //
 // It does not recover from a panic with [http.ErrAbortHandler], with which a
 // handler ends a response early. Without this option, net/http recovers from
 // panics: it closes the HTTP/1.1 connection or resets the HTTP/2 stream.
 func WithRecover(handle func(context.Context, Spec, http.Header, any) error) HandlerOption {
-	return WithInterceptors(&recoverer{handle})
+	r := &recoverer{handle}
+	return handlerOption(func(c *config) {
+		c.interceptors = append(c.interceptors, r)
+		if c.recoverer == nil {
+			c.recoverer = r
+		}
+	})
 }
 
 // A RequestGateFunc accepts or refuses a call before any of its messages is
@@ -129,8 +136,7 @@ type RequestGateFunc func(ctx context.Context, spec Spec, peer Peer, header http
 // context from then on; it must be derived from the gate's own.
 //
 // Gates run in the order of their options, and must be safe for concurrent use.
-// [WithRecover] does not recover from their panics. WithRequestGate panics if
-// gate is nil.
+// WithRequestGate panics if gate is nil.
 func WithRequestGate(gate RequestGateFunc) HandlerOption {
 	if gate == nil {
 		panic("connect: WithRequestGate needs a function")
@@ -138,10 +144,36 @@ func WithRequestGate(gate RequestGateFunc) HandlerOption {
 	return handlerOption(func(c *config) { c.gates = append(c.gates, gate) })
 }
 
-// WithSafeErrors keeps the texts of internal errors from clients: if a handler
-// returns an error that is not and does not wrap an [*Error], the client receives
-// its code, usually CodeUnknown, and an empty message. Interceptors see the whole
-// error. By default the text is sent.
+// WithUnknownProcedureHandler sets the handler for the paths below a service's path
+// that are not procedures: for example a proxy, or a handler that counts calls of
+// removed procedures. It gets every such request, also those that are not calls in
+// one of the protocols. [NewServiceHandler], [NewUnknownProcedureHandler] and
+// generated constructors use it; procedures ignore it. The last of several options
+// counts. By default [NewUnknownProcedureHandler] answers.
+//
+// The handler must be safe for concurrent use, and writes the whole response:
+// [ErrorWriter] writes errors in the caller's protocol. Gates, interceptors and
+// [WithRecover] do not run for it. WithUnknownProcedureHandler panics if handler is
+// nil.
+func WithUnknownProcedureHandler(handler http.Handler) HandlerOption {
+	if handler == nil {
+		panic("connect: WithUnknownProcedureHandler needs a handler")
+	}
+	return handlerOption(func(c *config) { c.unknown = handler })
+}
+
+// WithSafeErrors keeps from clients the errors that were not made for them: the
+// client receives a code and an empty message, and neither details nor metadata.
+// By default the text is sent. Interceptors and hooks see the whole error.
+//
+// These are errors that are not and do not wrap an [*Error], and errors of calls
+// that the handler makes itself, to another server: those that the server sent (see
+// [IsWireError]) and those that the client found, whose texts have addresses in
+// them. The code is CodeCanceled or CodeDeadlineExceeded for the end of a context,
+// and CodeUnknown otherwise: what another server calls not_found or
+// permission_denied is about what this one has asked it, not about what the client
+// has asked. To pass such an error on, make a new one: [NewError], in the handler or
+// in a function of [WithErrorHook].
 func WithSafeErrors() HandlerOption {
 	return handlerOption(func(c *config) { c.safeErrors = true })
 }
@@ -179,10 +211,11 @@ func WithProtoJSON() ClientOption {
 // not use this compression for responses. An empty name is ignored.
 //
 // By default handlers have gzip: the standard library's, at [gzip.BestSpeed].
-// Compressors and decompressors are pooled. The constructors must be safe for
-// concurrent use.
+// Compressors and decompressors are pooled, one pool for all handlers that get this
+// option. The constructors must be safe for concurrent use.
 func WithCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) HandlerOption {
-	return handlerOption(func(c *config) { c.compressions.register(name, newDecompressor, newCompressor) })
+	added := newCompression(name, newDecompressor, newCompressor)
+	return handlerOption(func(c *config) { c.compressions.register(added) })
 }
 
 // WithAcceptCompression adds a compression to a client, or replaces the one with
@@ -194,9 +227,11 @@ func WithCompression(name string, newDecompressor func() Decompressor, newCompre
 // The client lists all compressions that it accepts in its requests, the one
 // added last first. To compress requests, add [WithSendCompression]. By default
 // clients have gzip: the standard library's, at [gzip.BestSpeed]. Compressors and
-// decompressors are pooled. The constructors must be safe for concurrent use.
+// decompressors are pooled, one pool for all clients that get this option. The
+// constructors must be safe for concurrent use.
 func WithAcceptCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) ClientOption {
-	return clientOption(func(c *config) { c.compressions.register(name, newDecompressor, newCompressor) })
+	added := newCompression(name, newDecompressor, newCompressor)
+	return clientOption(func(c *config) { c.compressions.register(added) })
 }
 
 // WithSendCompression makes a client compress its requests. By default it does
@@ -219,6 +254,20 @@ func WithCompressMinBytes(minBytes int) Option {
 	return option(func(c *config) { c.compressMin = minBytes })
 }
 
+// WithCompressionOrder sets the order in which compressions are preferred. A handler
+// answers with the compression that the client weighs highest, and among equals, as
+// most clients weigh theirs, with the first of these names; a client lists its
+// compressions in this order. The others follow, the one added last first, which is
+// the order without this option. In a handler without it the client's order decides
+// among equals.
+//
+// Each name is that of a compression which the handler or client has, also by a
+// later option. With another name, such as "identity", the construction of a handler
+// panics, and every call of a client fails with CodeUnknown.
+func WithCompressionOrder(names ...string) Option {
+	return option(func(c *config) { c.compressions.order = names })
+}
+
 // WithReadMaxBytes limits the size of each received message, compressed and
 // decompressed, to maxBytes bytes. The default is 16 MiB; 0 and less mean no
 // limit. A larger message ends the call with CodeResourceExhausted; it costs no
@@ -236,6 +285,32 @@ func WithReadMaxBytes(maxBytes int) Option {
 // error is larger, it is sent without details and metadata.
 func WithSendMaxBytes(maxBytes int) Option {
 	return option(func(c *config) { c.sendMax = max(maxBytes, 0) })
+}
+
+// WithConnectGoBehavior gives a handler or client the meaning that
+// connectrpc.com/connect v1.21.1 has where the defaults of this package differ
+// from it. The drop-in module uses it for everything that it makes. By default
+// this package keeps its own meaning. Bounds against hostile input, the texts of
+// errors and speed stay as they are. Put it first: it sets what
+// [WithReadMaxBytes] and [WithCompressMinBytes] set to 0, and later options
+// change that.
+//
+// Received messages have no limit, and messages of any size are compressed.
+//
+// A handler answers in the compression of the request; without one, in the first
+// that Accept-Encoding names, without regard to weights. Every answer lists the
+// compressions that the handler accepts, and names the compression of its
+// messages even if the only one is not compressed. The frame that ends a stream
+// is compressed as messages are. An answer waits for the rest of an HTTP/1.1
+// request, up to 256 KiB of it, and the connection stays open. Malformed base64
+// in a GET is CodeUnknown, and the handler of a GET sees an empty Content-Type.
+// [NewServiceHandler] answers unknown procedures with 404 and a line of text.
+//
+// A client gives the headers of a response to an error only if the server has
+// sent one. If the connection is lost while a response arrives, the error is
+// CodeCanceled.
+func WithConnectGoBehavior() Option {
+	return option(func(c *config) { c.connectGo, c.readMax, c.compressMin = true, 0, 0 })
 }
 
 // WithIdempotency sets the schema's promise about repeated calls. Generated code

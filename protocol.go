@@ -6,6 +6,7 @@
 package connect
 
 import (
+	"crypto/tls"
 	"fmt"
 	"mime"
 	"net/http"
@@ -31,10 +32,11 @@ type head struct {
 // wireHead is a head as HTTP values, as it was received.
 type wireHead struct {
 	*fields
-	query      url.Values // of a request's URL, nil if there is none
-	statusLine string     // status and reason as a response has them, "" if unknown
-	status     int32      // of a response
-	proto      uint8      // the major version of HTTP
+	query      url.Values           // of a request's URL, nil if there is none
+	tls        *tls.ConnectionState // of the connection, nil without TLS
+	statusLine string               // status and reason as a response has them, "" if unknown
+	status     int32                // of a response
+	proto      uint8                // the major version of HTTP
 	protoMinor uint8
 }
 
@@ -128,8 +130,9 @@ type dialect struct {
 // protocol_connect_get.go.
 var (
 	dialectUnary  = &dialect{unaryFacts, connectUnary{}}
-	dialectGet    = &dialect{getFacts, connectGet{}}
+	dialectGet    = &dialect{getFacts, connectGet{malformed: CodeInvalidArgument}}
 	dialectStream = &dialect{streamFacts, connectStream{}}
+	dialectGet500 = &dialect{getFacts, connectGet{malformed: CodeUnknown}} // of WithConnectGoBehavior
 	dialectGRPC   = &dialect{grpcFacts, grpc{}}
 	dialectWeb    = &dialect{webFacts, grpcWeb{}}
 )
@@ -243,7 +246,7 @@ func (d *dialect) openResponse(w *wireHead, codec string) (head, error) {
 // or the content type of another dialect or codec.
 func (f *facts) checkResponse(w *wireHead, codec string) error {
 	if w.status != http.StatusOK {
-		return errorf(codeFromHTTPStatus(int(w.status)), "HTTP status %v", w.statusText())
+		return errorf(CodeFromHTTPStatus(int(w.status)), "HTTP status %v", w.statusText())
 	}
 	contentType := w.first(headerContentType)
 	got, ok := f.codecOf(contentType)
@@ -284,10 +287,10 @@ func (e end) minimal() end {
 
 // metadata returns the trailers and the error's metadata together, without the
 // headers that the protocols own: a proxy may have copied those. It leaves out the
-// metadata of an error that came from another server.
+// metadata of an error that came from another server, or from a call to one.
 func (e end) metadata() http.Header {
 	var meta http.Header
-	if e.err != nil && !e.err.wire {
+	if e.err != nil && !e.err.foreign() {
 		meta = e.err.meta
 	}
 	if len(e.trailer)+len(meta) == 0 {
@@ -379,6 +382,9 @@ func (rs routes) String() string {
 // parameters as [mime.FormatMediaType] writes them. It returns a text that is no
 // content type as it is.
 func canonicalType(contentType string) string {
+	if isPlainType(contentType) {
+		return contentType
+	}
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil {
 		return contentType
@@ -390,4 +396,17 @@ func canonicalType(contentType string) string {
 		return formatted
 	}
 	return contentType // mime parses some types that it cannot format
+}
+
+// isPlainType reports whether a content type has neither parameters nor anything that its
+// canonical form would change, as those that clients of this library send.
+func isPlainType(contentType string) bool {
+	for i := range len(contentType) {
+		switch c := contentType[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '/', c == '+', c == '-', c == '.':
+		default:
+			return false
+		}
+	}
+	return true
 }

@@ -96,11 +96,11 @@ func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 	if sent || e.err == nil {
 		return w
 	}
-	if !e.err.wire {
+	if !e.err.foreign() {
 		addMetadata(w.header, e.err.meta)
 	}
 	w.header[headerContentType] = valueJSON
-	w.status = codeHTTPStatus(e.err.code)
+	w.status = e.err.code.HTTPStatus()
 	w.body, w.hasBody = marshalError(e.err), true
 	return w
 }
@@ -142,7 +142,7 @@ func (connectUnary) decodeEnd(w wireEnd) end {
 // unaryError returns the error of a response with another status than 200: that of
 // its JSON body, or one with the code for the status.
 func unaryError(w wireEnd) *Error {
-	implied := codeFromHTTPStatus(w.status)
+	implied := CodeFromHTTPStatus(w.status)
 	if isJSON(first(w.header, headerContentType)) {
 		if e, err := unmarshalError(w.body, implied); err == nil {
 			return e

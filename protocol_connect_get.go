@@ -32,11 +32,14 @@ var getFacts = func() facts {
 
 // connectGet is connectUnary with the request in the query, and with the headers
 // and the status that caches need.
-type connectGet struct{ connectUnary }
+type connectGet struct {
+	connectUnary
+	malformed Code // of a message that is not the base64 that its query promises
+}
 
 // readRequest reads from the query the values that a POST has in its headers and
 // its body.
-func (connectGet) readRequest(w *wireHead, hd head) (head, error) {
+func (p connectGet) readRequest(w *wireHead, hd head) (head, error) {
 	query := w.query
 	hd.encoding = query[queryCompression]
 	if !query.Has(queryMessage) {
@@ -49,7 +52,7 @@ func (connectGet) readRequest(w *wireHead, hd head) (head, error) {
 	}
 	data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(message, "="))
 	if err != nil {
-		return hd, errorf(CodeInvalidArgument, "query parameter %q is not URL-safe base64: %w", queryMessage, err)
+		return hd, errorf(p.malformed, "query parameter %q is not URL-safe base64: %w", queryMessage, err)
 	}
 	hd.message = data
 	return hd, nil

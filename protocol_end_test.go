@@ -223,7 +223,7 @@ func withMeta(e *Error, meta http.Header) *Error {
 
 // TestEndCodes: an error whose code is not one of the sixteen stays an error.
 func TestEndCodes(t *testing.T) {
-	c := &handlerConn{config: &config{}}
+	c := new(config)
 	if got := c.outcome(NewError(0, errors.New("broken"))); got.code != CodeUnknown || got.Message() != "broken" {
 		t.Errorf("code 0: got %v, want %v", got, CodeUnknown)
 	}

@@ -210,8 +210,8 @@ func TestResponseStatuses(t *testing.T) {
 		r := &http.Response{StatusCode: status, Header: http.Header{headerContentType: {"application/grpc"}}}
 		for _, d := range []*dialect{dialectStream, dialectGRPC, dialectWeb} {
 			_, err := d.openResponse(headOfResponse(r), codecProto)
-			if err == nil || CodeOf(err) != codeFromHTTPStatus(status) {
-				t.Errorf("%s, status %d: got %v, want %v", d.media, status, err, codeFromHTTPStatus(status))
+			if err == nil || CodeOf(err) != CodeFromHTTPStatus(status) {
+				t.Errorf("%s, status %d: got %v, want %v", d.media, status, err, CodeFromHTTPStatus(status))
 			}
 		}
 		if _, err := dialectUnary.openResponse(headOfResponse(r), codecProto); err != nil {
@@ -219,8 +219,8 @@ func TestResponseStatuses(t *testing.T) {
 		}
 		if e := dialectUnary.decodeEnd(wireEnd{status: status, header: http.Header{}, hasBody: true}); e.err == nil {
 			t.Errorf("unary, status %d: got no error from the end", status)
-		} else if e.err.code != codeFromHTTPStatus(status) {
-			t.Errorf("unary, status %d: got %v, want %v", status, e.err, codeFromHTTPStatus(status))
+		} else if e.err.code != CodeFromHTTPStatus(status) {
+			t.Errorf("unary, status %d: got %v, want %v", status, e.err, CodeFromHTTPStatus(status))
 		}
 	}
 }

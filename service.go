@@ -14,7 +14,8 @@ import (
 
 // NewServiceHandler returns a handler that serves each procedure at its path,
 // which is its [Spec].Procedure, and answers all other paths as
-// [NewUnknownProcedureHandler] does, with the paths of its procedures in the error.
+// [NewUnknownProcedureHandler] does, with the paths of its procedures in the error,
+// or with the handler of [WithUnknownProcedureHandler].
 // Generated code uses it; call it with the options of the procedures. It is safe
 // for concurrent use.
 func NewServiceHandler(procedures []*Handler, options ...HandlerOption) http.Handler {
@@ -24,6 +25,24 @@ func NewServiceHandler(procedures []*Handler, options ...HandlerOption) http.Han
 	}
 	s.unknown = unknownProcedure(s.known(), options)
 	return s
+}
+
+// Procedures returns the handlers of a service's procedures, in the order of their
+// paths, if service is the result of [NewServiceHandler], as that of a generated
+// constructor is. For a [*Handler] it returns that handler alone, and for any other
+// value nil: middleware hides the procedures.
+func Procedures(service http.Handler) []*Handler {
+	switch s := service.(type) {
+	case *serviceHandler:
+		handlers := make([]*Handler, 0, len(s.procedures))
+		for _, path := range slices.Sorted(maps.Keys(s.procedures)) {
+			handlers = append(handlers, s.procedures[path])
+		}
+		return handlers
+	case *Handler:
+		return []*Handler{s}
+	}
+	return nil
 }
 
 // namedMax is how many procedures an error names.

@@ -11,8 +11,6 @@ import (
 	"io"
 	"math"
 	"sync/atomic"
-
-	"google.golang.org/protobuf/proto"
 )
 
 // packer turns the messages of one direction into bytes.
@@ -21,15 +19,17 @@ type packer struct {
 	framed      bool
 	client      bool          // it is a client's
 	compression *compression  // nil is identity
+	plain       bool          // messages are not compressed for now
 	minBytes    int           // smaller messages are not compressed
 	limit       int           // of a message, after compression; 0 is no limit
 	last        *atomic.Int64 // the size of the last message: the likely size of the next, for codecs that cannot measure it
 }
 
 // pack encodes and compresses msg, and adds the prefix if messages are framed. It
-// returns a buffer, which the caller frees, and whether the message is compressed.
-func (p *packer) pack(msg any) (packed *buffer, compressed bool, err error) {
-	_, measures := p.codec.(protoCodec)
+// returns a buffer, which the caller frees, the size of the encoded message, and whether
+// it is compressed.
+func (p *packer) pack(msg any) (packed *buffer, size int, compressed bool, err error) {
+	_, measures := p.codec.(measuringCodec)
 	remember := !measures && p.last != nil
 	likely := 0
 	if remember {
@@ -43,33 +43,39 @@ func (p *packer) pack(msg any) (packed *buffer, compressed bool, err error) {
 	}
 	if err != nil {
 		b.free()
-		return nil, false, errorf(CodeInternal, "marshal message: %w", err)
+		return nil, 0, false, errorf(CodeInternal, "marshal message: %w", notEnd(err))
 	}
-	if size := len(b.data) - p.prefix(); p.compression != nil && size >= p.minBytes {
+	size = len(b.data) - p.prefix()
+	if p.compresses(size) {
 		z := newBuffer(0)
 		z.data = append(z.data, make([]byte, p.prefix())...)
 		err := p.compression.compress(z, b.data[p.prefix():])
 		b.free()
 		if err != nil {
 			z.free()
-			return nil, false, NewError(CodeInternal, err)
+			return nil, 0, false, NewError(CodeInternal, err)
 		}
 		b, compressed = z, true
 	}
-	size := len(b.data) - p.prefix()
+	packedSize := len(b.data) - p.prefix()
 	switch {
-	case p.limit > 0 && size > p.limit:
+	case p.limit > 0 && packedSize > p.limit:
 		b.free()
-		return nil, false, errorf(CodeResourceExhausted, "message of %d bytes exceeds the %s's limit of %d bytes for sending, which WithSendMaxBytes sets", size, sideName(p.client), p.limit)
-	case p.framed && uint64(size) > math.MaxUint32:
+		return nil, 0, false, errorf(CodeResourceExhausted, "message of %d bytes exceeds the %s's limit of %d bytes for sending, which WithSendMaxBytes sets", packedSize, sideName(p.client), p.limit)
+	case p.framed && uint64(packedSize) > math.MaxUint32:
 		b.free()
-		return nil, false, errorf(CodeResourceExhausted, "message of %d bytes does not fit a frame", size)
+		return nil, 0, false, errorf(CodeResourceExhausted, "message of %d bytes does not fit a frame", packedSize)
 	case p.framed && compressed:
 		putPrefix(b.data, flagCompressed)
 	case p.framed:
 		putPrefix(b.data, 0)
 	}
-	return b, compressed, nil
+	return b, size, compressed, nil
+}
+
+// compresses reports whether messages of a size are compressed.
+func (p *packer) compresses(size int) bool {
+	return p.compression != nil && !p.plain && size >= p.minBytes
 }
 
 func (p *packer) prefix() int {
@@ -83,28 +89,20 @@ func (p *packer) prefix() int {
 // memory than b's, marshal copies it: the codec may keep that memory, and the pool
 // reuses b's.
 func marshal(b *buffer, codec Codec, msg any) error {
+	if own, ok := codec.(measuringCodec); ok {
+		return own.marshalTo(b, msg)
+	}
 	appender, ok := codec.(appendCodec)
 	if !ok {
 		data, err := codec.Marshal(msg)
 		b.data = append(b.data, data...)
 		return err
 	}
-	if _, known := codec.(protoCodec); known {
-		if m, ok := msg.(proto.Message); ok {
-			b.reserve(proto.Size(m))
-			data, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b.data, m)
-			if err == nil {
-				b.data = data
-			}
-			return err
-		}
-	}
 	data, err := appender.MarshalAppend(b.data, msg)
 	if err != nil {
 		return err
 	}
-	switch codec.(type) {
-	case protoCodec, jsonCodec:
+	if _, own := codec.(jsonCodec); own {
 		b.data = data
 		return nil
 	}
@@ -144,8 +142,9 @@ var errSecondMessage = errors.New("second message")
 // piece is a message, or the payload of the end frame. Its data is valid until the
 // next call of the unpacker.
 type piece struct {
-	data []byte
-	end  bool
+	data   []byte
+	packed int // bytes before decompression
+	end    bool
 }
 
 // next reads one message or the end frame, and decompresses it. It returns io.EOF if
@@ -172,16 +171,17 @@ func (u *unpacker) next() (piece, error) {
 	if err != nil {
 		return piece{}, err
 	}
+	packed := len(data)
 	data, err = u.inflate(data, flags&flagCompressed != 0)
 	if err != nil {
 		return piece{}, err
 	}
 	if flags&u.endFlag != 0 {
 		u.ended = true
-		return piece{data, true}, nil
+		return piece{data, packed, true}, nil
 	}
 	u.count++
-	return piece{data, false}, nil
+	return piece{data, packed, false}, nil
 }
 
 // body reads an unframed body.
@@ -202,7 +202,7 @@ func (u *unpacker) body() (piece, error) {
 		return piece{}, err
 	}
 	u.count++
-	return piece{data, false}, nil
+	return piece{data, len(u.whole.data), false}, nil
 }
 
 // inflate decompresses a message. An empty message with the flag for compression
@@ -263,14 +263,13 @@ func (u *unpacker) unmarshal(data []byte, msg any, fresh bool) error {
 		return nil // a frame without payload is the message without content, in any codec
 	}
 	var err error
-	m, known := msg.(proto.Message)
-	if _, ok := u.codec.(protoCodec); ok && known && fresh {
-		err = proto.UnmarshalOptions{Merge: true}.Unmarshal(data, m)
+	if own, ok := u.codec.(measuringCodec); ok {
+		err = own.unmarshal(data, msg, fresh)
 	} else {
 		err = u.codec.Unmarshal(data, msg)
 	}
 	if err != nil {
-		return errorf(CodeInvalidArgument, "unmarshal message: %w", err)
+		return errorf(CodeInvalidArgument, "unmarshal message: %w", notEnd(err))
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func testPacker(t *testing.T, r *rand.Rand, codec Codec, used *compression, fram
 	var anyCompressed bool
 	for range count {
 		msg := randomMessage(r)
-		b, compressed, err := p.pack(msg)
+		b, _, compressed, err := p.pack(msg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestPackErrors(t *testing.T) {
 	for _, framed := range []bool{false, true} {
 		for limit, ok := range map[int]bool{0: true, size - 1: false, size: true, size + 1: true} {
 			p := packer{codec: protoCodec{}, framed: framed, limit: limit}
-			b, _, err := p.pack(text(1000))
+			b, _, _, err := p.pack(text(1000))
 			if (err == nil) != ok || !ok && CodeOf(err) != CodeResourceExhausted {
 				t.Errorf("%d bytes, limit %d: got %v, want ok %t", size, limit, err, ok)
 			}
@@ -136,12 +136,12 @@ func TestPackErrors(t *testing.T) {
 			}
 		}
 		p := packer{codec: protoCodec{}, framed: framed, limit: 200, compression: newGzip()}
-		if b, compressed, err := p.pack(text(1000)); err != nil || !compressed {
+		if b, _, compressed, err := p.pack(text(1000)); err != nil || !compressed {
 			t.Errorf("the limit is of the wire: got compressed %t, %v", compressed, err)
 		} else {
 			b.free()
 		}
-		if _, _, err := p.pack("no message"); CodeOf(err) != CodeInternal {
+		if _, _, _, err := p.pack("no message"); CodeOf(err) != CodeInternal {
 			t.Errorf("not a message: got %v, want %v", err, CodeInternal)
 		}
 	}

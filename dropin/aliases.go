@@ -106,8 +106,23 @@ type BidiStreamForClient[Req, Res any] = p.BidiStreamForClient[Req, Res]
 // BidiStreamForClientSimple is [p.BidiStreamForClientSimple].
 type BidiStreamForClientSimple[Req, Res any] = p.BidiStreamForClientSimple[Req, Res]
 
+// Call is [p.Call].
+type Call = p.Call
+
+// CallFunc is [p.CallFunc].
+type CallFunc = p.CallFunc
+
 // CallInfo is [p.CallInfo].
 type CallInfo = p.CallInfo
+
+// CallInterceptorFunc is [p.CallInterceptorFunc].
+type CallInterceptorFunc = p.CallInterceptorFunc
+
+// CallMessage is [p.CallMessage].
+type CallMessage = p.CallMessage
+
+// CallStats is [p.CallStats].
+type CallStats = p.CallStats
 
 // Client is [p.Client].
 type Client[Req, Res any] = p.Client[Req, Res]
@@ -142,6 +157,9 @@ type Error = p.Error
 // ErrorDetail is [p.ErrorDetail].
 type ErrorDetail = p.ErrorDetail
 
+// ErrorHookFunc is [p.ErrorHookFunc].
+type ErrorHookFunc = p.ErrorHookFunc
+
 // ErrorWriter is [p.ErrorWriter].
 type ErrorWriter = p.ErrorWriter
 
@@ -151,14 +169,29 @@ type HTTPClient = p.HTTPClient
 // Handler is [p.Handler].
 type Handler = p.Handler
 
+// HandlerConn is [p.HandlerConn].
+type HandlerConn = p.HandlerConn
+
 // HandlerOption is [p.HandlerOption].
 type HandlerOption = p.HandlerOption
 
 // IdempotencyLevel is [p.IdempotencyLevel].
 type IdempotencyLevel = p.IdempotencyLevel
 
+// Identity is [p.Identity].
+type Identity = p.Identity
+
 // Interceptor is [p.Interceptor].
 type Interceptor = p.Interceptor
+
+// JSONOptions is [p.JSONOptions].
+type JSONOptions = p.JSONOptions
+
+// MessageStats is [p.MessageStats].
+type MessageStats = p.MessageStats
+
+// MountFunc is [p.MountFunc].
+type MountFunc = p.MountFunc
 
 // Option is [p.Option].
 type Option = p.Option
@@ -204,3 +237,6 @@ type UnaryFunc = p.UnaryFunc
 
 // UnaryInterceptorFunc is [p.UnaryInterceptorFunc].
 type UnaryInterceptorFunc = p.UnaryInterceptorFunc
+
+// UnixCredentials is [p.UnixCredentials].
+type UnixCredentials = p.UnixCredentials

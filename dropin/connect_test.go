@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file runs a program on the drop-in and checks what it adds: identical types no default receive limit, short answers compressed.
+// This file runs a program on the drop-in and checks what it adds: identical types, and the meaning of connectrpc.com/connect.
 
 package connect_test
 
@@ -89,8 +89,8 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestReceiveDefault pins one of two differences between constructors here and
-// those underneath, on both sides, and that the caller's options still decide.
+// TestReceiveDefault pins a difference between constructors here and those
+// underneath, on both sides, and that the caller's options still decide.
 func TestReceiveDefault(t *testing.T) {
 	large := strings.Repeat("x", overDefault)
 	call := func(client *connect.Client[text, text]) error {
@@ -123,8 +123,8 @@ func TestReceiveDefault(t *testing.T) {
 	}
 }
 
-// TestCompressDefault pins the other difference: a short answer is compressed
-// here, unless the caller's options say otherwise.
+// TestCompressDefault pins another one: a short answer is compressed here, unless
+// the caller's options set a size.
 func TestCompressDefault(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -162,5 +162,44 @@ func TestIdenticalTypes(t *testing.T) {
 		if test.got != test.want {
 			t.Errorf("got %v of %q, want %v of %q", test.got, test.got.PkgPath(), test.want, test.want.PkgPath())
 		}
+	}
+}
+
+// TestMeaning shows that each constructor gives the meaning of
+// connectrpc.com/connect: its answers list the accepted compressions, which those of
+// the library itself do not. internal/compat compares all that the meaning includes.
+func TestMeaning(t *testing.T) {
+	unary := connect.NewUnaryHandler(procedure, upper)
+	for _, test := range []struct {
+		name    string
+		handler http.Handler
+		want    string
+	}{
+		{"unary", unary, "gzip"},
+		{"unary simple", connect.NewUnaryHandlerSimple(procedure, func(_ context.Context, req *text) (*text, error) { return req, nil }), "gzip"},
+		{"service", connect.NewServiceHandler([]*connect.Handler{unary}), "gzip"},
+		{"error writer", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_ = connect.NewErrorWriter().Write(w, r, errors.New("refused"))
+		}), ""}, // as there
+		{"library's handler", p.NewUnaryHandler(procedure, upper), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			req := httptest.NewRequest(http.MethodPost, procedure, strings.NewReader(`"abc"`))
+			req.Header.Set("Content-Type", "application/json")
+			res := httptest.NewRecorder()
+			test.handler.ServeHTTP(res, req)
+			if got := res.Header().Get("Accept-Encoding"); got != test.want {
+				t.Errorf("Accept-Encoding: got %q, want %q (status %d)", got, test.want, res.Code)
+			}
+		})
+	}
+
+	unknown := connect.NewServiceHandler([]*connect.Handler{unary})
+	req := httptest.NewRequest(http.MethodPost, procedure+"Case", strings.NewReader("{}"))
+	req.Header.Set("Content-Type", "application/json")
+	res := httptest.NewRecorder()
+	unknown.ServeHTTP(res, req)
+	if got, want := res.Body.String(), "404 page not found\n"; res.Code != http.StatusNotFound || got != want {
+		t.Errorf("unknown procedure: got status %d, %q, want 404, %q", res.Code, got, want)
 	}
 }

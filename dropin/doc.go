@@ -8,7 +8,7 @@
 //
 // The module is never required; it replaces connectrpc.com/connect in the
 // go.mod of the program, which also requires the version of the library that
-// it wants:
+// it uses:
 //
 //	require github.com/seed-b7c59c10/connect v0.1.0
 //
@@ -21,13 +21,13 @@
 //		github.com/seed-b7c59c10/connect => DIR
 //	)
 //
-// Two things differ from the library underneath, as programs written against
-// connectrpc.com/connect expect. Clients, handlers and error writers made here
-// receive messages of any size unless [WithReadMaxBytes] says otherwise, and
-// compress answers of any size unless [WithCompressMinBytes] does; made by the
-// library itself, they refuse messages over its default limit, and handlers leave
-// short answers uncompressed. Whatever else differs from connectrpc.com/connect is in the
-// README's table of the library.
+// Clients, handlers and error writers made here mean what programs written for
+// connectrpc.com/connect expect, also where the library underneath has a meaning of
+// its own: the constructors put [WithConnectGoBehavior] before the caller's options.
+// They receive messages of any size unless [WithReadMaxBytes] sets a limit, and
+// compress answers of any size unless [WithCompressMinBytes] sets a size. What
+// still differs are the texts of errors, bounds against hostile input, speed, and a
+// few defects of connectrpc.com/connect: the README's table of the library has them.
 //
 // The module holds no code generator. A program with a tool line for
 // connectrpc.com/connect/cmd/protoc-gen-connect-go names

@@ -8,7 +8,9 @@ package connect
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"time"
 
 	p "github.com/seed-b7c59c10/connect"
 	"google.golang.org/protobuf/proto"
@@ -17,6 +19,11 @@ import (
 // CallInfoForHandlerContext is [p.CallInfoForHandlerContext].
 func CallInfoForHandlerContext(ctx context.Context) (CallInfo, bool) {
 	return p.CallInfoForHandlerContext(ctx)
+}
+
+// CodeFromHTTPStatus is [p.CodeFromHTTPStatus].
+func CodeFromHTTPStatus(status int) Code {
+	return p.CodeFromHTTPStatus(status)
 }
 
 // CodeOf is [p.CodeOf].
@@ -29,9 +36,24 @@ func DecodeBinaryHeader(data string) ([]byte, error) {
 	return p.DecodeBinaryHeader(data)
 }
 
+// DetailOf is [p.DetailOf].
+func DetailOf[T proto.Message](err error) (T, bool) {
+	return p.DetailOf[T](err)
+}
+
+// DetailsOf is [p.DetailsOf].
+func DetailsOf[T proto.Message](err error) []T {
+	return p.DetailsOf[T](err)
+}
+
 // EncodeBinaryHeader is [p.EncodeBinaryHeader].
 func EncodeBinaryHeader(data []byte) string {
 	return p.EncodeBinaryHeader(data)
+}
+
+// EndCall is [p.EndCall].
+func EndCall(ctx context.Context, err *Error) bool {
+	return p.EndCall(ctx, err)
 }
 
 // IsNotModifiedError is [p.IsNotModifiedError].
@@ -44,14 +66,19 @@ func IsWireError(err error) bool {
 	return p.IsWireError(err)
 }
 
+// NewAttempt is [p.NewAttempt].
+func NewAttempt(ctx context.Context, request AnyRequest) (context.Context, AnyRequest, func()) {
+	return p.NewAttempt(ctx, request)
+}
+
 // NewBidiStreamHandler is [p.NewBidiStreamHandler].
 func NewBidiStreamHandler[Req, Res any](procedure string, implementation func(context.Context, *BidiStream[Req, Res]) error, options ...HandlerOption) *Handler {
-	return p.NewBidiStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
+	return p.NewBidiStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithConnectGoBehavior()}, options...)...)
 }
 
 // NewClient is [p.NewClient].
 func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...ClientOption) *Client[Req, Res] {
-	return p.NewClient[Req, Res](httpClient, url, append([]ClientOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
+	return p.NewClient[Req, Res](httpClient, url, append([]ClientOption{p.WithConnectGoBehavior()}, options...)...)
 }
 
 // NewClientContext is [p.NewClientContext].
@@ -61,12 +88,12 @@ func NewClientContext(ctx context.Context) (context.Context, CallInfo) {
 
 // NewClientStreamHandler is [p.NewClientStreamHandler].
 func NewClientStreamHandler[Req, Res any](procedure string, implementation func(context.Context, *ClientStream[Req]) (*Response[Res], error), options ...HandlerOption) *Handler {
-	return p.NewClientStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
+	return p.NewClientStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithConnectGoBehavior()}, options...)...)
 }
 
 // NewClientStreamHandlerSimple is [p.NewClientStreamHandlerSimple].
 func NewClientStreamHandlerSimple[Req, Res any](procedure string, implementation func(context.Context, *ClientStream[Req]) (*Res, error), options ...HandlerOption) *Handler {
-	return p.NewClientStreamHandlerSimple[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
+	return p.NewClientStreamHandlerSimple[Req, Res](procedure, implementation, append([]HandlerOption{p.WithConnectGoBehavior()}, options...)...)
 }
 
 // NewError is [p.NewError].
@@ -81,7 +108,12 @@ func NewErrorDetail(msg proto.Message) (*ErrorDetail, error) {
 
 // NewErrorWriter is [p.NewErrorWriter].
 func NewErrorWriter(opts ...HandlerOption) *ErrorWriter {
-	return p.NewErrorWriter(append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, opts...)...)
+	return p.NewErrorWriter(append([]HandlerOption{p.WithConnectGoBehavior()}, opts...)...)
+}
+
+// NewJSONCodec is [p.NewJSONCodec].
+func NewJSONCodec(options JSONOptions) Codec {
+	return p.NewJSONCodec(options)
 }
 
 // NewNotModifiedError is [p.NewNotModifiedError].
@@ -106,32 +138,32 @@ func NewResponse[T any](message *T) *Response[T] {
 
 // NewServerStreamHandler is [p.NewServerStreamHandler].
 func NewServerStreamHandler[Req, Res any](procedure string, implementation func(context.Context, *Request[Req], *ServerStream[Res]) error, options ...HandlerOption) *Handler {
-	return p.NewServerStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
+	return p.NewServerStreamHandler[Req, Res](procedure, implementation, append([]HandlerOption{p.WithConnectGoBehavior()}, options...)...)
 }
 
 // NewServerStreamHandlerSimple is [p.NewServerStreamHandlerSimple].
 func NewServerStreamHandlerSimple[Req, Res any](procedure string, implementation func(context.Context, *Req, *ServerStream[Res]) error, options ...HandlerOption) *Handler {
-	return p.NewServerStreamHandlerSimple[Req, Res](procedure, implementation, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
+	return p.NewServerStreamHandlerSimple[Req, Res](procedure, implementation, append([]HandlerOption{p.WithConnectGoBehavior()}, options...)...)
 }
 
 // NewServiceHandler is [p.NewServiceHandler].
 func NewServiceHandler(procedures []*Handler, options ...HandlerOption) http.Handler {
-	return p.NewServiceHandler(procedures, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
+	return p.NewServiceHandler(procedures, append([]HandlerOption{p.WithConnectGoBehavior()}, options...)...)
 }
 
 // NewUnaryHandler is [p.NewUnaryHandler].
 func NewUnaryHandler[Req, Res any](procedure string, unary func(context.Context, *Request[Req]) (*Response[Res], error), options ...HandlerOption) *Handler {
-	return p.NewUnaryHandler[Req, Res](procedure, unary, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
+	return p.NewUnaryHandler[Req, Res](procedure, unary, append([]HandlerOption{p.WithConnectGoBehavior()}, options...)...)
 }
 
 // NewUnaryHandlerSimple is [p.NewUnaryHandlerSimple].
 func NewUnaryHandlerSimple[Req, Res any](procedure string, unary func(context.Context, *Req) (*Res, error), options ...HandlerOption) *Handler {
-	return p.NewUnaryHandlerSimple[Req, Res](procedure, unary, append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
+	return p.NewUnaryHandlerSimple[Req, Res](procedure, unary, append([]HandlerOption{p.WithConnectGoBehavior()}, options...)...)
 }
 
 // NewUnknownProcedureHandler is [p.NewUnknownProcedureHandler].
 func NewUnknownProcedureHandler(options ...HandlerOption) http.Handler {
-	return p.NewUnknownProcedureHandler(append([]HandlerOption{p.WithReadMaxBytes(0), p.WithCompressMinBytes(0)}, options...)...)
+	return p.NewUnknownProcedureHandler(append([]HandlerOption{p.WithConnectGoBehavior()}, options...)...)
 }
 
 // NewWireError is [p.NewWireError].
@@ -139,9 +171,39 @@ func NewWireError(c Code, underlying error) *Error {
 	return p.NewWireError(c, underlying)
 }
 
+// PeerOfRequest is [p.PeerOfRequest].
+func PeerOfRequest(request *http.Request) Peer {
+	return p.PeerOfRequest(request)
+}
+
+// Procedures is [p.Procedures].
+func Procedures(service http.Handler) []*Handler {
+	return p.Procedures(service)
+}
+
+// RecoverCalls is [p.RecoverCalls].
+func RecoverCalls(handle func(ctx context.Context, call *Call, value any) error) CallInterceptorFunc {
+	return p.RecoverCalls(handle)
+}
+
+// UnixConnContext is [p.UnixConnContext].
+func UnixConnContext(ctx context.Context, conn net.Conn) context.Context {
+	return p.UnixConnContext(ctx, conn)
+}
+
+// UnixCredentialsOf is [p.UnixCredentialsOf].
+func UnixCredentialsOf(conn net.Conn) (UnixCredentials, bool) {
+	return p.UnixCredentialsOf(conn)
+}
+
 // WithAcceptCompression is [p.WithAcceptCompression].
 func WithAcceptCompression(name string, newDecompressor func() Decompressor, newCompressor func() Compressor) ClientOption {
 	return p.WithAcceptCompression(name, newDecompressor, newCompressor)
+}
+
+// WithCallInterceptors is [p.WithCallInterceptors].
+func WithCallInterceptors(interceptors ...CallInterceptorFunc) Option {
+	return p.WithCallInterceptors(interceptors...)
 }
 
 // WithClientOptions is [p.WithClientOptions].
@@ -164,9 +226,34 @@ func WithCompression(name string, newDecompressor func() Decompressor, newCompre
 	return p.WithCompression(name, newDecompressor, newCompressor)
 }
 
+// WithCompressionOrder is [p.WithCompressionOrder].
+func WithCompressionOrder(names ...string) Option {
+	return p.WithCompressionOrder(names...)
+}
+
+// WithConditionalClientOptions is [p.WithConditionalClientOptions].
+func WithConditionalClientOptions(conditional func(spec Spec) []ClientOption) ClientOption {
+	return p.WithConditionalClientOptions(conditional)
+}
+
 // WithConditionalHandlerOptions is [p.WithConditionalHandlerOptions].
 func WithConditionalHandlerOptions(conditional func(spec Spec) []HandlerOption) HandlerOption {
 	return p.WithConditionalHandlerOptions(conditional)
+}
+
+// WithConnectGoBehavior is [p.WithConnectGoBehavior].
+func WithConnectGoBehavior() Option {
+	return p.WithConnectGoBehavior()
+}
+
+// WithDefaultTimeout is [p.WithDefaultTimeout].
+func WithDefaultTimeout(timeout time.Duration) Option {
+	return p.WithDefaultTimeout(timeout)
+}
+
+// WithErrorHook is [p.WithErrorHook].
+func WithErrorHook(hook ErrorHookFunc) HandlerOption {
+	return p.WithErrorHook(hook)
 }
 
 // WithGRPC is [p.WithGRPC].
@@ -204,6 +291,16 @@ func WithInterceptors(interceptors ...Interceptor) Option {
 	return p.WithInterceptors(interceptors...)
 }
 
+// WithJSONOptions is [p.WithJSONOptions].
+func WithJSONOptions(options JSONOptions) Option {
+	return p.WithJSONOptions(options)
+}
+
+// WithMaxTimeout is [p.WithMaxTimeout].
+func WithMaxTimeout(timeout time.Duration) Option {
+	return p.WithMaxTimeout(timeout)
+}
+
 // WithOptions is [p.WithOptions].
 func WithOptions(options ...Option) Option {
 	return p.WithOptions(options...)
@@ -232,6 +329,11 @@ func WithRequestGate(gate RequestGateFunc) HandlerOption {
 // WithRequestInitializer is [p.WithRequestInitializer].
 func WithRequestInitializer(initializer func(spec Spec, message any) error) HandlerOption {
 	return p.WithRequestInitializer(initializer)
+}
+
+// WithRequestReuse is [p.WithRequestReuse].
+func WithRequestReuse() HandlerOption {
+	return p.WithRequestReuse()
 }
 
 // WithRequireConnectProtocolHeader is [p.WithRequireConnectProtocolHeader].
@@ -267,4 +369,24 @@ func WithSendGzip() ClientOption {
 // WithSendMaxBytes is [p.WithSendMaxBytes].
 func WithSendMaxBytes(maxBytes int) Option {
 	return p.WithSendMaxBytes(maxBytes)
+}
+
+// WithStreamIdleTimeout is [p.WithStreamIdleTimeout].
+func WithStreamIdleTimeout(timeout time.Duration) Option {
+	return p.WithStreamIdleTimeout(timeout)
+}
+
+// WithStreamMessageTimeout is [p.WithStreamMessageTimeout].
+func WithStreamMessageTimeout(timeout time.Duration) Option {
+	return p.WithStreamMessageTimeout(timeout)
+}
+
+// WithUnknownProcedureHandler is [p.WithUnknownProcedureHandler].
+func WithUnknownProcedureHandler(handler http.Handler) HandlerOption {
+	return p.WithUnknownProcedureHandler(handler)
+}
+
+// WithVTProto is [p.WithVTProto].
+func WithVTProto() Option {
+	return p.WithVTProto()
 }

@@ -65,3 +65,35 @@ func Example_compression() {
 	// request:  deflate
 	// response: deflate 4000
 }
+
+// A handler sends a secret that stands next to a text of the caller as it is: its
+// compressed size would show what the two have in common. Other responses of the
+// procedure are compressed.
+func Example_withoutCompression() {
+	const procedure = "/account.v1.AccountService/Show"
+	server := httptest.NewServer(connect.NewUnaryHandler(procedure,
+		func(ctx context.Context, req *connect.Request[wrapperspb.StringValue]) (*connect.Response[wrapperspb.StringValue], error) {
+			text := strings.Repeat(req.Msg.Value+" ", 500)
+			if req.Msg.Value == "token" {
+				info, _ := connect.CallInfoForHandlerContext(ctx)
+				if err := info.SetSendCompression("identity"); err != nil {
+					return nil, err
+				}
+			}
+			return connect.NewResponse(wrapperspb.String(text)), nil
+		}))
+	defer server.Close()
+
+	client := connect.NewClient[wrapperspb.StringValue, wrapperspb.StringValue](server.Client(), server.URL+procedure)
+	for _, what := range []string{"name", "token"} {
+		res, err := client.CallUnary(context.Background(), connect.NewRequest(wrapperspb.String(what)))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s: %q\n", what, res.Header().Get("Content-Encoding"))
+	}
+	// Output:
+	// name: "gzip"
+	// token: ""
+}

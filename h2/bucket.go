@@ -3,7 +3,9 @@
 // Token buckets: how often a peer may do what costs it less than it costs this side.
 //
 // Invariants. A bucket has between 0 and burst tokens. It has no lock: the goroutine
-// that owns it, or holds conn.mu for [shared].resets, calls its methods.
+// that owns it, or holds conn.mu for [shared].resets and serverConn.unseen, calls its
+// methods. The buckets of a connection have the burst and the rate of its limits, or a
+// multiple, and do not keep them.
 
 package h2
 
@@ -12,20 +14,20 @@ import "time"
 // A bucket holds tokens for one kind of event and refills with time. With nothing spent
 // it is full.
 type bucket struct {
-	burst, rate int // tokens when full, tokens per second
-	spent       int
-	last        time.Time // when spent was last reduced by time
+	spent int
+	last  time.Time // when spent was last reduced by time
 }
 
-// take spends a token and reports whether there was one.
-func (b *bucket) take(now time.Time) bool {
+// take spends a token and reports whether there was one, in a bucket that has burst
+// tokens when it is full, and gains rate of them a second.
+func (b *bucket) take(now time.Time, burst, rate int) bool {
 	if b.spent == 0 {
 		b.last = now
-	} else if back := int(now.Sub(b.last).Seconds() * float64(b.rate)); back > 0 {
+	} else if back := int(now.Sub(b.last).Seconds() * float64(rate)); back > 0 {
 		b.last = now
 		b.spent = max(0, b.spent-back)
 	}
-	if b.spent >= b.burst {
+	if b.spent >= burst {
 		return false
 	}
 	b.spent++
@@ -43,9 +45,4 @@ type buckets struct {
 	empty    bucket // DATA frames without data
 	priority bucket
 	windows  bucket // WINDOW_UPDATE frames
-}
-
-func newBuckets(burst, rate int) buckets {
-	b := bucket{burst: burst, rate: rate}
-	return buckets{b, b, b, b, b}
 }

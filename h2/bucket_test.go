@@ -10,13 +10,13 @@ import (
 )
 
 func TestBucket(t *testing.T) {
-	b := bucket{burst: 10, rate: 2}
+	var b bucket
 	now := time.Unix(0, 0)
 	take := func(want int) {
 		t.Helper()
 		got := 0
 		for range want + 5 {
-			if b.take(now) {
+			if b.take(now, 10, 2) {
 				got++
 			}
 		}

@@ -161,6 +161,7 @@ func (c *clientConn) awaitAnswerLocked(now time.Time) time.Duration {
 		}
 		a.readsAtAnswer = c.reads.Load()
 		c.host.freed() // it may have been suspect
+		c.host.readyChanged()
 		return 0
 	}
 	limit, waited := c.t.config.KeepAliveTimeout, now.Sub(a.askedTime)
@@ -171,6 +172,7 @@ func (c *clientConn) awaitAnswerLocked(now time.Time) time.Duration {
 	case waited >= lateAfter && !c.suspect() && !c.host.single: // calls can go elsewhere
 		c.late.Store(a.readsAtAsk + 1)
 		c.host.freed() // calls that wait may get another connection
+		c.host.readyChanged()
 	}
 	return min(lateAfter, limit-waited)
 }

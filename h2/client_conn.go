@@ -33,6 +33,7 @@ type clientConn struct {
 	max         atomic.Int32  // places in all
 	gotSettings atomic.Bool   // the peer's first SETTINGS were applied
 	retired     atomic.Bool   // takes no more calls
+	ready       chan struct{} // closed when gotSettings is set
 	done        chan struct{} // closed when the network connection is closed
 	// late is reads+1 of the moment when an answer was found to be late; 0: never.
 	late atomic.Uint64
@@ -51,7 +52,8 @@ type clientConn struct {
 func (t *Transport) newClientConn(h *host, nc net.Conn) *clientConn {
 	l := t.limits
 	l.burst, l.rate = defaultBurst, defaultRate
-	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now(), done: make(chan struct{})}
+	c := &clientConn{conn: newConn(nc, l), t: t, host: h, nextID: 1, idleSince: time.Now(),
+		ready: make(chan struct{}), done: make(chan struct{})}
 	c.side = c
 	c.max.Store(placesAtFirst)
 	if secure, ok := nc.(*tls.Conn); ok {
@@ -199,6 +201,7 @@ func (c *clientConn) closeIfIdle() bool {
 func (c *clientConn) settingsChangedLocked() {
 	c.max.Store(int32(min(c.peerMaxStreams, 1<<30)))
 	if !c.gotSettings.Swap(true) {
+		close(c.ready)
 		c.host.proved()
 	}
 	c.host.freed()

@@ -69,7 +69,7 @@ func (s *singleConn) RoundTrip(r *http.Request) (*http.Response, error) {
 			if !failed.bodyUsed {
 				closeBody(r)
 			}
-			return nil, failed.error
+			return nil, failed.last()
 		}
 		if r, err = replay(r, failed); err != nil {
 			return nil, err

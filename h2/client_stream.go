@@ -53,7 +53,8 @@ type clientStream struct {
 }
 
 // An unprocessedError is the error of a request that the peer did not process. Its body
-// is not closed yet, unless some of it was used.
+// is not closed yet, unless some of it was used. After the last attempt the caller gets
+// it, too: see [Transport.RoundTrip].
 type unprocessedError struct {
 	error
 	bodyUsed bool   // some of the body was read, or it was closed; it will be closed
@@ -61,6 +62,12 @@ type unprocessedError struct {
 }
 
 func (e unprocessedError) Unwrap() error { return e.error }
+
+// Unprocessed returns true.
+func (unprocessedError) Unprocessed() bool { return true }
+
+// last returns the error for the caller, after the last attempt.
+func (e unprocessedError) last() error { return unprocessedError{error: e.error} }
 
 // errNoPlace is the error of a call that lost its place before it had a stream: the
 // peer's SETTINGS allow fewer streams than places were given.
@@ -431,9 +438,9 @@ func (s *clientStream) peerEndedLocked() {
 	s.freeLocked()
 }
 
-// prematureLocked reports true. A server may reset as many streams as there are calls:
+// resetByPeerLocked reports true. A server may reset as many streams as there are calls:
 // each call put a token back when it opened its stream.
-func (s *clientStream) prematureLocked() bool { return true }
+func (s *clientStream) resetByPeerLocked() bool { return true }
 
 // leaveReading does nothing: calls never run on the reading goroutine.
 func (s *clientStream) leaveReading() {}

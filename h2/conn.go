@@ -119,9 +119,7 @@ func newConn(nc net.Conn, limits limits) *conn {
 	c.peerWindow = flow.Start
 	c.peerFrame = wire.FrameSizeMin
 	c.peerMaxStreams = 1<<32 - 1
-	c.resets = bucket{burst: limits.burst, rate: limits.rate}
 
-	c.rd.buckets = newBuckets(limits.burst, limits.rate)
 	c.rd.fields.Limit = limits.maxHeaderList
 	c.rd.in.init(nc)
 	c.rd.in.before, c.rd.in.after, c.rd.in.limit = c.beforeRead, c.afterRead, c.readLimit

@@ -46,7 +46,8 @@ func (c *conn) priority(h wire.FrameHeader) error {
 }
 
 // rstStream ends a stream that the peer resets. One on a stream that is not open is
-// ignored or an error, see strayFrameLocked. [RFC 9113, section 6.4]
+// ignored or an error, see strayFrameLocked; if this side has refused the stream, it costs
+// the token that the refusal did not, see patience.go. [RFC 9113, section 6.4]
 func (c *conn) rstStream(h wire.FrameHeader) error {
 	if h.Stream == 0 {
 		return violated(ErrCodeProtocol, "RST_STREAM without a stream")
@@ -60,9 +61,12 @@ func (c *conn) rstStream(h wire.FrameHeader) error {
 	defer c.mu.Unlock()
 	s := c.table.open[h.Stream]
 	if s == nil {
+		if c.table.wasSparedLocked(h.Stream) && !c.resetAllowedLocked() {
+			return c.flooded("streams that are reset")
+		}
 		return c.strayFrameLocked(h)
 	}
-	if s.user.prematureLocked() && !c.resetAllowedLocked() {
+	if s.user.resetByPeerLocked() && !c.resetAllowedLocked() {
 		return c.flooded("streams that are reset")
 	}
 	delete(c.table.open, s.id)

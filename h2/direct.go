@@ -12,6 +12,7 @@ package h2
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -48,10 +49,13 @@ func takesDirect(server *http.Server) bool {
 	return false
 }
 
-// ofStandard reports whether net/http made a handler: the one that it hands over with a
-// connection, which calls the server's Handler and nothing else. A program may put a
-// handler of its own in front, by replacing entries of Server.TLSNextProto.
+// ofStandard reports whether net/http or a Server made a handler: the one that they hand
+// over with a connection, which calls the server's Handler and nothing else. A program
+// may put a handler of its own in front, by replacing entries of http.Server.TLSNextProto.
 func ofStandard(handler http.Handler) bool {
+	if _, ok := handler.(*arrival); ok {
+		return true
+	}
 	_, ok := handler.(interface{ BaseContext() context.Context })
 	return ok && reflect.TypeOf(handler).PkgPath() == "net/http"
 }
@@ -101,6 +105,10 @@ func (w *response) DirectRequest() (ctx context.Context, fields [][2]string, bod
 	}
 	return &s.ctx, s.pairs, (*requestBody)(s), length, s.host, s.sc.template.RemoteAddr
 }
+
+// DirectClientTLS returns the state of the connection's TLS, nil without TLS. It must not
+// be changed.
+func (w *response) DirectClientTLS() *tls.ConnectionState { return w.s.sc.template.TLS }
 
 // DirectField adds a field to the head of the response, beside those in Header. It has
 // no effect once the head is fixed.
@@ -226,6 +234,7 @@ func (r *directReply) takeHead(status int, f *wire.FieldSection, bodiless bool) 
 //
 //	DirectHead() (status int, fields [][2]string, length int64) // negative: not known
 //	DirectTrailer() [][2]string
+//	DirectServerTLS() *tls.ConnectionState // nil without TLS
 func (t *Transport) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (interface {
 	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
 }, error) {
@@ -274,8 +283,8 @@ func (d *directTarget) RoundTripDirect(ctx context.Context, own [][2]string, bod
 		case failed.error == errNoPlace:
 			attempt-- // there was none
 			continue
-		case attempt == attemptsMax:
-			return nil, failed.error
+		case attempt >= d.t.config.MaxAttempts:
+			return nil, failed.last()
 		}
 		if err := backOff(ctx, nil, attempt); err != nil {
 			return nil, err
@@ -289,6 +298,10 @@ func (b *responseBody) DirectHead() (status int, fields [][2]string, length int6
 	r := &b.s.reply
 	return r.status, r.fields, r.length
 }
+
+// DirectServerTLS returns the state of the connection's TLS, nil without TLS. It must not
+// be changed.
+func (b *responseBody) DirectServerTLS() *tls.ConnectionState { return b.s.cc.tls }
 
 // DirectTrailer returns the trailers once Read has returned io.EOF.
 func (b *responseBody) DirectTrailer() [][2]string {

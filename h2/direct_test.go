@@ -210,9 +210,9 @@ func TestDirectLeaves(t *testing.T) {
 		"path to decode":   func(r *http.Request) { r.URL.Path += " x" },
 		"method to refuse": func(r *http.Request) { r.URL.Path = "/get" },
 	}
-	outcomes := func(t *testing.T, handler http.Handler, secure bool) map[string]string {
-		s := startSocketServer(t, secure, nil, func(s *http.Server) { s.Handler = handler })
-		client, url := s.client(t, secure)
+	outcomes := func(t *testing.T, handler http.Handler, how way) map[string]string {
+		s := startSocketServer(t, how, nil, func(s *http.Server) { s.Handler = handler })
+		client, url := s.client(t, how)
 		all := make(map[string]string)
 		for name, change := range requests {
 			r, err := http.NewRequestWithContext(t.Context(), "POST", url+directPath+"Call", strings.NewReader("body"))
@@ -230,7 +230,7 @@ func TestDirectLeaves(t *testing.T) {
 	}
 	patterns := []string{"POST /{service}/{method}", "/{service}/{method}", "other.test/", "/tree/{$}", "GET /get"}
 	show := http.HandlerFunc(showWhole)
-	overSockets(t, func(t *testing.T, secure bool) {
+	overSockets(t, func(t *testing.T, how way) {
 		for _, c := range []struct {
 			name          string
 			handler, bare http.Handler // what may be direct, and the same that is not
@@ -239,7 +239,7 @@ func TestDirectLeaves(t *testing.T) {
 			{"refused on a mux", mounted(refusing, patterns...), http.HandlerFunc(mounted(show, patterns...).ServeHTTP)},
 			{"other on a mux", mounted(show, patterns...), http.HandlerFunc(mounted(show, patterns...).ServeHTTP)},
 		} {
-			got, want := outcomes(t, c.handler, secure), outcomes(t, c.bare, secure)
+			got, want := outcomes(t, c.handler, how), outcomes(t, c.bare, how)
 			for name := range requests {
 				if got[name] != want[name] {
 					t.Errorf("%s, %s: got\n%s\nwant\n%s", c.name, name, got[name], want[name])

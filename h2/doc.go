@@ -10,9 +10,11 @@
 //	h2.ConfigureServer(server, nil)       // an *http.Server: TLS and cleartext
 //	h2.ConfigureTransport(transport, nil) // an *http.Transport
 //
-// A client that speaks nothing but HTTP/2 may use [NewTransport] instead, which
-// opens and shares connections for RPC. HTTP/1.1 stays with net/http, and a
-// program without these lines is not changed.
+// A server with many idle connections may use [NewServer] instead of [ConfigureServer]:
+// it accepts connections itself, and each then needs half the memory. A client that
+// speaks nothing but HTTP/2 may use [NewTransport] instead of [ConfigureTransport]: it
+// opens and shares connections for RPC. HTTP/1.1 stays with net/http, and a program
+// without these lines is not changed.
 //
 // # What is faster
 //

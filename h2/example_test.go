@@ -3,6 +3,7 @@
 package h2_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -51,5 +52,48 @@ func Example() {
 	fmt.Println(<-served)
 	// Output:
 	// 200 HTTP/2.0 to /greeting
+	// http: Server closed
+}
+
+// A server that accepts itself: idle connections need half the memory. It takes the
+// place of the http.Server in each call of Serve, Shutdown and Close; HTTP/1.1 is served
+// from the same listener.
+func ExampleServer() {
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Proto)
+	})}
+	own, err := h2.NewServer(server, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- own.Serve(listener) }()
+
+	transport := h2.NewTransport(nil)
+	for _, client := range []*http.Client{{Transport: transport}, http.DefaultClient} {
+		res, err := client.Get("http://" + listener.Addr().String())
+		if err != nil {
+			log.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			log.Fatal(err)
+		}
+		_ = res.Body.Close()
+		fmt.Println(string(body))
+		client.CloseIdleConnections()
+	}
+
+	if err := own.Shutdown(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(<-served)
+	// Output:
+	// HTTP/2.0
+	// HTTP/1.1
 	// http: Server closed
 }

@@ -59,6 +59,7 @@ type host struct {
 	retryAt   time.Time          // no dial before, after one that failed
 	stopped   bool               // the transport is closed
 	forgotten bool               // the transport has forgotten the host
+	readiness readiness
 }
 
 // A waiter is a call without a place. The goroutine that takes it out of the queue sets
@@ -299,7 +300,7 @@ func (h *host) dialLocked(ctx context.Context) {
 // first SETTINGS. The wait before the next dial doubles, up to backoffMax, and up to
 // half of it is random.
 func (h *host) dialFailedLocked(err error) {
-	h.lastErr = fmt.Errorf("h2: connecting to %s: %w", h.address, err)
+	h.lastErr = unprocessedError{error: fmt.Errorf("h2: connecting to %s: %w", h.address, err)}
 	wait := min(backoffMin<<min(h.failures, 10), backoffMax)
 	h.failures++
 	h.retryAt = time.Now().Add(wait/2 + rand.N(wait/2+1))
@@ -310,6 +311,7 @@ func (h *host) proved() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lastErr, h.failures, h.retryAt = nil, 0, time.Time{}
+	h.readyChangedLocked()
 }
 
 // add makes nc a connection of the pool, greets its peer, and begins to read. It closes
@@ -354,6 +356,7 @@ func (h *host) remove(c *clientConn, err error) {
 	if err != nil {
 		h.dialFailedLocked(err)
 	}
+	h.readyChangedLocked()
 	h.assignPlacesLocked()
 }
 

@@ -376,9 +376,9 @@ func TestInlinePaths(t *testing.T) {
 
 // TestInlineSockets has callers over sockets, whose requests block now and then.
 func TestInlineSockets(t *testing.T) {
-	overSockets(t, func(t *testing.T, secure bool) {
+	overSockets(t, func(t *testing.T, how way) {
 		var inline atomic.Int64
-		s := startSocketServer(t, secure, func(w http.ResponseWriter, r *http.Request) {
+		s := startSocketServer(t, how, func(w http.ResponseWriter, r *http.Request) {
 			if readsFrames() {
 				inline.Add(1)
 			}
@@ -387,7 +387,7 @@ func TestInlineSockets(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, r.Header.Get("X-Say"))
 		}, nil)
-		client, url := s.client(t, secure)
+		client, url := s.client(t, how)
 		call := func(n int, do string) error {
 			body := fmt.Sprint("body ", n)
 			request, err := http.NewRequest("GET", url, nil) // net/http sends bodies after the head

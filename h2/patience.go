@@ -6,7 +6,7 @@
 // A client that opens streams and resets them at once, or makes the server reset them,
 // has the server do work that it does not wait for (CVE-2023-44487, rapid reset;
 // CVE-2025-8671, MadeYouReset). Honest clients reset streams, too: their callers cancel,
-// their deadlines pass, their hedged calls lose. What bounds the work at a time is the
+// their deadlines pass, their hedged calls lose. The work at a time is bounded by the
 // limit on handlers, which counts reset streams until their handlers return. Beside
 // that, a bucket of 1000 tokens (ServerConfig.ControlBurst), which gains 100 a second
 // (ControlRate), bounds how often a stream may end prematurely. Like Envoy, which ends
@@ -18,7 +18,11 @@
 //     stream had lived for 20 ms, or at least half of the timeout that its request
 //     carries (grpc-timeout, connect-timeout-ms) had passed: then the rest was spent on
 //     the way.
-//   - A stream that the server resets because of what the client sent costs a token.
+//   - A stream that the server resets because of what the client sent costs a token. One
+//     that it refuses because handlers still run whose streams the client has reset, without
+//     a token, costs none: the client does not see these handlers. If the client resets such
+//     a stream, too, that costs the token: it has not waited for the answer. These refusals
+//     have a bucket of their own, ten times as large.
 //   - A stream that completes gives one back.
 
 package h2
@@ -33,7 +37,23 @@ import (
 // most; one that takes its responses can ask for as many.
 const prematureBefore = 20 * time.Millisecond
 
-// prematureLocked reports whether a reset by the client, now, costs it a token.
+// unseenFactor is how many times as many streams a client may open while handlers still run
+// that it does not see, as it may end prematurely: it goes on with its calls, and repeats
+// those that were refused.
+const unseenFactor = 10
+
+// resetByPeerLocked notes that the client resets the stream, and reports whether that is
+// premature and costs it a token.
+func (s *serverStream) resetByPeerLocked() bool {
+	if s.prematureLocked() {
+		return true
+	}
+	s.abandoned = true
+	s.sc.abandoned++
+	return false
+}
+
+// prematureLocked reports whether a reset by the client, now, is premature.
 func (s *serverStream) prematureLocked() bool {
 	if s.w.headSent {
 		return false

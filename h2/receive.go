@@ -155,7 +155,7 @@ func midFrame(err error) error {
 }
 
 // allow spends a token of a bucket and reports whether there was one.
-func (c *conn) allow(b *bucket) bool { return b.take(time.Now()) }
+func (c *conn) allow(b *bucket) bool { return b.take(time.Now(), c.limits.burst, c.limits.rate) }
 
 // allowWithCredit spends credit that our own frames earned the peer, or else a token: a
 // peer that receives much has to send WINDOW_UPDATEs, and gRPC's clients send PINGs to
@@ -167,7 +167,7 @@ func (c *conn) allowWithCredit(b *bucket, credit *int) bool {
 		*credit--
 	}
 	c.mu.Unlock()
-	return earned || b.take(time.Now())
+	return earned || c.allow(b)
 }
 
 // flooded returns the error that ends a connection whose peer sends too many frames that
@@ -177,7 +177,7 @@ func (c *conn) flooded(what string) error {
 }
 
 // resetAllowedLocked spends a token for a stream that ends prematurely.
-func (c *conn) resetAllowedLocked() bool { return c.resets.take(time.Now()) }
+func (c *conn) resetAllowedLocked() bool { return c.allow(&c.resets) }
 
 // reject is rejectLocked without the lock.
 func (c *conn) reject(id uint32, code ErrCode, format string, args ...any) error {
@@ -196,6 +196,14 @@ func (c *conn) rejectLocked(id uint32, code ErrCode, cause error) error {
 	if !c.resetAllowedLocked() {
 		return c.flooded("streams that end in errors")
 	}
+	return c.refuseLocked(id, code, cause)
+}
+
+// refuseLocked is rejectLocked for a stream that the peer could not know would be
+// refused: it costs no token.
+func (c *conn) refuseLocked(id uint32, code ErrCode, cause error) error {
+	c.rd.owner.assert()
+	c.mu.assertHeld()
 	c.count("stream_", code)
 	if s := c.table.open[id]; s != nil {
 		c.abortLocked(s, code, cause)

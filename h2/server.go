@@ -11,7 +11,7 @@ package h2
 import (
 	"context"
 	"crypto/tls"
-	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -48,6 +48,16 @@ type ServerConfig struct {
 	// ends with ENHANCE_YOUR_CALM [RFC 9113, section 10.5]. Zero or a negative value
 	// means 1000 and 100.
 	ControlBurst, ControlRate int
+
+	// MaxConnAge is how long a connection may last before it ends gracefully, as with
+	// [http.Server.Shutdown]: the client opens another one, which a balancer may place on
+	// another server. Up to a tenth more or less is random for each connection. Zero or a
+	// negative value means no limit. [gRPC A9]
+	MaxConnAge time.Duration
+	// MaxConnAgeGrace is how long the streams that are open at MaxConnAge may take to
+	// end. Then the connection is closed, and they fail. Zero or a negative value means
+	// no limit.
+	MaxConnAgeGrace time.Duration
 }
 
 const (
@@ -103,14 +113,21 @@ const (
 //     returned.
 //   - Request.RemoteAddr is "unknown" if the connection has no address.
 func ConfigureServer(server *http.Server, config *ServerConfig) error {
+	_, err := configure("ConfigureServer", server, config)
+	return err
+}
+
+// configure is ConfigureServer, for a function of that name. It returns no engine if
+// HTTP/2 is switched off.
+func configure(function string, server *http.Server, config *ServerConfig) (*engine, error) {
 	if server == nil {
-		return errors.New("h2: ConfigureServer: nil server")
+		return nil, fmt.Errorf("h2: %s: nil server", function)
 	}
 	if p := server.Protocols; p != nil && !p.HTTP2() && !p.UnencryptedHTTP2() {
-		return errors.New("h2: ConfigureServer: the server's Protocols have no HTTP/2: set HTTP2 for TLS, UnencryptedHTTP2 for cleartext, or leave Protocols nil")
+		return nil, fmt.Errorf("h2: %s: the server's Protocols have no HTTP/2: set HTTP2 for TLS, UnencryptedHTTP2 for cleartext, or leave Protocols nil", function)
 	}
 	if switchedOff(switchServer) {
-		return nil
+		return nil, nil
 	}
 	if config == nil {
 		config = new(ServerConfig)
@@ -160,7 +177,7 @@ func ConfigureServer(server *http.Server, config *ServerConfig) error {
 		}
 	}
 	server.RegisterOnShutdown(e.shutdown)
-	return nil
+	return e, nil
 }
 
 // acceptedKey is the key under which a connection's context has the time.Time when the
@@ -286,12 +303,18 @@ type serverConn struct {
 	firstTimer  *time.Timer   // nil without ServerConfig.FirstRequestTimeout
 	idleTimer   *time.Timer   // nil without idleFor
 	healthTimer *time.Timer   // nil without HTTP2Config.SendPingTimeout
+	ageTimer    *time.Timer   // nil without ServerConfig.MaxConnAge
 
 	// Guarded by conn.mu.
-	handlers   int // streams whose handler has not returned, also reset ones
-	idleSince  time.Time
-	draining   bool   // a first GOAWAY was sent
-	lastStream uint32 // the last stream that is accepted, once the final GOAWAY has named it
+	handlers    int    // streams whose handler has not returned, also reset ones
+	abandoned   int    // of these: their clients have reset them, and that cost no token
+	unseen      bucket // refusals because of abandoned handlers
+	idleSince   time.Time
+	old         bool   // older than MaxConnAge
+	hasGreeted  bool   // our SETTINGS are written, which come before any other frame
+	drainsLater bool   // the graceful end begins then
+	draining    bool   // a first GOAWAY was sent
+	lastStream  uint32 // the last stream that is accepted, once the final GOAWAY has named it
 }
 
 func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Handler) *serverConn {
@@ -359,6 +382,9 @@ func (c *serverConn) run(greeted, down bool) {
 // end ends the connection after the last read, whose error is err.
 func (c *serverConn) end(err error) {
 	c.finish(err)
+	c.stateMu.Lock()
+	c.lastState = http.StateClosed // reported by the goroutine that closes nc, and the last one
+	c.stateMu.Unlock()
 	c.stopTimers()
 	c.workers.end()
 	signal(c.ended)
@@ -371,6 +397,10 @@ func (c *serverConn) greetClient(greeted, down bool) error {
 		return violated(ErrCodeInadequateSecurity, "want TLS 1.2 or later and a cipher suite that HTTP/2 allows")
 	}
 	c.greet("")
+	c.mu.Lock()
+	c.hasGreeted = true
+	down = down || c.drainsLater
+	c.mu.Unlock()
 	if down {
 		go c.drain()
 	}
@@ -418,6 +448,9 @@ func (c *serverConn) reportState() {
 	}
 	c.stateMu.Lock()
 	defer c.stateMu.Unlock()
+	if c.lastState == http.StateClosed {
+		return // a handler returns after the connection's end
+	}
 	state := http.StateIdle
 	c.mu.Lock()
 	if c.handlers > 0 {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -168,4 +169,27 @@ func TestServerHandlerBetween(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestServerStateClosedLast has a handler return after its connection has ended: nothing
+// is reported behind the end.
+func TestServerStateClosedLast(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		var states lineList
+		held := newGate(t)
+		s := startServer(t, func(http.ResponseWriter, *http.Request) { held.wait() }, func(s *http.Server, _ *h2.ServerConfig) {
+			s.ConnState = func(_ net.Conn, state http.ConnState) { states.add("%v", state) }
+		})
+		p := dial(t, s)
+		p.get(1)
+		settle()
+		_ = p.conn.Close()
+		settle()
+		held.open()
+		settle()
+		if got, want := states.all(), []string{"new", "active", "idle", "active", "closed"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }

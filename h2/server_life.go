@@ -11,6 +11,7 @@ package h2
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
@@ -28,7 +29,11 @@ func (c *serverConn) startTimers() {
 			first -= time.Since(accepted)
 		}
 		c.firstTimer = time.AfterFunc(max(first, 0), func() {
-			c.stopServing(ErrCodeNo, "no request within the time for the first")
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.table.maxID == 0 { // otherwise the request came at this moment
+				c.stopServingRelocking(ErrCodeNo, "no request within the time for the first")
+			}
 		})
 	}
 	if c.idleFor > 0 {
@@ -37,11 +42,14 @@ func (c *serverConn) startTimers() {
 	if standard := c.server.HTTP2; standard != nil && standard.SendPingTimeout > 0 {
 		c.healthTimer = time.AfterFunc(standard.SendPingTimeout, c.checkHealth)
 	}
+	if age := c.engine.config.MaxConnAge; age > 0 {
+		c.ageTimer = time.AfterFunc(age-age/10+rand.N(age/5+1), c.checkAge)
+	}
 }
 
 // stopTimers stops them.
 func (c *serverConn) stopTimers() {
-	for _, t := range []*time.Timer{c.firstTimer, c.idleTimer, c.healthTimer} {
+	for _, t := range []*time.Timer{c.firstTimer, c.idleTimer, c.healthTimer, c.ageTimer} {
 		if t != nil {
 			t.Stop()
 		}
@@ -94,13 +102,26 @@ func (c *serverConn) checkIdle() {
 	}
 }
 
-// stopServing sends the final GOAWAY at once and closes the connection behind it.
-func (c *serverConn) stopServing(code ErrCode, reason string) {
+// checkAge begins the graceful end of a connection at MaxConnAge, and closes the
+// connection when its streams have had MaxConnAgeGrace to end.
+func (c *serverConn) checkAge() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopServingRelocking(code, reason)
+	switch grace := c.engine.config.MaxConnAgeGrace; {
+	case c.err != nil:
+	case c.old:
+		c.stopServingRelocking(ErrCodeNo, "streams were still open when the time after the connection's maximum age was over")
+	default:
+		c.old = true
+		if grace > 0 {
+			c.ageTimer.Reset(grace)
+		}
+		c.beginDrainLocked()
+		c.flushRelocking()
+	}
 }
 
+// stopServingRelocking sends the final GOAWAY at once and closes the connection behind it.
 func (c *serverConn) stopServingRelocking(code ErrCode, reason string) {
 	if c.err != nil {
 		return
@@ -128,6 +149,10 @@ func (c *serverConn) drain() {
 // caller flushes.
 func (c *serverConn) beginDrainLocked() {
 	if c.draining || c.err != nil {
+		return
+	}
+	if !c.hasGreeted {
+		c.drainsLater = true
 		return
 	}
 	c.draining = true

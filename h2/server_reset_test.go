@@ -45,7 +45,7 @@ func TestServerRapidReset(t *testing.T) {
 					p.reset(id, http2.ErrCodeCancel)
 				}
 				f := p.wantGoAway(http2.ErrCodeEnhanceYourCalm)
-				wantAtMost(t, "handlers started", s.started.Load(), controlBurst)
+				wantAtMost(t, "handlers started", s.started.Load(), controlBurst+1) // the last one may have begun
 				wantAtMost(t, "handlers at a time", s.peak.Load(), handlerLimit)
 				if int64(f.last) < 2*s.started.Load()-1 {
 					t.Errorf("got last stream %d in GOAWAY, want that of the last of %d handlers", f.last, s.started.Load())
@@ -295,7 +295,8 @@ func TestServerNoResetForReset(t *testing.T) {
 }
 
 // TestServerHandlerLimit fills a connection with handlers that do not heed their
-// context, resets their streams, and finds the limit unmoved until one returns.
+// context, resets their streams, and finds the limit unmoved until one returns. The
+// refusals cost the client no tokens, because its own count of streams is within the limit.
 func TestServerHandlerLimit(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
@@ -318,10 +319,11 @@ func TestServerHandlerLimit(t *testing.T) {
 		p.get(id)
 		p.wantReset(id, http2.ErrCodeRefusedStream)
 		id += 2
+		time.Sleep(time.Second) // callers' deadlines pass
 		for reset := uint32(1); reset < 2*handlerLimit; reset += 2 {
 			p.reset(reset, http2.ErrCodeCancel)
 		}
-		for range 20 {
+		for range 2 * controlBurst {
 			p.get(id)
 			p.wantReset(id, http2.ErrCodeRefusedStream)
 			id += 2
@@ -341,5 +343,65 @@ func TestServerHandlerLimit(t *testing.T) {
 		p.wantAnswer(id, "200")
 		p.wantWorks(id + 2)
 		wantAtMost(t, "handlers at a time", s.peak.Load(), handlerLimit)
+	})
+}
+
+// TestServerUnseenHandlers has a connection full of handlers whose callers have given up,
+// and then attacks it. Streams that the client opens and resets cost tokens although the
+// server has refused them. Streams that it only opens have a bucket ten times as large.
+func TestServerUnseenHandlers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		resets bool
+		most   int // refusals
+	}{
+		"open and reset": {true, controlBurst},
+		"open":           {false, 10 * controlBurst},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				g := newGate(t)
+				s := startServer(t, func(http.ResponseWriter, *http.Request) { g.wait() })
+				p := dial(t, s)
+				id := uint32(1)
+				for range handlerLimit {
+					p.get(id)
+					id += 2
+				}
+				time.Sleep(time.Second)
+				for reset := uint32(1); reset < id; reset += 2 {
+					p.reset(reset, http2.ErrCodeCancel)
+				}
+				for range c.most + 1 {
+					p.get(id)
+					if c.resets {
+						p.reset(id, http2.ErrCodeCancel)
+					}
+					if id += 2; id == uint32(2*(handlerLimit+c.most))+1 {
+						p.wantAlive()
+					}
+				}
+				p.wantGoAway(http2.ErrCodeEnhanceYourCalm)
+				wantAtMost(t, "handlers started", s.started.Load(), handlerLimit)
+				g.open()
+			})
+		})
+	}
+}
+
+// TestServerHandlerLimitExceeded opens more streams than the limit, again and again: each
+// costs a token.
+func TestServerHandlerLimitExceeded(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		p := dial(t, startServer(t, untilGone))
+		id := uint32(1)
+		for range handlerLimit + controlBurst {
+			p.get(id)
+			id += 2
+		}
+		p.wantAlive()
+		p.get(id)
+		p.wantGoAway(http2.ErrCodeEnhanceYourCalm)
 	})
 }

@@ -8,6 +8,7 @@ package h2_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/seed-b7c59c10/connect/h2"
 )
 
 // shutdown begins a graceful end and returns where its result will be.
@@ -77,6 +80,39 @@ func TestServerShutdown(t *testing.T) {
 		}
 		if n := p.count(func(f *frame) bool { return f.StreamID == 7 && f.Type != http2.FrameRSTStream }); n != 0 {
 			t.Errorf("got an answer on stream 7, want none: %s", p.story())
+		}
+	})
+}
+
+// TestServerShutdownFirst begins the graceful end of a connection before the server has
+// sent its SETTINGS: they come first all the same [RFC 9113, section 3.4].
+func TestServerShutdownFirst(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		active := newGate(t)
+		s := startServer(t, answerOK, func(s *http.Server, _ *h2.ServerConfig) {
+			s.ConnState = func(_ net.Conn, state http.ConnState) {
+				if state == http.StateActive {
+					active.wait()
+				}
+			}
+		})
+		p := connect(t, s, false)
+		p.preface()
+		synctest.Wait()
+		done := shutdown(s, t.Context())
+		synctest.Wait()
+		active.open()
+		first := p.await("a frame", func(*frame) bool { return true })
+		if first.Type != http2.FrameSettings {
+			t.Errorf("got a first frame of type %v, want SETTINGS: %s", first.Type, p.story())
+		}
+		if f := p.await("GOAWAY", isGoAway); f.last != 1<<31-1 {
+			t.Errorf("got GOAWAY with last stream %d, want the highest", f.last)
+		}
+		p.wantClosed()
+		if err := receive(t, "the end of Shutdown", done); err != nil {
+			t.Errorf("got %v from Shutdown, want nil", err)
 		}
 	})
 }

@@ -47,6 +47,7 @@ func (c *serverConn) headers(s *stream, id uint32, end bool) error {
 	if first {
 		if c.firstTimer != nil {
 			c.firstTimer.Stop()
+			c.firstTimer = nil // its memory
 		}
 		c.reportState()
 	}
@@ -60,8 +61,8 @@ func (c *serverConn) headers(s *stream, id uint32, end bool) error {
 // side's reset, a late frame is ignored, otherwise it is an error of the connection.
 // [RFC 9113, sections 5.1 and 5.1.1] After the final GOAWAY new streams are ignored, and
 // the client may retry them elsewhere [section 6.8]. A malformed request is an error of
-// the stream [section 8.1.1]; one beyond the limit is refused, so that the client knows
-// it was not processed [sections 5.1.2 and 8.7]. Reset streams count until their
+// the stream [section 8.1.1]; one beyond the limit is refused, so that the client
+// sees that it was not processed [sections 5.1.2 and 8.7]. Reset streams count until their
 // handlers return, so that resets do not raise the limit.
 func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 	f := &c.rd.fields
@@ -83,14 +84,29 @@ func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 	case f.Bad != nil:
 		c.answerBadRequestLocked(id)
 		return false, c.rejectLocked(id, ErrCodeProtocol, f.Bad)
-	case c.handlers >= int(c.limits.maxStreams):
+	case c.handlers-c.abandoned >= int(c.limits.maxStreams):
 		return false, c.rejectLocked(id, ErrCodeRefusedStream, errors.New("too many streams"))
+	case c.handlers >= int(c.limits.maxStreams):
+		// The client obeys the limit: it does not see that handlers still run whose callers
+		// have given up.
+		return false, c.refuseUnseenLocked(id)
 	}
 	r := newServerStreamLocked(c, id, f, end)
 	c.handlers++
 	c.writer.inFlight++
 	c.starts = append(c.starts, r)
 	return c.handlers == 1, nil
+}
+
+// refuseUnseenLocked refuses a stream because of handlers that the client does not see. It
+// costs no token at first, see patience.go.
+func (c *serverConn) refuseUnseenLocked(id uint32) error {
+	if !c.unseen.take(time.Now(), unseenFactor*c.limits.burst, unseenFactor*c.limits.rate) {
+		return c.flooded("streams, while handlers of streams that were reset still run")
+	}
+	err := c.refuseLocked(id, ErrCodeRefusedStream, errors.New("too many handlers of streams that were reset"))
+	c.table.spareLocked(id)
+	return err
 }
 
 // answerBadRequestLocked answers a malformed request with 400 before it is reset, as a
@@ -102,9 +118,12 @@ func (c *serverConn) answerBadRequestLocked(id uint32) {
 	c.endFieldsLocked(at, id, true)
 }
 
-// handlerReturnedLocked counts off a handler that has returned.
-func (c *serverConn) handlerReturnedLocked() {
+// handlerReturnedLocked counts off the handler of a stream, which has returned.
+func (c *serverConn) handlerReturnedLocked(s *serverStream) {
 	c.writer.inFlight--
+	if s.abandoned {
+		c.abandoned--
+	}
 	if c.handlers--; c.handlers == 0 {
 		c.idleSince = time.Now()
 	}

@@ -35,7 +35,7 @@ type socketServer struct {
 	running atomic.Int64
 }
 
-func startSocketServer(t *testing.T, secure bool, handler http.HandlerFunc, configure func(*http.Server)) *socketServer {
+func startSocketServer(t *testing.T, how way, handler http.HandlerFunc, configure func(*http.Server)) *socketServer {
 	t.Helper()
 	s := new(socketServer)
 	s.Server = &http.Server{Protocols: new(http.Protocols)}
@@ -47,7 +47,7 @@ func startSocketServer(t *testing.T, secure bool, handler http.HandlerFunc, conf
 	})
 	s.Protocols.SetUnencryptedHTTP2(true)
 	s.Protocols.SetHTTP2(true)
-	if secure {
+	if how.secure {
 		certificate := httptest.NewUnstartedServer(nil)
 		certificate.StartTLS()
 		s.TLSConfig = &tls.Config{Certificates: certificate.TLS.Certificates}
@@ -56,7 +56,14 @@ func startSocketServer(t *testing.T, secure bool, handler http.HandlerFunc, conf
 	if configure != nil {
 		configure(s.Server)
 	}
-	if err := h2.ConfigureServer(s.Server, nil); err != nil {
+	serve, serveTLS, end := s.Serve, s.ServeTLS, s.Close
+	if how.own {
+		own, err := h2.NewServer(s.Server, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		serve, serveTLS, end = own.Serve, own.ServeTLS, own.Close
+	} else if err := h2.ConfigureServer(s.Server, nil); err != nil {
 		t.Fatal(err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,14 +73,14 @@ func startSocketServer(t *testing.T, secure bool, handler http.HandlerFunc, conf
 	s.addr = listener.Addr().String()
 	served := make(chan error, 1)
 	go func() {
-		if secure {
-			served <- s.ServeTLS(listener, "", "")
+		if how.secure {
+			served <- serveTLS(listener, "", "")
 		} else {
-			served <- s.Serve(listener)
+			served <- serve(listener)
 		}
 	}()
 	t.Cleanup(func() {
-		_ = s.Close()
+		_ = end()
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("got %v from Serve, want http.ErrServerClosed", err)
 		}
@@ -82,7 +89,7 @@ func startSocketServer(t *testing.T, secure bool, handler http.HandlerFunc, conf
 }
 
 // dial opens a connection, with TLS if the server has it.
-func (s *socketServer) dial(t *testing.T, secure bool) net.Conn {
+func (s *socketServer) dial(t *testing.T, how way) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -90,17 +97,17 @@ func (s *socketServer) dial(t *testing.T, secure bool) net.Conn {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(socketPatience))
-	if secure {
+	if how.secure {
 		conn = tls.Client(conn, &tls.Config{NextProtos: []string{"h2"}, InsecureSkipVerify: true})
 	}
 	return conn
 }
 
 // client returns an http.Client of net/http for the server.
-func (s *socketServer) client(t *testing.T, secure bool) (c *http.Client, url string) {
+func (s *socketServer) client(t *testing.T, how way) (c *http.Client, url string) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, Protocols: new(http.Protocols)}
 	t.Cleanup(transport.CloseIdleConnections)
-	if secure {
+	if how.secure {
 		transport.Protocols.SetHTTP2(true)
 		return &http.Client{Transport: transport, Timeout: socketPatience}, "https://" + s.addr
 	}
@@ -108,11 +115,17 @@ func (s *socketServer) client(t *testing.T, secure bool) (c *http.Client, url st
 	return &http.Client{Transport: transport, Timeout: socketPatience}, "http://" + s.addr
 }
 
-func overSockets(t *testing.T, f func(t *testing.T, secure bool)) {
-	for _, secure := range []bool{false, true} {
-		t.Run(map[bool]string{false: "cleartext", true: "TLS"}[secure], func(t *testing.T) {
+// A way to serve: over TLS or not, with an h2.Server or an http.Server.
+type way struct{ secure, own bool }
+
+func overSockets(t *testing.T, f func(t *testing.T, how way)) {
+	for name, how := range map[string]way{
+		"cleartext": {}, "TLS": {secure: true},
+		"own/cleartext": {own: true}, "own/TLS": {secure: true, own: true},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f(t, secure)
+			f(t, how)
 		})
 	}
 }
@@ -120,8 +133,8 @@ func overSockets(t *testing.T, f func(t *testing.T, secure bool)) {
 // TestServerSockets has net/http's client send bodies of all sizes, many at a
 // time, and expects them back.
 func TestServerSockets(t *testing.T) {
-	overSockets(t, func(t *testing.T, secure bool) {
-		s := startSocketServer(t, secure, func(w http.ResponseWriter, r *http.Request) {
+	overSockets(t, func(t *testing.T, how way) {
+		s := startSocketServer(t, how, func(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			w.Header().Set("Trailer", "X-Sum")
 			n, err := io.Copy(w, r.Body)
@@ -130,7 +143,7 @@ func TestServerSockets(t *testing.T) {
 				t.Errorf("got %v and %s, want a body over HTTP/2", err, r.Proto)
 			}
 		}, nil)
-		client, url := s.client(t, secure)
+		client, url := s.client(t, how)
 		var calls sync.WaitGroup
 		for _, size := range []int{0, 1, 100, 16 << 10, 64<<10 - 1, 64 << 10, 300_000, 5 << 20} {
 			for range 4 {
@@ -156,10 +169,10 @@ func TestServerSockets(t *testing.T) {
 // TestServerSocketDeaf stops reading. The handlers are freed, and the connection
 // is closed, because of the write timeout; the server has not kept much.
 func TestServerSocketDeaf(t *testing.T) {
-	overSockets(t, func(t *testing.T, secure bool) {
+	overSockets(t, func(t *testing.T, how way) {
 		const handlers = 20
 		freed := make(chan struct{}, handlers)
-		s := startSocketServer(t, secure, func(w http.ResponseWriter, _ *http.Request) {
+		s := startSocketServer(t, how, func(w http.ResponseWriter, _ *http.Request) {
 			defer func() { freed <- struct{}{} }()
 			buf := make([]byte, 32<<10)
 			for {
@@ -168,7 +181,7 @@ func TestServerSocketDeaf(t *testing.T) {
 				}
 			}
 		}, func(s *http.Server) { s.HTTP2 = &http.HTTP2Config{WriteByteTimeout: 100 * time.Millisecond} })
-		conn := s.dial(t, secure)
+		conn := s.dial(t, how)
 		var program bytes.Buffer
 		program.WriteString(http2.ClientPreface)
 		framer := http2.NewFramer(&program, nil)
@@ -195,9 +208,9 @@ func TestServerSocketDeaf(t *testing.T) {
 // TestServerSocketRapidReset repeats the attack over sockets, where time passes:
 // the connection ends all the same.
 func TestServerSocketRapidReset(t *testing.T) {
-	overSockets(t, func(t *testing.T, secure bool) {
-		s := startSocketServer(t, secure, untilGone, nil)
-		conn := s.dial(t, secure)
+	overSockets(t, func(t *testing.T, how way) {
+		s := startSocketServer(t, how, untilGone, nil)
+		conn := s.dial(t, how)
 		var program bytes.Buffer
 		program.WriteString(http2.ClientPreface)
 		framer := http2.NewFramer(&program, nil)

@@ -42,6 +42,7 @@ type serverStream struct {
 	expects   atomic.Bool   // the client waits for 100 (Continue)
 	oversized bool          // the header is too large: 431 without the handler
 	bodiless  bool          // the request has no body
+	abandoned bool          // counted in serverConn.abandoned; guarded by conn.mu
 	timer     *time.Timer   // for the write deadline; guarded by conn.mu
 	openedAt  int64         // time.Now().UnixNano when its head was read
 	timeout   time.Duration // that the request carries; 0: none, or see pairs
@@ -259,7 +260,7 @@ func (s *serverStream) closeRelocking() (last bool) {
 		c.resets.giveBack()
 	}
 	s.detachLocked()
-	c.handlerReturnedLocked()
+	c.handlerReturnedLocked(s)
 	if !s.gathersLocked() {
 		c.flushRelocking()
 	}

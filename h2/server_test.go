@@ -7,10 +7,12 @@ package h2_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -160,4 +162,22 @@ func within(t testing.TB, what string, d, least, most time.Duration) {
 	if d < least || d > most {
 		t.Errorf("%s: got %v, want between %v and %v", what, d, least, most)
 	}
+}
+
+// A lineList collects lines.
+type lineList struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (r *lineList) add(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, fmt.Sprintf(format, args...))
+}
+
+func (r *lineList) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.lines)
 }

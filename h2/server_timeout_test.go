@@ -123,6 +123,28 @@ func TestServerFirstRequestInTime(t *testing.T) {
 	})
 }
 
+// TestServerFirstRequestAtLimit makes the first request at the moment at which the limit is
+// reached, again and again: the server answers it, or its GOAWAY shows that it did not
+// process it.
+func TestServerFirstRequestAtLimit(t *testing.T) {
+	t.Parallel()
+	for range 200 {
+		bubble(t, func(t *testing.T) {
+			s := startServer(t, answerOK)
+			p := connect(t, s, false)
+			p.preface()
+			synctest.Wait()
+			time.Sleep(firstRequest - time.Nanosecond)
+			time.Sleep(time.Nanosecond)
+			p.get(1)
+			f := p.await("an answer or GOAWAY", func(f *frame) bool { return f.Type == http2.FrameHeaders || isGoAway(f) })
+			if isGoAway(f) && f.last != 0 {
+				t.Errorf("got GOAWAY with last stream %d in the place of an answer, want 0, or the answer", f.last)
+			}
+		})
+	}
+}
+
 // TestServerSlowHandshake counts the TLS handshake as part of the start.
 func TestServerSlowHandshake(t *testing.T) {
 	t.Parallel()

@@ -53,8 +53,9 @@ type streamUser interface {
 	stoppedLocked(err error)
 	// peerEndedLocked runs when the peer has closed its half.
 	peerEndedLocked()
-	// prematureLocked reports whether a reset by the peer, now, costs it a token.
-	prematureLocked() bool
+	// resetByPeerLocked runs when the peer resets the stream, and reports whether that is
+	// premature and costs a token.
+	resetByPeerLocked() bool
 	// leaveReading is called before a goroutine waits for the peer. If it is the
 	// reading goroutine, another one reads from now on.
 	leaveReading()

@@ -18,6 +18,8 @@ import (
 const (
 	resetsMin = 128  // streams whose late frames are ignored, at least
 	resetsMax = 4096 // and at most
+
+	spared = 1 << 31 // with a number in the ring: its reset has cost the peer no token
 )
 
 // A table has the streams of a connection. conn.mu guards it.
@@ -45,7 +47,30 @@ func (t *table) noteResetLocked(id uint32, size int) {
 
 // recentlyResetLocked reports whether this side reset a stream so recently that the peer
 // may have sent frames before it saw that.
-func (t *table) recentlyResetLocked(id uint32) bool { return slices.Contains(t.resets, id) }
+func (t *table) recentlyResetLocked(id uint32) bool { return t.findResetLocked(id) >= 0 }
+
+// findResetLocked returns the place of a stream in the ring, -1 if it is not there.
+func (t *table) findResetLocked(id uint32) int {
+	return slices.IndexFunc(t.resets, func(number uint32) bool { return number&^spared == id })
+}
+
+// spareLocked notes that the reset of a stream has cost the peer no token.
+func (t *table) spareLocked(id uint32) {
+	if i := t.findResetLocked(id); i >= 0 {
+		t.resets[i] |= spared
+	}
+}
+
+// wasSparedLocked reports whether the reset of a stream has cost the peer no token, and
+// that only once.
+func (t *table) wasSparedLocked(id uint32) bool {
+	i := t.findResetLocked(id)
+	if i < 0 || t.resets[i]&spared == 0 {
+		return false
+	}
+	t.resets[i] = id
+	return true
+}
 
 // abortLocked resets a stream that may be open. The caller flushes.
 func (c *conn) abortLocked(s *stream, code ErrCode, cause error) {

@@ -44,7 +44,13 @@ type TransportConfig struct {
 	// be acknowledged, too.
 	KeepAlive, KeepAliveTimeout time.Duration
 
-	// ConfigureTransport does not use the fields below: those of the http.Transport apply.
+	// MaxAttempts bounds how often a request is sent whose peers report that they did not
+	// process it [RFC 9113, section 8.7]. Zero means 6. With 1 the first report is the
+	// call's error, for callers that can send the request to another host.
+	MaxAttempts int
+
+	// ConfigureTransport does not use the fields below: those of the http.Transport apply,
+	// and OnReady is not called.
 
 	// DialContext opens connections, also for https; nil means a zero [net.Dialer]. Its
 	// context has the values of a call that waits, and ends after 30 seconds. It must be
@@ -67,6 +73,12 @@ type TransportConfig struct {
 	// DisableCompression keeps the transport from adding "Accept-Encoding: gzip" to
 	// requests that have no such field, and from inflating their responses.
 	DisableCompression bool
+	// OnReady, if not nil, is called when a host becomes ready for calls, and when it is
+	// so no longer. A host, given as host:port, is ready while it has a connection that
+	// has received the peer's SETTINGS and no GOAWAY, and on which no answer to a PING is
+	// late. The calls for one host come one after another, in goroutines of their own. If
+	// the state changes during a call, the next call has the newest state.
+	OnReady func(host string, ready bool)
 }
 
 const (
@@ -79,9 +91,9 @@ const (
 	placesAtFirst = 1
 	// Calls that wait for these SETTINGS within an http.Transport, which opens a
 	// connection for each of the others: as many as net/http gives places.
-	placesWithin = 100
-	crowded      = 100 // calls on one connection from which on another helps
-	attemptsMax  = 6
+	placesWithin    = 100
+	crowded         = 100 // calls on one connection from which on another helps
+	defaultAttempts = 6
 	// Bounds of a field section within an http.Transport: // net/http's
 	// own default, and the most that fits an int.
 	headerBytesWithin = 10 << 20
@@ -93,8 +105,9 @@ const (
 // over cleartext with prior knowledge to http URLs [RFC 9113, section 3.3]. Calls share
 // connections; it opens more when the peer's limit on streams or the load requires it.
 // When a call's peer reports that it did not process a request, by GOAWAY or
-// REFUSED_STREAM, the transport sends the request again, up to six times in all, if it
-// can send its body again [RFC 9113, section 8.7]. RoundTrip and reads of response
+// REFUSED_STREAM, the transport sends the request again, as often as
+// TransportConfig.MaxAttempts allows, if it can send its body again [RFC 9113, section
+// 8.7]. RoundTrip and reads of response
 // bodies return when the request's context ends. All methods are safe for concurrent
 // use. A program that is done with a Transport calls Shutdown or Close.
 type Transport struct {
@@ -178,6 +191,9 @@ func (t *Transport) fillIn() {
 	if c.IdleConnTimeout == 0 {
 		c.IdleConnTimeout = defaultIdleConn
 	}
+	if c.MaxAttempts <= 0 {
+		c.MaxAttempts = defaultAttempts
+	}
 	if c.DialContext == nil {
 		c.DialContext = new(net.Dialer).DialContext
 	}
@@ -192,8 +208,14 @@ var errSwitchedOff = errors.New("h2: GODEBUG=http2client=0 turns HTTP/2 off, and
 
 // RoundTrip sends a request and returns the response when its head has arrived. Errors
 // of the stream and of the connection can be found with [errors.As] as [StreamError] and
-// [ConnError]. RoundTrip closes the request's body, maybe after it has returned; the
-// caller closes the response's body.
+// [ConnError]. An error of a request that no peer has processed, because a connection
+// could not be opened, or a GOAWAY or REFUSED_STREAM reports it, has a method that
+// returns true; find it with errors.As and an interface:
+//
+//	Unprocessed() bool
+//
+// Such a request may be sent again without running twice. RoundTrip closes the request's
+// body, maybe after it has returned; the caller closes the response's body.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.roundTrip(r, traceGetConn)
 }
@@ -240,8 +262,8 @@ func (t *Transport) roundTrip(r *http.Request, getConn func(*httptrace.ClientTra
 		switch {
 		case failed.error == errNoPlace:
 			attempt-- // there was none
-		case attempt == attemptsMax:
-			err = failed.error
+		case attempt >= t.config.MaxAttempts:
+			err = failed.last()
 		default:
 			err = backOff(r.Context(), canceledOf(r), attempt)
 		}
@@ -284,7 +306,7 @@ func replay(r *http.Request, failed unprocessedError) (*http.Request, error) {
 		next.Body = io.NopCloser(bytes.NewReader(failed.body))
 		return &next, nil
 	case r.GetBody == nil:
-		return nil, failed.error
+		return nil, failed.last()
 	}
 	body, err := r.GetBody()
 	if err != nil {

@@ -210,8 +210,10 @@ func TestPoolNoPlaces(t *testing.T) {
 		d := &dialer{network: s.network}
 		client := newClient(t, nil, &h2.TransportConfig{DialContext: d.dial})
 		first := begin(client, get(t.Context()))
-		p := s.accept(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0})
-		p.reset(p.request().StreamID, http2.ErrCodeRefusedStream)
+		p := s.accept()
+		id := p.request().StreamID // before the limit can be applied
+		p.settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0})
+		p.reset(id, http2.ErrCodeRefusedStream)
 		settle()
 		for range 10 {
 			call(client, get(timeout(t, time.Second))).wantError(t, errTimeout)

@@ -3,6 +3,8 @@
 // Workers: the goroutines of handlers, kept for the next request because their stacks
 // have grown to the size that handlers need, and ended when none comes for a second.
 //
+// The worker of a connection's first request ends: many connections carry only one.
+//
 // Invariants. A parked worker waits for its channel, which has room for one request;
 // taking a channel out of parked is the right to send one, or to close it. workers.mu is
 // taken after idleWorkers.mu.
@@ -55,7 +57,7 @@ func (w *workers) work(s *serverStream) {
 			next = make(chan *serverStream, 1)
 		}
 		w.mu.Lock()
-		if w.ended || len(w.parked) >= workersKept {
+		if w.ended || w.runs == 1 || len(w.parked) >= workersKept {
 			w.mu.Unlock()
 			return
 		}

@@ -6,6 +6,7 @@ package main
 
 import (
 	"path"
+	"slices"
 
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -38,7 +39,7 @@ func newFile(schema *protogen.File, options options, files []*protogen.File, pac
 		importPath:  schema.GoImportPath,
 		packageName: string(schema.GoPackageName),
 	}
-	taken := newFileScope()
+	taken := newFileScope(options)
 	if options.packageSuffix == "" {
 		for _, other := range files {
 			if other.GoImportPath == schema.GoImportPath { // the messages of other files of the package have names in it, too
@@ -52,7 +53,7 @@ func newFile(schema *protogen.File, options options, files []*protogen.File, pac
 	}
 	f.imports = newImports(f.importPath, options.runtimePackage, packages, taken)
 	for _, s := range schema.Services {
-		f.services = append(f.services, newService(taken, s))
+		f.services = append(f.services, newService(taken, options, s))
 	}
 	return f
 }
@@ -65,6 +66,7 @@ func (f *file) generate(plugin *protogen.Plugin) {
 	f.imports.link(f.schema.GoImportPath)
 	if f.hasMethods() {
 		f.imports.use("context", "errors", "strings")
+		f.imports.use(f.iteratorImports()...)
 		body = body.with(vars{"Descriptor": f.imports.qualify(f.schema.GoDescriptorIdent)})
 	}
 	for _, s := range f.services {
@@ -89,6 +91,22 @@ func (f *file) unknownHandler() string {
 		return "connect.NewUnknownProcedureHandler(opts...)"
 	}
 	return "http.NotFoundHandler()"
+}
+
+// iteratorImports returns the packages that only iterators need.
+func (f *file) iteratorImports() []string {
+	if !f.options.iterators {
+		return nil
+	}
+	needs := map[string]bool{}
+	for _, s := range f.services {
+		for _, m := range s.methods {
+			clients, servers := m.Desc.IsStreamingClient(), m.Desc.IsStreamingServer()
+			needs["io"] = needs["io"] || clients
+			needs["iter"] = needs["iter"] || clients || servers
+		}
+	}
+	return slices.DeleteFunc([]string{"io", "iter"}, func(name string) bool { return !needs[name] })
 }
 
 func (f *file) hasMethods() bool {
@@ -170,6 +188,12 @@ func (f *file) writeService(w *writer, s service) {
 	f.writeHandlerInterface(w, s)
 	f.writeHandlerConstructor(w, s)
 	f.writeUnimplemented(w, s)
+	if f.options.register {
+		f.writeRegister(w, s)
+	}
+	if f.options.fakes {
+		f.writeFakes(w, s)
+	}
 }
 
 // annotate adds the places of the interfaces in the schema, for protogen's option annotate_code.

@@ -30,12 +30,12 @@ func (f *file) writeHandlerConstructor(w *writer, s service) {
 	w.code(`methods := $Descriptor.Services().ByName("$ProtoService").Methods()`)
 	if f.ownRuntime() {
 		w.code(`return "/" + $Name + "/", connect.NewServiceHandler([]*connect.Handler{`)
-		f.writeHandlers(w, s, "")
+		f.writeHandlers(w, s, "", "),")
 		w.code("}, opts...)\n}\n")
 		return
 	}
 	w.code("handlers := map[string]http.Handler{")
-	f.writeHandlers(w, s, "$Procedure: ")
+	f.writeHandlers(w, s, "$Procedure: ", "),")
 	w.code(`}
 		unknown := $Unknown
 		return "/" + $Name + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,17 +49,37 @@ func (f *file) writeHandlerConstructor(w *writer, s service) {
 	`)
 }
 
-// writeHandlers writes the handler of each method, with its key before it.
-func (f *file) writeHandlers(w *writer, s service, key string) {
+// writeHandlers writes the handler of each method, with texts before and at its end.
+func (f *file) writeHandlers(w *writer, s service, before, end string) {
 	for _, m := range s.methods {
-		inner := f.scoped(w, m)
-		inner.code(key + "connect." + f.shapeOf(m).newHandler + `(
+		inner, shape := f.scoped(w, m), f.shapeOf(m)
+		serve := shape.serve
+		if serve == "" {
+			serve = "svc.$Method"
+		}
+		inner.code(before + "connect." + shape.newHandler + `(
 			$Procedure,
-			svc.$Method,`)
+			` + serve + ",")
 		inner.methodOptions(m)
 		inner.code(`connect.WithHandlerOptions(opts...),
-			),`)
+			` + end)
 	}
+}
+
+// writeRegister writes the function of the option register.
+func (f *file) writeRegister(w *writer, s service) {
+	w.doc(new(doc).
+		say(w.expand(`$Register mounts svc on router: each procedure under a pattern of its own, which is its path. The
+			router may add a prefix. It answers other paths itself.`)).
+		deprecate(s.deprecation()))
+	w.code(`func $Register(router interface {
+			Handle(pattern string, handler http.Handler)
+		}, svc $Handler, opts ...connect.HandlerOption) {`)
+	if len(s.methods) > 0 {
+		w.code(`methods := $Descriptor.Services().ByName("$ProtoService").Methods()`)
+	}
+	f.writeHandlers(w, s, "router.Handle($Procedure, ", "))")
+	w.code("}\n")
 }
 
 func (f *file) writeUnimplemented(w *writer, s service) {
@@ -68,13 +88,9 @@ func (f *file) writeUnimplemented(w *writer, s service) {
 	w.code("type $Unimplemented struct{}\n")
 	for _, m := range s.methods {
 		inner := f.scoped(w, m)
-		result := ""
-		if !m.Desc.IsStreamingServer() {
-			result = "nil, "
-		}
 		inner.say("$Method returns an error: it is not implemented.")
 		inner.code("func ($Unimplemented) $Method" + f.shapeOf(m).serveSignature + " {")
-		inner.code("return " + result + `connect.NewError(connect.CodeUnimplemented, errors.New("$FullMethod is not implemented"))`)
+		inner.fail(f.shapeOf(m).serveFails, "$FullMethod is not implemented")
 		inner.code("}\n")
 	}
 }

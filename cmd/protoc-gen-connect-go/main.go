@@ -29,6 +29,12 @@
 //     package with NAME appended. Default: connect. Empty: next to the messages, in their package.
 //   - simple: methods take and return messages instead of connect.Request and connect.Response; headers travel in the
 //     context. Default: false.
+//   - iterators: with simple, streams are iterators: methods take and return an iter.Seq2 of messages and errors. Only
+//     a client's stream in both directions stays a connect.BidiStreamForClientSimple. Default: false.
+//   - register: adds a function Register… for each service, which mounts it on any router that has a method
+//     Handle(pattern, handler), with one pattern per procedure. Default: false.
+//   - fakes: adds types Fake…Client and Fake…Handler for each service, whose methods call functions that a test sets.
+//     Default: false.
 //   - runtime_package=PATH: the import path of the library that the code calls, which must have the API of
 //     connectrpc.com/connect v1.13.0 or newer. Default: github.com/seed-b7c59c10/connect. With any other path, an
 //     unknown procedure is answered with a plain 404 and not in the caller's protocol.
@@ -58,6 +64,9 @@ Flags:
 Options, besides those of protoc-gen-go:
   package_suffix=NAME   suffix of the package for the code; empty: the package of the messages (default "connect")
   simple                methods take and return plain messages
+  iterators             with simple: streams are iterators
+  register              a function for each service that mounts it on a router, one pattern per procedure
+  fakes                 types for tests whose methods call functions that the test sets
   runtime_package=PATH  import path of the library that the code calls (default "` + defaultRuntime + `")
 `
 
@@ -67,6 +76,9 @@ func main() {
 	}
 	options := defaultOptions()
 	protogen.Options{ParamFunc: options.set}.Run(func(plugin *protogen.Plugin) error {
+		if err := options.check(); err != nil {
+			return err
+		}
 		generate(plugin, options)
 		return nil
 	})

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"go/token"
 	"strings"
@@ -16,6 +17,9 @@ const defaultRuntime = "github.com/seed-b7c59c10/connect"
 type options struct {
 	packageSuffix  string // empty: the code shares the package of the messages
 	simple         bool
+	iterators      bool // streams are iterators; needs simple
+	register       bool
+	fakes          bool
 	runtimePackage string
 }
 
@@ -32,18 +36,38 @@ func (o *options) set(name, value string) error {
 		}
 		o.packageSuffix = value
 	case "simple":
-		if value != "" && value != "true" && value != "false" {
-			return fmt.Errorf(`reading option simple: got %q, want "true", "false" or no value, which means true`, value)
-		}
-		o.simple = value != "false"
+		return setBool(&o.simple, name, value)
+	case "iterators":
+		return setBool(&o.iterators, name, value)
+	case "register":
+		return setBool(&o.register, name, value)
+	case "fakes":
+		return setBool(&o.fakes, name, value)
 	case "runtime_package":
 		if !importable(value) {
 			return fmt.Errorf("reading option runtime_package: got %q, want a Go import path like %q", value, defaultRuntime)
 		}
 		o.runtimePackage = value
 	default:
-		return fmt.Errorf("reading option %q: unknown, want package_suffix, simple, runtime_package "+
+		return fmt.Errorf("reading option %q: unknown, want package_suffix, simple, iterators, register, fakes, runtime_package "+
 			"or an option of protoc-gen-go", name)
+	}
+	return nil
+}
+
+// setBool sets an option that is on or off.
+func setBool(o *bool, name, value string) error {
+	if value != "" && value != "true" && value != "false" {
+		return fmt.Errorf(`reading option %s: got %q, want "true", "false" or no value, which means true`, name, value)
+	}
+	*o = value != "false"
+	return nil
+}
+
+// check returns an error for options that exclude each other. The options can come in any order.
+func (o *options) check() error {
+	if o.iterators && !o.simple {
+		return errors.New("reading option iterators: it needs the option simple: add simple")
 	}
 	return nil
 }

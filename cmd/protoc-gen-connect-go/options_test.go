@@ -16,6 +16,9 @@ func TestOptions(t *testing.T) {
 		{"simple", "", options{packageSuffix: "connect", simple: true, runtimePackage: defaultRuntime}},
 		{"simple", "true", options{packageSuffix: "connect", simple: true, runtimePackage: defaultRuntime}},
 		{"simple", "false", options{packageSuffix: "connect", runtimePackage: defaultRuntime}},
+		{"iterators", "", options{packageSuffix: "connect", iterators: true, runtimePackage: defaultRuntime}},
+		{"register", "", options{packageSuffix: "connect", register: true, runtimePackage: defaultRuntime}},
+		{"fakes", "true", options{packageSuffix: "connect", fakes: true, runtimePackage: defaultRuntime}},
 		{"runtime_package", "connectrpc.com/connect", options{packageSuffix: "connect", runtimePackage: "connectrpc.com/connect"}},
 	} {
 		got := defaultOptions()
@@ -28,6 +31,9 @@ func TestOptions(t *testing.T) {
 		{"package_suffix", "1"},
 		{"package_suffix", "type"},
 		{"simple", "1"},
+		{"iterators", "1"},
+		{"register", "yes"},
+		{"fakes", "on"},
 		{"runtime_package", ""},
 		{"Simple", ""},
 		{"", ""},
@@ -35,6 +41,17 @@ func TestOptions(t *testing.T) {
 		got := defaultOptions()
 		if err := got.set(test.name, test.value); err == nil || got != defaultOptions() {
 			t.Errorf("%s=%s: got %+v, %v, want an error and no change", test.name, test.value, got, err)
+		}
+	}
+}
+
+func TestOptionsCheck(t *testing.T) {
+	if err := (&options{iterators: true}).check(); err == nil || err.Error() != "reading option iterators: it needs the option simple: add simple" {
+		t.Errorf("got %v, want an error", err)
+	}
+	for _, o := range []options{{}, {simple: true}, {iterators: true, simple: true}, {register: true, fakes: true}} {
+		if err := o.check(); err != nil {
+			t.Errorf("%+v: got %v, want no error", o, err)
 		}
 	}
 }

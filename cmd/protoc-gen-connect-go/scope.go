@@ -7,6 +7,7 @@ package main
 import (
 	"go/token"
 	"go/types"
+	"slices"
 
 	"google.golang.org/protobuf/compiler/protogen"
 )
@@ -18,17 +19,35 @@ var locals = []string{
 	"stream", "svc", "unknown", "w",
 }
 
+// locals returns the names that the functions of options declare besides those.
+func (o options) locals() []string {
+	var names []string
+	if o.register {
+		names = append(names, "pattern", "router")
+	}
+	if o.fakes {
+		names = append(names, "f")
+	}
+	if o.iterators {
+		names = append(names, "cancel", "reqs", "yield")
+	}
+	return names
+}
+
 // A scope is a set of names that are taken.
 type scope map[string]bool
 
 // newFileScope returns the scope of a file in which nothing is declared yet.
-func newFileScope() scope {
+func newFileScope(o options) scope {
 	s := scope{}
 	for _, name := range types.Universe.Names() {
 		s[name] = true
 	}
-	for _, name := range locals {
+	for _, name := range slices.Concat(locals, o.locals()) {
 		s[name] = true
+	}
+	if o.iterators {
+		s["io"], s["iter"] = true, true // imports
 	}
 	return s
 }

@@ -20,7 +20,7 @@ import (
 )
 
 func TestClaim(t *testing.T) {
-	s := newFileScope()
+	s := newFileScope(options{})
 	for _, test := range []struct{ name, want string }{
 		{"Ping", "Ping"},
 		{"Ping", "Ping_"},
@@ -41,7 +41,8 @@ func TestClaim(t *testing.T) {
 // that is missing there could be shadowed by an import.
 func TestLocals(t *testing.T) {
 	declared := map[string]bool{}
-	for _, parameter := range []string{"", "simple", "runtime_package=example.com/other"} {
+	known := slices.Concat(locals, options{register: true, fakes: true, iterators: true}.locals())
+	for _, parameter := range []string{"", "simple", "runtime_package=example.com/other", "register", "fakes", "simple,iterators"} {
 		source := generateAll(t, parameter)
 		file, err := parser.ParseFile(token.NewFileSet(), "all.connect.go", source, parser.SkipObjectResolution)
 		if err != nil {
@@ -77,7 +78,9 @@ func TestLocals(t *testing.T) {
 					if node.Tok == token.DEFINE {
 						declare(node.Lhs...)
 					}
-				case *ast.RangeStmt, *ast.ValueSpec:
+				case *ast.RangeStmt:
+					declare(node.Key, node.Value)
+				case *ast.ValueSpec:
 					t.Errorf("generated code: got a %T, want this test to know it", node)
 				}
 				return true
@@ -85,11 +88,11 @@ func TestLocals(t *testing.T) {
 		}
 	}
 	for name := range declared {
-		if !slices.Contains(locals, name) {
+		if !slices.Contains(known, name) {
 			t.Errorf("the generated functions declare %s: want it in locals", name)
 		}
 	}
-	for _, name := range locals {
+	for _, name := range known {
 		if !declared[name] {
 			t.Errorf("locals lists %s: want a generated function that declares it", name)
 		}

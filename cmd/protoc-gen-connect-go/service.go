@@ -28,7 +28,7 @@ type method struct {
 // newService claims the names of a service and its methods. They are the names that connect-go's plugin uses, so that
 // programs still compile with the new code. Only where those names clash, and the code of connect-go's plugin does not
 // compile, does this plugin use others.
-func newService(file scope, s *protogen.Service) service {
+func newService(file scope, options options, s *protogen.Service) service {
 	base := s.GoName
 	named := service{Service: s, names: vars{
 		"FullService":   string(s.Desc.FullName()),
@@ -41,6 +41,13 @@ func newService(file scope, s *protogen.Service) service {
 		"Unimplemented": file.claim("Unimplemented" + base + "Handler"),
 		"client":        file.claim(lowerFirst(base) + "Client"),
 	}}
+	if options.register {
+		named.names["Register"] = file.claim("Register" + base)
+	}
+	if options.fakes {
+		named.names["FakeClient"] = file.claim("Fake" + base + "Client")
+		named.names["FakeHandler"] = file.claim("Fake" + base + "Handler")
+	}
 	methods := scope{}
 	for _, m := range s.Methods {
 		name := methods.claim(m.GoName)
@@ -51,6 +58,9 @@ func newService(file scope, s *protogen.Service) service {
 			"Procedure":   file.claim(base + name + "Procedure"),
 			"field":       lowerFirst(name) + "Client",
 		}})
+	}
+	for _, m := range named.methods { // after all methods: a field and a method cannot have the same name
+		m.names["Func"] = methods.claim(m.names["Method"] + "Func")
 	}
 	return named
 }

@@ -64,7 +64,9 @@ func MaxWindow(bytes int) Setting {
 	return func(s *settings) { s.maxWindow = bytes }
 }
 
-// With makes zstd available to a client or a handler.
+// With makes zstd available to a client or a handler. All clients and handlers of one
+// option share its pools. A test with a bubble of testing/synctest makes the option in
+// the bubble: decoders hold channels, which must not leave it.
 func With(settings ...Setting) connect.Option {
 	return compress.With(Name,
 		func() connect.Decompressor { return NewDecompressor(settings...) },

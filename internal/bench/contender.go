@@ -51,6 +51,7 @@ const (
 const (
 	ours       = "ours"
 	oursKlaus  = "ours+klauspost" // with compress/gzip in the place of the built-in one
+	oursVT     = "ours+vt"        // with vtprotobuf's methods, and requests that are used again
 	connectGo  = "connect-go"
 	grpcGo     = "grpc-go"
 	twirpGo    = "twirp"
@@ -75,12 +76,15 @@ var entries = []entry{
 	{ours, overConnect, overH2C, allKinds, gzipToo, openOurs(overConnect, overH2C)},
 	{connectGo, overConnect, overH2C, allKinds, gzipToo, openConnectGo(overConnect, overH2C)},
 	{ours, overGRPC, overH2C, allKinds, gzipToo, openOurs(overGRPC, overH2C)},
+	{oursVT, overConnect, overH2C, allKinds, gzipNever, openOursVT(overConnect, overH2C)},
 	{oursKlaus, overGRPC, overH2C, allKinds, gzipOnly, openOurs(overGRPC, overH2C, withKlauspost)},
 	{connectGo, overGRPC, overH2C, allKinds, gzipToo, openConnectGo(overGRPC, overH2C)},
 	{grpcGo, overGRPC, overH2C, allKinds, gzipToo, openGRPCGo(overH2C)},
 	{bareHTTP, "bytes", overH2C, allKinds, gzipToo, openHTTP(overH2C)},
 	{ours, overConnect, overEngine, allKinds, gzipToo, openOurs(overConnect, overEngine)},
 	{ours, overGRPC, overEngine, allKinds, gzipToo, openOurs(overGRPC, overEngine)},
+	{oursVT, overGRPC, overEngine, allKinds, gzipNever, openOursVT(overGRPC, overEngine)},
+	{ours, overGRPC, overBalance, allKinds, gzipNever, openOurs(overGRPC, overBalance)},
 	{grpcGoOurs, overGRPC, overEngine, allKinds, gzipNever, openGRPCGoOnOurs},
 	{bareHTTP, "bytes", overEngine, allKinds, gzipToo, openHTTP(overEngine)},
 	{ours, overGRPC, overTLS, allKinds, gzipToo, openOurs(overGRPC, overTLS)},
@@ -89,6 +93,9 @@ var entries = []entry{
 	{ours, overGRPC, overEngineTLS, allKinds, gzipToo, openOurs(overGRPC, overEngineTLS)},
 	{bareHTTP, "bytes", overTLS, allKinds, gzipToo, openHTTP(overTLS)},
 	{bareHTTP, "bytes", overEngineTLS, allKinds, gzipToo, openHTTP(overEngineTLS)},
+	{ours, overConnect, inProcess, allKinds, gzipToo, openOurs(overConnect, inProcess)},
+	{ours, overGRPC, inProcess, allKinds, gzipToo, openOurs(overGRPC, inProcess)},
+	{bareHTTP, "bytes", inProcess, allKinds, gzipToo, openHTTP(inProcess)},
 	{drpcGo, "drpc", overTCP, allKinds, gzipNever, openDRPC},
 	{bareTCP, "bytes", overTCP, allKinds, gzipNever, openTCP},
 }
@@ -100,9 +107,11 @@ const (
 	overHTTP1     = "http1"
 	overH2C       = "h2c"
 	overTLS       = "h2"
-	overEngine    = "engine" // h2c with package h2 on both sides
+	overEngine    = "engine"  // h2c with package h2 on both sides
+	overBalance   = "balance" // overEngine, with a balancer and its one endpoint in the client
 	overEngineTLS = "engine-tls"
 	overTCP       = "tcp"
+	inProcess     = "in-process" // package inprocess, without a network
 )
 
 // String returns the name by which flags select the entry.

@@ -7,6 +7,8 @@
 //
 //	go run .                                   everything, in less than five minutes
 //	go run . -memory                           what idle connections and waiting streams hold
+//	go run . -slow                             balancers, with one slow backend of four
+//	go run . -storm                            servers with three times the calls they can serve
 //	go run . -release                          this tree against the last release
 //	go run . -serve engine                     one server alone, for h2load and its like
 //	go run . -for 20s -work 'unary-64' -callers 1,16 -contenders 'connect/http1'
@@ -66,10 +68,12 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 		svgFile    = flags.String("svg", "", "draw a chart into this `file`")
 		cpuProfile = flags.String("cpuprofile", "", "write a CPU profile to this `file`; select one contender to read it")
 		release    = flags.Bool("release", false, "compare with the last release instead, in about a minute")
-		server     = flags.String("serve", "", "serve alone instead, for a load from outside, until interrupted: engine, middleware, net/http or grpc-go, the `name` of a server")
+		server     = flags.String("serve", "", "serve alone instead, for a load from outside, until interrupted: engine, h2.Server, middleware, net/http or grpc-go, the `name` of a server")
 		address    = flags.String("address", "127.0.0.1:9124", "where to serve, with -serve")
 		watch      = flags.Bool("watch", false, "report the memory in use for each line of standard input, with -serve")
 		memory     = flags.Bool("memory", false, "measure the memory of idle connections and waiting streams only")
+		slow       = flags.Bool("slow", false, "compare balancers with a slow backend instead, in about half a minute")
+		storm      = flags.Bool("storm", false, "compare overloaded servers instead, in about 45 seconds")
 		memProfile = flags.String("memprofile", "", "write a profile of all allocations to this `file`, which disturbs the times")
 	)
 	if err := flags.Parse(args); err != nil {
@@ -77,6 +81,14 @@ func command(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	if *memory {
 		return compareMemory(ctx, stdout)
+	}
+	if *slow {
+		_, err := compareSlow(ctx, stdout, time.Second, 5*time.Second)
+		return err
+	}
+	if *storm {
+		_, err := compareStorm(ctx, stdout, 2*time.Second, 5*time.Second)
+		return err
 	}
 	if *watch {
 		go reportMemory(os.Stdin, stdout)

@@ -66,7 +66,7 @@ func residentPages() (int, error) {
 // compareMemory prints the memory of each server for idle connections and waiting streams.
 func compareMemory(ctx context.Context, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "\nmemory of a server, in KiB        an idle connection   a waiting stream\n")
-	for _, name := range []string{serveEngine, serveNetHTTP, serveGRPCGo} {
+	for _, name := range []string{serveOwn, serveEngine, serveNetHTTP, serveGRPCGo} {
 		idle, waiting, err := memoryOf(ctx, name)
 		if err != nil {
 			return fmt.Errorf("measuring the memory of %s: %w", name, err)

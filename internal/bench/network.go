@@ -7,11 +7,15 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 
+	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/balance"
 	"github.com/seed-b7c59c10/connect/h2"
+	"github.com/seed-b7c59c10/connect/inprocess"
 )
 
 // network makes the connections of one contender, on both sides. They are plain
@@ -34,11 +38,18 @@ type httpPair struct {
 	client    *http.Client
 	server    *http.Server
 	transport idleTransport
+	options   []connect.ClientOption // of clients
 	served    chan error
 }
 
 func newHTTPPair(n *network, transport string, handler http.Handler, callers int) (*httpPair, error) {
 	server := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
+	if transport == inProcess {
+		p := &httpPair{base: "http://in.process", server: server, served: make(chan error, 1)}
+		p.served <- http.ErrServerClosed // there is nothing to serve
+		p.transport, p.client = new(http.Transport), &http.Client{Transport: inprocess.NewTransport(handler)}
+		return p, nil
+	}
 	server.Protocols.SetHTTP1(transport == overHTTP1)
 	server.Protocols.SetHTTP2(wire(transport) == overTLS)
 	server.Protocols.SetUnencryptedHTTP2(wire(transport) == overH2C)
@@ -60,9 +71,16 @@ func newHTTPPair(n *network, transport string, handler http.Handler, callers int
 	}
 	dial := func(ctx context.Context, _, address string) (net.Conn, error) { return n.dial(ctx, address) }
 	p := &httpPair{base: "http://" + l.Addr().String(), server: server, served: make(chan error, 1)}
-	if onEngine(transport) {
+	switch {
+	case transport == overBalance:
+		lb, err := balance.New(balance.Static(l.Addr().String()), balance.DialContext(dial))
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		p.transport, p.client, p.options = balanced{lb}, lb.HTTPClient(), []connect.ClientOption{lb.Options()}
+	case onEngine(transport):
 		p.use(h2.NewTransport(&h2.TransportConfig{DialContext: dial, TLSClientConfig: trusting, DisableCompression: true}))
-	} else {
+	default:
 		p.use(&http.Transport{
 			DialContext:         dial,
 			TLSClientConfig:     trusting,
@@ -85,6 +103,11 @@ type idleTransport interface {
 	http.RoundTripper
 	CloseIdleConnections()
 }
+
+// balanced is a balancer as an idleTransport. Calls do not go through it.
+type balanced struct{ *balance.Balancer }
+
+func (b balanced) CloseIdleConnections() { b.Close() }
 
 func (p *httpPair) use(t idleTransport) { p.transport, p.client = t, &http.Client{Transport: t} }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 
 	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/compress/gzip"
@@ -25,8 +26,18 @@ type oursClient struct {
 // openOurs returns the open function of an entry. Only works with gzip compress:
 // in the others no library does.
 func openOurs(protocol, transport string, more ...connect.Option) func(*network, work, int) (contender, error) {
+	return openOursWith(protocol, transport, nil, more...)
+}
+
+// openOursVT is openOurs with the codec for vtprotobuf's methods, and with requests
+// that handlers use again.
+func openOursVT(protocol, transport string) func(*network, work, int) (contender, error) {
+	return openOursWith(protocol, transport, []connect.HandlerOption{connect.WithRequestReuse()}, connect.WithVTProto())
+}
+
+func openOursWith(protocol, transport string, ofHandlers []connect.HandlerOption, more ...connect.Option) func(*network, work, int) (contender, error) {
 	return func(n *network, w work, callers int) (contender, error) {
-		var handlerOptions []connect.HandlerOption
+		handlerOptions := slices.Clone(ofHandlers)
 		var clientOptions []connect.ClientOption
 		for _, option := range more {
 			handlerOptions = append(handlerOptions, option)
@@ -46,6 +57,7 @@ func openOurs(protocol, transport string, more ...connect.Option) func(*network,
 		if err != nil {
 			return nil, err
 		}
+		clientOptions = append(clientOptions, pair.options...)
 		return &oursClient{pair, benchv1connect.NewBenchServiceClient(pair.client, pair.base, clientOptions...)}, nil
 	}
 }

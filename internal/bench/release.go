@@ -119,7 +119,7 @@ func buildRelease(ctx context.Context, run runner, dir string) (release, program
 		}
 	}
 	const library = "github.com/seed-b7c59c10/connect"
-	if _, err := run(ctx, ".", "go", "mod", "edit", "-replace", library+"="+tree, "-replace", library+"/compress="+filepath.Join(tree, "compress"), modfile); err != nil {
+	if _, err := run(ctx, ".", "go", "mod", "edit", "-replace", library+"="+tree, "-replace", library+"/compress="+filepath.Join(tree, "compress"), "-replace", library+"/overload="+filepath.Join(tree, "overload"), modfile); err != nil {
 		return fail(err)
 	}
 	program = filepath.Join(dir, "before")

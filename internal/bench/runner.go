@@ -307,8 +307,8 @@ type versus struct {
 }
 
 // compare returns the ratios of a case: other libraries against ours, for the same
-// protocol and wire; ours against the bare transport; and bare net/http against
-// the bare engine.
+// protocol and wire; ours against the bare transport; ours with a balancer against ours
+// without; and bare net/http against the bare engine.
 func compare(results []result) []versus {
 	var all []versus
 	add := func(over, under result) {
@@ -330,6 +330,10 @@ func compare(results []result) []versus {
 				}
 			case other.Library == bareHTTP && other.Transport == mine.Transport:
 				add(mine, other)
+			case mine.Transport == overBalance:
+				if other.Library == mine.Library && other.Protocol == mine.Protocol && other.Transport == overEngine {
+					add(mine, other)
+				}
 			}
 		}
 	}

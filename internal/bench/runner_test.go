@@ -106,7 +106,7 @@ func TestCommand(t *testing.T) {
 		}
 		for _, r := range c.Results {
 			m := r.Median
-			if len(r.Rounds) == 0 || m.Rate <= 0 || m.P50 <= 0 || m.P99 < m.P50 || m.Writes <= 0 || m.CPU < 0 {
+			if len(r.Rounds) == 0 || m.Rate <= 0 || m.P50 <= 0 || m.P99 < m.P50 || (m.Writes <= 0) != (r.Transport == inProcess) || m.CPU < 0 {
 				t.Errorf("%s, %s: got %+v of %d rounds", c.Work, r, m, len(r.Rounds))
 			}
 			if r.Library == ours && m.Allocs < 1 {

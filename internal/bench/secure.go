@@ -57,12 +57,14 @@ func tlsConfigs() (server, client *tls.Config, err error) {
 func secure(transport string) bool { return transport == overTLS || transport == overEngineTLS }
 
 // onEngine reports whether a transport is package h2's.
-func onEngine(transport string) bool { return transport == overEngine || transport == overEngineTLS }
+func onEngine(transport string) bool {
+	return transport == overEngine || transport == overBalance || transport == overEngineTLS
+}
 
 // wire returns the transport of net/http whose bytes on the wire are of the same kind.
 func wire(transport string) string {
 	switch transport {
-	case overEngine:
+	case overEngine, overBalance:
 		return overH2C
 	case overEngineTLS:
 		return overTLS

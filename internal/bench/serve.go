@@ -20,10 +20,12 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/bench/gen/bench/v1/benchv1connect"
 )
 
-// The servers that -serve accepts. The first three are this library: on package h2 with
-// the direct path, on package h2 behind middleware, and on net/http.
+// The servers that -serve accepts. The first four are this library: on package h2 with
+// the direct path, within an http.Server and by an h2.Server, on package h2 behind
+// middleware, and on net/http.
 const (
 	serveEngine     = "engine"
+	serveOwn        = "h2.Server"
 	serveMiddleware = "middleware"
 	serveNetHTTP    = "net/http"
 	serveGRPCGo     = "grpc-go"
@@ -60,7 +62,7 @@ func serveAlone(ctx context.Context, name, address string, stdout io.Writer) err
 		server := grpc.NewServer()
 		benchv1.RegisterBenchServiceServer(server, countingGRPCGo{calls: &calls})
 		serve, stop = server.Serve, server.Stop
-	case serveEngine, serveMiddleware, serveNetHTTP:
+	case serveEngine, serveOwn, serveMiddleware, serveNetHTTP:
 		mux := http.NewServeMux()
 		mux.Handle(benchv1connect.NewBenchServiceHandler(countingServer{calls: &calls}))
 		server := &http.Server{Handler: mux, Protocols: new(http.Protocols)}
@@ -68,14 +70,21 @@ func serveAlone(ctx context.Context, name, address string, stdout io.Writer) err
 		if name == serveMiddleware {
 			server.Handler = http.HandlerFunc(mux.ServeHTTP)
 		}
-		if name != serveNetHTTP {
+		serve, stop = server.Serve, func() { _ = server.Close() }
+		switch name {
+		case serveOwn:
+			own, err := h2.NewServer(server, nil)
+			if err != nil {
+				return err
+			}
+			serve, stop = own.Serve, func() { _ = own.Close() }
+		case serveEngine, serveMiddleware:
 			if err := h2.ConfigureServer(server, nil); err != nil {
 				return err
 			}
 		}
-		serve, stop = server.Serve, func() { _ = server.Close() }
 	default:
-		return fmt.Errorf("reading -serve: got %q, want %s, %s, %s or %s", name, serveEngine, serveMiddleware, serveNetHTTP, serveGRPCGo)
+		return fmt.Errorf("reading -serve: got %q, want %s, %s, %s, %s or %s", name, serveEngine, serveOwn, serveMiddleware, serveNetHTTP, serveGRPCGo)
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {

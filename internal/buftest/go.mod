@@ -2,7 +2,7 @@ module github.com/seed-b7c59c10/connect/internal/buftest
 
 go 1.26.7
 
-require github.com/seed-b7c59c10/connect v0.1.0 // indirect
+require github.com/seed-b7c59c10/connect v0.1.0
 
 replace github.com/seed-b7c59c10/connect => ../..
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/internal/compat/ours"
 	"github.com/seed-b7c59c10/connect/internal/compat/script"
 	"github.com/seed-b7c59c10/connect/internal/compat/theirs"
@@ -50,21 +51,34 @@ func TestClient(t *testing.T) {
 			// In bubbles, deadlines pass when nothing else can happen, and
 			// goroutines that are left behind fail the test.
 			var want, got []string
-			synctest.Test(t, func(t *testing.T) { want = converse(t, test, theirs.Do) })
-			synctest.Test(t, func(t *testing.T) { got = converse(t, test, ours.Do) })
+			synctest.Test(t, func(t *testing.T) { want = converse(t, test, doTheirs) })
+			synctest.Test(t, func(t *testing.T) { got = converse(t, test, doOurs) })
 			judge(t, want, got)
-			if listed.rootOnly(t.Name()) {
-				test.client.DropIn = true
-				synctest.Test(t, func(t *testing.T) { got = converse(t, test, ours.Do) })
-				judgeBy(t, listedOfDropIn, want, got)
-			}
+			synctest.Test(t, func(t *testing.T) { got = converse(t, test, doDropIn) })
+			judgeBy(t, listedOfDropIn, want, got)
 		})
 	}
 }
 
+// doer makes a call with a client of one side.
+type doer func(context.Context, *http.Client, script.Client, script.Call) script.Transcript
+
+func doTheirs(ctx context.Context, client *http.Client, config script.Client, call script.Call) script.Transcript {
+	return theirs.Do(ctx, client, config, call)
+}
+
+func doOurs(ctx context.Context, client *http.Client, config script.Client, call script.Call) script.Transcript {
+	return ours.Do(ctx, client, config, call)
+}
+
+// doDropIn makes a call with a client as the drop-in's NewClient returns it.
+func doDropIn(ctx context.Context, client *http.Client, config script.Client, call script.Call) script.Transcript {
+	return ours.Do(ctx, client, config, call, connect.WithConnectGoBehavior())
+}
+
 // converse makes the call and returns the transcript of the request, then that of
 // the caller.
-func converse(t *testing.T, test clientCase, do func(context.Context, *http.Client, script.Client, script.Call) script.Transcript) []string {
+func converse(t *testing.T, test clientCase, do doer) []string {
 	t.Helper()
 	transport := &scripted{answer: test.answer}
 	if test.client.Inflated != nil {

@@ -19,7 +19,7 @@ type difference struct {
 	except []string // but not these
 	lines  []string // "- " before a line of the reference alone, "+ " before one of ours alone
 	some   bool     // only some of the tests show it; tests elsewhere check which
-	on     string   // "root" if the drop-in does not have the difference
+	on     string   // "root" if the drop-in does not have the difference, "" if it does
 }
 
 // Differences that have no row in the README's table: those of each sort are allowed.
@@ -32,9 +32,8 @@ const (
 // shownElsewhere are rows of the README's table that no comparison shows, and the
 // test that does.
 var shownElsewhere = map[string]struct{ file, test string }{
-	"the built-in gzip":                                                     {"compression_test.go", "TestGzipLevel"},
-	"nested `google.protobuf.Any` in JSON":                                  {"codec_json_test.go", "TestNestedAny"},
-	"text of errors that are not `*connect.Error`":                          {"internal/conntest/errors_test.go", "TestSafeErrors"},
+	"the built-in gzip":                    {"compression_test.go", "TestGzipLevel"},
+	"nested `google.protobuf.Any` in JSON": {"codec_json_test.go", "TestNestedAny"},
 	"`Keep-Alive`, `Upgrade`, `Transfer-Encoding` in a response's metadata": {"header_test.go", "TestProtocolOwns"},
 }
 

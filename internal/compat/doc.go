@@ -4,15 +4,16 @@
 // connectrpc.com/connect v1.21.1, "the reference". It holds tests only:
 //
 //   - api_test.go compares the exported names and their types.
-//   - server_test.go sends the same HTTP requests to handlers built with both
-//     and compares the responses; client_test.go lets clients built with both
-//     make the same calls, and compares the HTTP requests and the callers'
-//     results for the same HTTP responses.
+//   - server_test.go sends the same HTTP requests to handlers of the reference, of
+//     the root and of the drop-in, and compares the responses; client_test.go lets
+//     clients of the three make the same calls, and compares the HTTP requests and
+//     the callers' results for the same HTTP responses.
 //   - the differences files list every difference that is wanted, with its item
 //     in the protocol checklist and its reason. A difference that is not
 //     listed fails the test, and so does a listed one that does not occur. Each
-//     one belongs to the root alone or to the drop-in, too: readme_test.go
-//     compares them with the README's table.
+//     one belongs to the root alone or to the drop-in, too. readme_test.go
+//     compares them with the README's table, whose last column allows the drop-in
+//     bounds against hostile input, speed and defects of the reference.
 //   - ecosystem_test.go runs published test suites on top of this library and of
 //     the drop-in: the reference's own black-box tests, and those of modules which
 //     use connectrpc.com/connect. differences_suites_test.go lists which tests

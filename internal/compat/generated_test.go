@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/internal/compat/script"
 	theirs "github.com/seed-b7c59c10/connect/internal/compat/theirs/conntestv1connect"
 	ours "github.com/seed-b7c59c10/connect/internal/gen/conntest/v1/conntestv1connect"
@@ -19,10 +20,12 @@ func TestGenerated(t *testing.T) {
 		mux.Handle(theirs.NewTestServiceHandler(theirs.UnimplementedTestServiceHandler{}))
 		return mux
 	}
-	serveOurs := func(script.Server) http.Handler {
-		mux := http.NewServeMux()
-		mux.Handle(ours.NewTestServiceHandler(ours.UnimplementedTestServiceHandler{}))
-		return mux
+	serveOurs := func(options ...connect.HandlerOption) func(script.Server) http.Handler {
+		return func(script.Server) http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle(ours.NewTestServiceHandler(ours.UnimplementedTestServiceHandler{}, options...))
+			return mux
+		}
 	}
 	var cases []serverCase
 	for _, procedure := range []string{"Unary", "Get", "ServerStream", "ClientStream", "Bidi", "Unknown", "unary", "Unary/", ""} {
@@ -40,7 +43,9 @@ func TestGenerated(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			for _, version := range []string{"1.1", "2"} {
 				t.Run(version, func(t *testing.T) {
-					judge(t, exchange(t, version, test, serveTheirs), exchange(t, version, test, serveOurs))
+					want := exchange(t, version, test, serveTheirs)
+					judge(t, want, exchange(t, version, test, serveOurs()))
+					judgeBy(t, listedOfDropIn, want, exchange(t, version, test, serveOurs(connect.WithConnectGoBehavior())))
 				})
 			}
 		})

@@ -21,9 +21,11 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	whole := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == "" && !testing.Short()
 	if code == 0 && whole {
-		for _, unused := range listed.unused() {
-			fmt.Println("differences_test.go:", unused)
-			code = 1
+		for name, tb := range map[string]*table{"root": listed, "drop-in": listedOfDropIn} {
+			for _, unused := range tb.unused() {
+				fmt.Printf("differences_test.go: %s: %s\n", name, unused)
+				code = 1
+			}
 		}
 	}
 	os.Exit(code)
@@ -67,13 +69,6 @@ var (
 		return d.on == "root"
 	})}
 )
-
-// rootOnly reports whether a test shows a difference that the drop-in does not have.
-func (tb *table) rootOnly(test string) bool {
-	return slices.ContainsFunc(tb.differences, func(d difference) bool {
-		return d.on == "root" && slices.ContainsFunc(d.tests, func(name string) bool { return glob(name, test) })
-	})
-}
 
 // match returns the lines of a test's difference that the table does not list, and
 // the listed differences that the test does not show.

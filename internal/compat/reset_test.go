@@ -14,9 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-b7c59c10/connect/internal/compat/ours"
 	"github.com/seed-b7c59c10/connect/internal/compat/script"
-	"github.com/seed-b7c59c10/connect/internal/compat/theirs"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -52,9 +50,9 @@ func TestReset(t *testing.T) {
 						defer transport.CloseIdleConnections()
 						client := &http.Client{Transport: transport}
 						call := script.Call{Kind: kind, Messages: []string{"hello"}, URL: url}
-						want := theirs.Do(t.Context(), client, d.client, call)
-						got := ours.Do(t.Context(), client, d.client, call)
-						judge(t, onlyErrors(want.Lines), onlyErrors(got.Lines))
+						want := onlyErrors(doTheirs(t.Context(), client, d.client, call).Lines)
+						judge(t, want, onlyErrors(doOurs(t.Context(), client, d.client, call).Lines))
+						judgeBy(t, listedOfDropIn, want, onlyErrors(doDropIn(t.Context(), client, d.client, call).Lines))
 					})
 				}
 			}

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/internal/compat/ours"
 	"github.com/seed-b7c59c10/connect/internal/compat/script"
 	"github.com/seed-b7c59c10/connect/internal/compat/theirs"
@@ -48,18 +49,23 @@ func TestServer(t *testing.T) {
 					continue
 				}
 				t.Run(version, func(t *testing.T) {
-					want := exchange(t, version, test, theirs.Serve)
-					got := exchange(t, version, test, ours.Serve)
-					judge(t, want, got)
-					if listed.rootOnly(t.Name()) {
-						test := test
-						test.server.DropIn = true
-						judgeBy(t, listedOfDropIn, want, exchange(t, version, test, ours.Serve))
-					}
+					want := exchange(t, version, test, serveTheirs)
+					judge(t, want, exchange(t, version, test, serveOurs))
+					judgeBy(t, listedOfDropIn, want, exchange(t, version, test, serveDropIn))
 				})
 			}
 		})
 	}
+}
+
+func serveTheirs(config script.Server) http.Handler { return theirs.Serve(config) }
+
+func serveOurs(config script.Server) http.Handler { return ours.Serve(config) }
+
+// serveDropIn returns a server whose handlers are as the drop-in's constructors make
+// them.
+func serveDropIn(config script.Server) http.Handler {
+	return ours.Serve(config, connect.WithConnectGoBehavior())
 }
 
 // exchange serves one request and returns the transcript of the response.

@@ -20,7 +20,6 @@ import (
 	"testing"
 
 	"github.com/seed-b7c59c10/connect"
-	"github.com/seed-b7c59c10/connect/h2"
 	conntestv1 "github.com/seed-b7c59c10/connect/internal/gen/conntest/v1"
 )
 
@@ -60,7 +59,7 @@ func TestDirectRows(t *testing.T) {
 				wantEqual(t, "direct on the client's side", direct.Load() > 0, want && (k == unary || k == get))
 			})
 		}
-	})
+	}, overNetwork) // see TestInprocessRows
 }
 
 // forDirect runs a test over every protocol with the direct path.
@@ -86,9 +85,17 @@ func (g guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.directHandler.ServeHTTP(w, r)
 }
 
-// signing is a transport that embeds the engine's and adds a field to requests.
+// A preparing transport is one that makes direct calls: the engine's, or a balancer.
+type preparing interface {
+	http.RoundTripper
+	PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (interface {
+		RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
+	}, error)
+}
+
+// signing is a transport that embeds such a one and adds a field to requests.
 type signing struct {
-	*h2.Transport
+	preparing
 	calls *atomic.Int32
 }
 
@@ -96,7 +103,7 @@ func (s signing) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.calls.Add(1)
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "secret")
-	return s.Transport.RoundTrip(r)
+	return s.preparing.RoundTrip(r)
 }
 
 // The direct path does not bypass a type that embeds a handler or a transport.
@@ -120,9 +127,9 @@ func TestDirectEmbedded(t *testing.T) {
 			if connect.CodeOf(err) != connect.CodeUnauthenticated {
 				t.Fatalf("%s: got %v, want %v", where, err, connect.CodeUnauthenticated)
 			}
-			engine, ok := site.transport.(*h2.Transport)
+			engine, ok := site.transport.(preparing)
 			if !ok {
-				t.Fatalf("got a %T, want the engine's transport", site.transport)
+				t.Fatalf("got a %T, want a transport that makes direct calls", site.transport)
 			}
 			var calls atomic.Int32
 			client := site.clientOn(&http.Client{Transport: signing{engine, &calls}})
@@ -138,22 +145,12 @@ func TestDirectEmbedded(t *testing.T) {
 // path, and so do clients.
 func TestDirectMetadata(t *testing.T) {
 	forDirect(t, func(t *testing.T, m mode) {
-		header := http.Header{
-			"X": {"1", "", "2"}, "Cookie": {"a=b", "c=d"}, "Data-Bin": {connect.EncodeBinaryHeader([]byte{0, 255}), "AA"},
-			"User-Agent": {"test/1", "test/2"}, "Authorization": {"secret"}, "Content-Length": {"99"}, "Te": {"gzip"},
-			"Proxy-Connection": {"close"}, "Trailer": {"X"}, "Expect": {"nothing"},
-		}
-		noExpect := header.Clone()
-		delete(noExpect, "Expect")
-		noExpect.Del("Proxy-Connection")
-		lower := http.Header{"x-lower": {"1"}, "content-length": {"99"}, "connection": {"close"}}
-		host := http.Header{"Host": {"other.test"}}
-		for name, header := range map[string]http.Header{"none": nil, "all": header, "plain": noExpect, "lower case": lower, "host": host} {
+		for name, header := range metadataHeaders() {
 			for _, fails := range []bool{false, true} {
 				forKinds(t, m, func(t *testing.T, k kind) {
 					got, want := metadataSeen(t, m, k, header, fails), ""
 					for _, e := range engines {
-						if e.name == strings.Replace(m.engine.name, "direct", "engine", 1) {
+						if e.name == strings.Replace(strings.TrimSuffix(m.engine.name, "-balance"), "direct", "engine", 1) {
 							other := m
 							other.engine = e
 							want = metadataSeen(t, other, k, header, fails)
@@ -166,6 +163,21 @@ func TestDirectMetadata(t *testing.T) {
 			}
 		}
 	})
+}
+
+// metadataHeaders are headers of requests: plain ones and difficult ones.
+func metadataHeaders() map[string]http.Header {
+	header := http.Header{
+		"X": {"1", "", "2"}, "Cookie": {"a=b", "c=d"}, "Data-Bin": {connect.EncodeBinaryHeader([]byte{0, 255}), "AA"},
+		"User-Agent": {"test/1", "test/2"}, "Authorization": {"secret"}, "Content-Length": {"99"}, "Te": {"gzip"},
+		"Proxy-Connection": {"close"}, "Trailer": {"X"}, "Expect": {"nothing"},
+	}
+	noExpect := header.Clone()
+	delete(noExpect, "Expect")
+	noExpect.Del("Proxy-Connection")
+	lower := http.Header{"x-lower": {"1"}, "content-length": {"99"}, "connection": {"close"}}
+	host := http.Header{"Host": {"other.test"}}
+	return map[string]http.Header{"none": nil, "all": header, "plain": noExpect, "lower case": lower, "host": host}
 }
 
 // metadataSeen makes a call and returns the headers that handler, gate, interceptors and

@@ -33,7 +33,12 @@ func (l *lockedText) Write(p []byte) (int, error) {
 
 // A handler that has enough before the client's last message answers, and neither that
 // call nor the next one on the connection fails; net/http's server does not panic.
-func TestEarlyAnswers(t *testing.T) {
+func TestEarlyAnswers(t *testing.T) { earlyAnswers(t) }
+
+// The same holds where the answer waits for the rest of the request.
+func TestEarlyAnswersOfConnectGo(t *testing.T) { earlyAnswers(t, connect.WithConnectGoBehavior()) }
+
+func earlyAnswers(t *testing.T, options ...connect.HandlerOption) {
 	runFew(t, func(t *testing.T, m mode) {
 		service := handlers{clientStream: func(_ context.Context, s *connect.ClientStream[conntestv1.Request]) (*response, error) {
 			if !s.Receive() {
@@ -44,7 +49,7 @@ func TestEarlyAnswers(t *testing.T) {
 			}
 			return connect.NewResponse(new(conntestv1.Response)), nil
 		}}
-		_, handler := conntestv1connect.NewTestServiceHandler(service, m.handlerOptions()...)
+		_, handler := conntestv1connect.NewTestServiceHandler(service, m.handlerOptions(handlerOptions(options...))...)
 		var logged lockedText
 		server := httptest.NewUnstartedServer(handler)
 		server.Config.ErrorLog = log.New(&logged, "", 0)

@@ -25,7 +25,9 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/seed-b7c59c10/connect/balance"
 	"github.com/seed-b7c59c10/connect/h2"
+	"github.com/seed-b7c59c10/connect/inprocess"
 )
 
 // An engine is one HTTP implementation and version: a column of the matrix.
@@ -38,6 +40,8 @@ type engine struct {
 	// memory is true if the engine also runs on a memoryNetwork, and therefore
 	// inside a synctest bubble.
 	memory bool
+	// inprocess is true if there is no network: nothing to dial, to lose or to trace.
+	inprocess bool
 	// part is true if the full matrix has the engine in a third of its cells only:
 	// other rows cover its code in full.
 	part  bool
@@ -48,7 +52,9 @@ type engine struct {
 // Names with "engine" stand for package h2 of this module, on both sides or on the
 // one that is named, with net/http on the other, and net/http's types between the
 // engine and the library. Names with "direct" stand for it on both sides with the
-// direct path, without these types.
+// direct path, without these types. The server of "direct-h2" is an h2.Server, the others
+// are an http.Server. The row "direct-h2-balance" has a balance.Balancer in the client. Names with "inprocess" stand for package inprocess; with "http" in
+// the name, net/http's types are between it and the library.
 var engines = []engine{
 	{name: "h1", proto: "HTTP/1.1", memory: true, start: startH1},
 	{name: "h2", proto: "HTTP/2.0", duplex: true, memory: true, start: startH2},
@@ -60,6 +66,9 @@ var engines = []engine{
 	{name: "direct-h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startDirectH2C},
 	{name: "engine-server-h2c", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineServer},
 	{name: "engine-client-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineClient},
+	{name: "direct-h2-balance", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startBalance},
+	{name: "inprocess", proto: "HTTP/2.0", duplex: true, memory: true, inprocess: true, start: startInprocess},
+	{name: "inprocess-http", proto: "HTTP/2.0", duplex: true, memory: true, part: true, inprocess: true, start: startInprocessHTTP},
 }
 
 // A server is an engine that listens, with the transport that reaches it.
@@ -91,7 +100,7 @@ func startEngineH2C(handler http.Handler, network network) (*server, error) {
 }
 
 func startDirectH2(handler http.Handler, network network) (*server, error) {
-	return tcp{encrypted: true, engineServer: true, engineClient: newTransport, direct: true}.start(handler, network)
+	return tcp{encrypted: true, engineServer: true, own: true, engineClient: newTransport, direct: true}.start(handler, network)
 }
 
 func startDirectH2C(handler http.Handler, network network) (*server, error) {
@@ -106,15 +115,51 @@ func startEngineClient(handler http.Handler, network network) (*server, error) {
 	return tcp{encrypted: true, engineClient: configureTransport}.start(handler, network)
 }
 
+// startBalance has a balancer of one endpoint between the library and the engine's
+// transport.
+func startBalance(handler http.Handler, network network) (*server, error) {
+	return tcp{encrypted: true, engineServer: true, engineClient: newBalancer, direct: true}.start(handler, network)
+}
+
+// startInprocess calls the handler without a network. Unary calls take the direct path.
+func startInprocess(handler http.Handler, _ network) (*server, error) {
+	transport := inprocess.NewTransport(handler)
+	transport.ErrorLog = log.New(io.Discard, "", 0) // panics of handlers are part of the tests
+	return &server{url: "http://in.process", transport: transport, close: func() {}}, nil
+}
+
+// startInprocessHTTP is startInprocess with net/http's types in all calls.
+func startInprocessHTTP(handler http.Handler, network network) (*server, error) {
+	s, err := startInprocess(indirectHandler{handler}, network)
+	if err == nil {
+		s.transport = indirectInprocess{s.transport}
+	}
+	return s, err
+}
+
+// indirectInprocess hides the direct path of a transport.
+type indirectInprocess struct{ inner http.RoundTripper }
+
+func (t indirectInprocess) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.inner.RoundTrip(r)
+}
+
+func (t indirectInprocess) HeedsContext(http.RoundTripper) bool { return true }
+
 // tcp holds the differences between the engines on TCP. The zero value is net/http on
 // both sides with HTTP/2 in cleartext.
 type tcp struct {
 	http1        bool
 	encrypted    bool
 	engineServer bool
-	engineClient func(*http.Transport) (http.RoundTripper, func(), error)
+	own          bool // an h2.Server accepts
+	engineClient func(standard *http.Transport, address string) (http.RoundTripper, func(), error)
 	direct       bool
 	writeTimeout time.Duration // of the server
+
+	// Of tests that need their own; nil for those of all engines.
+	serverTLS, clientTLS *tls.Config
+	connContext          func(context.Context, net.Conn) context.Context
 }
 
 // indirectHandler and indirectTransport keep the engine and the library from
@@ -135,7 +180,7 @@ func (t indirectTransport) HeedsContext(http.RoundTripper) bool {
 func (t indirectTransport) CloseIdleConnections() { t.inner.CloseIdleConnections() }
 
 // newTransport replaces an http.Transport by one of the engine's own.
-func newTransport(standard *http.Transport) (http.RoundTripper, func(), error) {
+func newTransport(standard *http.Transport, _ string) (http.RoundTripper, func(), error) {
 	transport := h2.NewTransport(&h2.TransportConfig{
 		DialContext:     standard.DialContext,
 		TLSClientConfig: standard.TLSClientConfig,
@@ -144,8 +189,18 @@ func newTransport(standard *http.Transport) (http.RoundTripper, func(), error) {
 }
 
 // configureTransport puts the engine below an http.Transport.
-func configureTransport(standard *http.Transport) (http.RoundTripper, func(), error) {
+func configureTransport(standard *http.Transport, _ string) (http.RoundTripper, func(), error) {
 	return standard, standard.CloseIdleConnections, h2.ConfigureTransport(standard, nil)
+}
+
+// newBalancer puts a balance.Balancer in the place of an http.Transport.
+func newBalancer(standard *http.Transport, address string) (http.RoundTripper, func(), error) {
+	balancer, err := balance.New(balance.Static(address),
+		balance.DialContext(standard.DialContext), balance.TLS(standard.TLSClientConfig))
+	if err != nil {
+		return nil, nil, err
+	}
+	return balancer, balancer.Close, nil
 }
 
 func (x tcp) start(handler http.Handler, network network) (*server, error) {
@@ -166,6 +221,7 @@ func (x tcp) start(handler http.Handler, network network) (*server, error) {
 		// Panics of handlers are part of the tests.
 		ErrorLog:     log.New(io.Discard, "", 0),
 		WriteTimeout: x.writeTimeout,
+		ConnContext:  x.connContext,
 	}
 	standard := &http.Transport{
 		Protocols:           protocols,
@@ -175,16 +231,25 @@ func (x tcp) start(handler http.Handler, network network) (*server, error) {
 	scheme := "http"
 	if x.encrypted {
 		scheme = "https"
-		host.TLSConfig = serverTLS()
-		standard.TLSClientConfig = clientTLS()
+		host.TLSConfig, standard.TLSClientConfig = x.serverTLS.Clone(), x.clientTLS.Clone()
+		if x.serverTLS == nil {
+			host.TLSConfig, standard.TLSClientConfig = serverTLS(), clientTLS()
+		}
 	}
-	if x.engineServer {
+	serve, serveTLS, end := host.Serve, host.ServeTLS, host.Close
+	switch {
+	case x.own:
+		var own *h2.Server
+		if own, err = h2.NewServer(host, nil); err == nil {
+			serve, serveTLS, end = own.Serve, own.ServeTLS, own.Close
+		}
+	case x.engineServer:
 		err = h2.ConfigureServer(host, nil)
 	}
 	var transport http.RoundTripper = standard
 	closeTransport := standard.CloseIdleConnections
 	if x.engineClient != nil && err == nil {
-		transport, closeTransport, err = x.engineClient(standard)
+		transport, closeTransport, err = x.engineClient(standard, listener.Addr().String())
 	}
 	if own, ok := transport.(*h2.Transport); ok && !x.direct {
 		transport = indirectTransport{own}
@@ -195,15 +260,15 @@ func (x tcp) start(handler http.Handler, network network) (*server, error) {
 	}
 	var serving sync.WaitGroup
 	if x.encrypted {
-		serving.Go(func() { _ = host.ServeTLS(listener, "", "") })
+		serving.Go(func() { _ = serveTLS(listener, "", "") })
 	} else {
-		serving.Go(func() { _ = host.Serve(listener) })
+		serving.Go(func() { _ = serve(listener) })
 	}
 	return &server{
 		url:       scheme + "://" + listener.Addr().String(),
 		transport: transport,
 		close: func() {
-			_ = host.Close()
+			_ = end()
 			serving.Wait()
 			closeTransport()
 		},
@@ -223,6 +288,15 @@ func startH3(handler http.Handler, _ network) (*server, error) {
 		QUICConfig: config(),
 	}
 	transport := &http3.Transport{TLSClientConfig: clientTLS(), QUICConfig: config()}
+	// The first request completes the transport, and may come together with Close: that
+	// would be a data race of the transport. This one is not sent.
+	first, err := http.NewRequest(http.MethodGet, "https://"+socket.LocalAddr().String(), nil)
+	if err == nil {
+		_, err = transport.RoundTripOpt(first, http3.RoundTripOpt{OnlyCachedConn: true})
+	}
+	if !errors.Is(err, http3.ErrNoCachedConn) {
+		return nil, fmt.Errorf("first request: got %w, want %w", err, http3.ErrNoCachedConn)
+	}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = host.Serve(socket) })
 	return &server{

@@ -25,32 +25,42 @@ import (
 const (
 	library = "github.com/seed-b7c59c10/connect"
 	engineH = library + "/h2"
+	process = library + "/inprocess" // has the engine's hooks, on both sides
 )
 
-// hooks are the methods, each with the package whose values have it; the other package
-// looks for it.
-var hooks = []struct{ method, of string }{
-	{"ServeDirect", library},       // by the server, of handlers
-	{"DirectRequest", engineH},     // by handlers, of what ServeDirect is given
-	{"DirectField", engineH},       //
-	{"MaxHeaderListSize", engineH}, // by handlers, of the ResponseWriter
-	{"PrepareDirect", engineH},     // by clients, of transports
-	{"RoundTripDirect", engineH},   // by clients, of what PrepareDirect returns
-	{"DirectHead", engineH},        // by clients, of what RoundTripDirect returns
-	{"HeedsContext", engineH},      // by clients, of transports
-	{"InMemory", library},          // by the transport, of request bodies
+// hooks are the methods, each with the package whose values have it; the package by looks
+// for it.
+var hooks = []struct{ method, of, by string }{
+	{"ServeDirect", library, engineH},       // by the server, of handlers
+	{"ServeDirect", library, process},       //
+	{"DirectRequest", engineH, library},     // by handlers, of what ServeDirect is given
+	{"DirectRequest", process, library},     //
+	{"DirectClientTLS", engineH, library},   //
+	{"DirectClientTLS", process, library},   //
+	{"DirectField", engineH, library},       //
+	{"DirectField", process, library},       //
+	{"MaxHeaderListSize", engineH, library}, // by handlers, of the ResponseWriter
+	{"PrepareDirect", engineH, library},     // by clients, of transports
+	{"PrepareDirect", process, library},     //
+	{"RoundTripDirect", engineH, library},   // by clients, of what PrepareDirect returns
+	{"RoundTripDirect", process, library},   //
+	{"DirectHead", engineH, library},        // by clients, of what RoundTripDirect returns
+	{"DirectHead", process, library},        //
+	{"DirectServerTLS", engineH, library},   //
+	{"DirectServerTLS", process, library},   //
+	{"HeedsContext", engineH, library},      // by clients, of transports
+	{"HeedsContext", process, library},      //
+	{"InMemory", library, engineH},          // by the transport, of request bodies
+	{"InMemory", library, process},          //
 }
 
 // TestHooks checks that a type with a hook's method has the whole interface that the
 // other package looks for. If a signature differed, all calls would go through
 // net/http's types, and no other test would fail.
 func TestHooks(t *testing.T) {
-	packages := loadTyped(t, library, engineH)
+	packages := loadTyped(t, library, engineH, process)
 	for _, hook := range hooks {
-		asker := library
-		if hook.of == library {
-			asker = engineH
-		}
+		asker := hook.by
 		asked := packages[asker].interfacesWith(hook.method)
 		if len(asked) == 0 {
 			t.Errorf("%s: got no interface in %s that has it, want one", hook.method, asker)

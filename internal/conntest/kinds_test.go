@@ -100,7 +100,7 @@ func TestNoMessages(t *testing.T) {
 
 // Many messages arrive complete and in order.
 func TestManyMessages(t *testing.T) {
-	const many = 100
+	const many = manyMessages
 	run(t, func(t *testing.T, m mode) {
 		client := m.serve(t, echo).client()
 		t.Run("ServerStream", func(t *testing.T) {

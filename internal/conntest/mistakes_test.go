@@ -315,8 +315,10 @@ func TestMistakeTimeoutHandler(t *testing.T) {
 		inTime := m.serve(t, echo, alone, wrapped(func(next http.Handler) http.Handler {
 			return http.TimeoutHandler(next, time.Hour, "")
 		})).client()
+		over := make(chan struct{}) // a handler that returned before would answer itself
+		defer close(over)
 		late := m.serve(t, everyKind(func(ctx context.Context, _ *exchange) error {
-			<-ctx.Done()
+			<-over
 			return ctx.Err()
 		}), alone, wrapped(func(next http.Handler) http.Handler {
 			return http.TimeoutHandler(next, time.Millisecond, "")

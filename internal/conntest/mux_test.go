@@ -99,6 +99,39 @@ func TestUnknownProcedureOnTheWire(t *testing.T) {
 	}, inConnect)
 }
 
+// The program's own handler gets the unknown procedures of a service, and nothing
+// else.
+func TestUnknownProcedureHandler(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		writer := connect.NewErrorWriter(m.handlerOptions()...)
+		own := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			_ = writer.Write(w, r, connect.NewError(connect.CodeDataLoss, errors.New("own: "+r.URL.Path)))
+		})
+		site := m.serve(t, echo, handlerOptions(connect.WithUnknownProcedureHandler(own)))
+		const path = "/" + conntestv1connect.TestServiceName + "/Removed"
+		client := connect.NewClient[conntestv1.Request, conntestv1.Response](site.httpClient(), site.url+path, m.clientOptions()...)
+		_, err := client.CallUnary(testContext(t), requestOf("x"))
+		wantCode(t, err, connect.CodeDataLoss)
+		if want := "own: " + path; !strings.Contains(err.Error(), want) {
+			t.Errorf("got error %q, want %q in it", err, want)
+		}
+		forKinds(t, m, func(t *testing.T, k kind) {
+			wantNil(t, call(testContext(t), site.client(), k, nil, text("x")).err)
+		})
+	})
+}
+
+func TestUnknownProcedureHandlerNil(t *testing.T) {
+	defer func() {
+		const want = "connect: WithUnknownProcedureHandler needs a handler"
+		if got := recover(); got != want {
+			t.Errorf("got panic %v, want %q", got, want)
+		}
+	}()
+	connect.WithUnknownProcedureHandler(nil)
+}
+
 // Middleware answers every call in its own protocol with an ErrorWriter.
 func TestErrorWriter(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {

@@ -19,7 +19,7 @@ import (
 )
 
 // singleTransport is an engine's transport with one connection.
-func singleTransport(standard *http.Transport) (http.RoundTripper, func(), error) {
+func singleTransport(standard *http.Transport, _ string) (http.RoundTripper, func(), error) {
 	transport := h2.NewTransport(&h2.TransportConfig{
 		DialContext: standard.DialContext, TLSClientConfig: standard.TLSClientConfig, MaxConnsPerHost: 1,
 	})

@@ -7,3 +7,16 @@ package conntest
 // soakCalls is how many calls a soak makes within `make test`: few, because the race
 // detector makes each of them about ten times as slow.
 const soakCalls = 250
+
+// soakTransfers is how many large messages go each way at the end of a soak.
+const soakTransfers = 6
+
+// soakStreams is how many streams a soak of one behaviour has in each mode.
+const soakStreams = 10
+
+// everyCompression is whether the full matrix has all compressions on all engines that
+// it has in full.
+const everyCompression = false
+
+// manyMessages is how many messages a stream of TestManyMessages has.
+const manyMessages = 30

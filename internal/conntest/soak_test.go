@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ type soakClient struct {
 
 // TestSoak runs for each way to connect: one connection of the engine's own transport in
 // cleartext, over TLS, and on a net.Conn that is no socket; and within an
-// http.Transport. On the third, which sees the frames, it checks the windows of
+// http.Transport; and without one, in process. On the third, which sees the frames, it checks the windows of
 // the connection, too.
 func TestSoak(t *testing.T) {
 	seed := *soakSeed
@@ -69,20 +70,22 @@ func TestSoak(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name  string
-		tcp   tcp
+		start func(http.Handler, network) (*server, error)
 		watch bool
+		dials int64
 	}{
-		{"h2c", tcp{engineServer: true, engineClient: singleTransport, direct: true}, false},
-		{"h2", tcp{engineServer: true, engineClient: singleTransport, direct: true, encrypted: true}, false},
-		{"watched", tcp{engineServer: true, engineClient: singleTransport}, true},
-		{"within", tcp{engineServer: true, engineClient: configureTransport, encrypted: true}, false},
+		{"h2c", tcp{engineServer: true, engineClient: singleTransport, direct: true}.start, false, 1},
+		{"h2", tcp{engineServer: true, engineClient: singleTransport, direct: true, encrypted: true}.start, false, 1},
+		{"watched", tcp{engineServer: true, engineClient: singleTransport}.start, true, 1},
+		{"within", tcp{engineServer: true, engineClient: configureTransport, encrypted: true}.start, false, 1},
+		{"inprocess", startInprocess, false, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Logf("to choose the same calls: -soakseed %d", seed)
 			identity()
 			soakBytes()
 			before, heapBefore := goroutines(), heapInUse()
-			s := runSoak(t, test.tcp, test.watch, seed)
+			s := runSoak(t, test.start, test.watch, test.dials, seed)
 			if left := leaked(before); len(left) > 0 {
 				t.Errorf("%d goroutines are left, the first one is\n%s", len(left), left[0])
 			}
@@ -96,13 +99,13 @@ func TestSoak(t *testing.T) {
 
 // runSoak makes the calls and a last transfer in each direction. Then it closes the
 // server and the connection.
-func runSoak(t *testing.T, tcp tcp, watch bool, seed uint64) *soak {
+func runSoak(t *testing.T, start func(http.Handler, network) (*server, error), watch bool, dials int64, seed uint64) *soak {
 	s := &soak{t: t, counts: make(map[string]int)}
 	s.base, s.stop = context.WithCancelCause(context.Background())
 	defer s.stop(nil)
 	network := &soakNetwork{watch: watch}
 	_, handler := conntestv1connect.NewTestServiceHandler(s.service(), mode{}.handlerOptions()...)
-	server, err := tcp.start(handler, network)
+	server, err := start(handler, network)
 	wantNil(t, err)
 	defer server.close()
 	for _, protocol := range protocols {
@@ -136,24 +139,26 @@ func runSoak(t *testing.T, tcp tcp, watch bool, seed uint64) *soak {
 			s.stop(errHang)
 		}
 	}
+	transfers := 0
 	for i := range s.clients {
 		for _, k := range []kind{unary, serverStream, clientStream, bidi} {
-			if i%len(codecs) == int(k[0])%len(codecs) { // some of them
+			if i%len(codecs) == int(k[0])%len(codecs) && transfers < soakTransfers { // some of them
+				transfers++
 				s.call(soakPlan{client: &s.clients[i], kind: k, id: 1, requests: 1, size: soakTransfer, answers: 1})
 				s.call(soakPlan{client: &s.clients[i], kind: k, id: 2, requests: 1, answers: 1, answerSize: soakTransfer})
 			}
 		}
 	}
-	s.report(network)
+	s.report(network, dials)
 	return s
 }
 
 // report fails the test for each kind of fault.
-func (s *soak) report(network *soakNetwork) {
+func (s *soak) report(network *soakNetwork, dials int64) {
 	t := s.t
 	t.Helper()
-	if n := network.dials.Load(); n != 1 {
-		t.Errorf("got %d connections, want 1", n)
+	if n := network.dials.Load(); n != dials {
+		t.Errorf("got %d connections, want %d", n, dials)
 	}
 	if s.base.Err() == nil {
 		network.check(t)

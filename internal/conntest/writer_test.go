@@ -313,7 +313,9 @@ func TestStackDepthOfClients(t *testing.T) {
 		if err := errors.Join(traced...); err != nil {
 			t.Fatal(err)
 		}
-	}, func(m mode) bool { return m.engine.memory }) // those of net/http
+	}, func(m mode) bool { return m.engine.memory }, // those of net/http
+		overNetwork, // there is no connection, and so no hook
+		func(m mode) bool { return m.engine.name != "direct-h2-balance" }) // its frames are its own
 }
 
 // --- buffering middleware ---

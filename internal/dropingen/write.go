@@ -21,10 +21,9 @@ import (
 // package that they forward to.
 const original = "p"
 
-// zeroed are the options that constructors put before the caller's own, with 0:
-// as in the module that the drop-in replaces, receiving is unlimited, and answers
-// are compressed however short they are.
-var zeroed = []string{"WithReadMaxBytes", "WithCompressMinBytes"}
+// meaning is the option that constructors put before the caller's own: it gives
+// what they make the meaning of the module that the drop-in replaces.
+const meaning = "WithConnectGoBehavior"
 
 // files returns the generated files by name, formatted.
 func (a *api) files(importPath string) (map[string][]byte, error) {
@@ -168,12 +167,7 @@ func parameters(signature *ast.FuncType, function string) (params, args []string
 			params = append(params, name+" "+text)
 			switch element, variadic := field.Type.(*ast.Ellipsis); {
 			case variadic && constructs(function, element.Elt):
-				var options []string
-				for _, option := range zeroed {
-					options = append(options, fmt.Sprintf("%s.%s(0)", original, option))
-				}
-				args = append(args, fmt.Sprintf("append([]%s{%s}, %s...)...",
-					types.ExprString(element.Elt), strings.Join(options, ", "), name))
+				args = append(args, fmt.Sprintf("append([]%s{%s.%s()}, %s...)...", types.ExprString(element.Elt), original, meaning, name))
 			case variadic:
 				args = append(args, name+"...")
 			default:

@@ -36,6 +36,9 @@ func goldens(t *testing.T) []golden {
 		{goPlugin, common, module, len(common) + 1},      // one has the hybrid API: two files
 		{connectPlugin, common, module, len(common) - 1}, // one has no service
 		{connectPlugin, kinds, module + ",package_suffix=simple,simple", 1},
+		{connectPlugin, kinds, module + ",package_suffix=all,register,fakes", 1},
+		{connectPlugin, kinds, module + ",package_suffix=iterators,simple,iterators,register,fakes", 1},
+		{connectPlugin, kinds, module + ",package_suffix=iteratorspeer,simple,iterators,register,fakes,runtime_package=connectrpc.com/connect", 1},
 		{connectPlugin, kinds, module + ",package_suffix=peer,runtime_package=connectrpc.com/connect", 1},
 		{connectPlugin, kinds, module + ",package_suffix=simplepeer,simple=true,runtime_package=connectrpc.com/connect", 1},
 

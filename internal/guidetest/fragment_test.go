@@ -22,9 +22,34 @@ var imports = map[string]string{
 	"bytes": "bytes", "context": "context", "tls": "crypto/tls", "x509": "crypto/x509", "errors": "errors", "fmt": "fmt",
 	"io": "io", "log": "log", "slog": "log/slog", "net": "net", "http": "net/http", "httptest": "net/http/httptest",
 	"os": "os", "signal": "os/signal", "strings": "strings", "sync": "sync", "testing": "testing", "time": "time",
-	"syscall": "syscall", "hex": "encoding/hex", "sha256": "crypto/sha256", "slices": "slices",
+	"synctest": "testing/synctest",
+	"syscall":  "syscall", "hex": "encoding/hex", "sha256": "crypto/sha256", "slices": "slices",
+	"auth":           "github.com/seed-b7c59c10/connect/auth",
+	"jwt":            "github.com/seed-b7c59c10/connect/auth/jwt",
+	"cors":           "github.com/seed-b7c59c10/connect/cors",
+	"lambda":         "github.com/seed-b7c59c10/connect/lambda",
+	"balance":        "github.com/seed-b7c59c10/connect/balance",
 	"connect":        "github.com/seed-b7c59c10/connect",
+	"dynamic":        "github.com/seed-b7c59c10/connect/dynamic",
 	"h2":             "github.com/seed-b7c59c10/connect/h2",
+	"retry":          "github.com/seed-b7c59c10/connect/retry",
+	"nats":           "github.com/nats-io/nats.go",
+	"natsrpc":        "github.com/seed-b7c59c10/connect/nats",
+	"jetstream":      "github.com/nats-io/nats.go/jetstream",
+	"overload":       "github.com/seed-b7c59c10/connect/overload",
+	"telemetry":      "github.com/seed-b7c59c10/connect/telemetry",
+	"accesslog":      "github.com/seed-b7c59c10/connect/accesslog",
+	"validate":       "github.com/seed-b7c59c10/connect/validate",
+	"consul":         "github.com/seed-b7c59c10/connect/consul",
+	"api":            "github.com/hashicorp/consul/api",
+	"drain":          "github.com/seed-b7c59c10/connect/drain",
+	"proxy":          "github.com/seed-b7c59c10/connect/proxy",
+	"registry":       "github.com/seed-b7c59c10/connect/registry",
+	"server":         "github.com/seed-b7c59c10/connect/server",
+	"health":         "github.com/seed-b7c59c10/connect/health",
+	"reflection":     "github.com/seed-b7c59c10/connect/reflection",
+	"connecttest":    "github.com/seed-b7c59c10/connect/connecttest",
+	"inprocess":      "github.com/seed-b7c59c10/connect/inprocess",
 	"zstd":           "github.com/seed-b7c59c10/connect/compress/zstd",
 	"br":             "github.com/seed-b7c59c10/connect/compress/br",
 	"greetv1":        greetModule + "/gen/greet/v1",
@@ -48,11 +73,36 @@ var (
 	httpServer = new(http.Server)
 	httpClient = http.DefaultClient
 	client     greetv1connect.GreetServiceClient
+	svc        *consul.Service
+	apiClient  *api.Client
 	request    *greetv1.GreetRequest
 	response   *greetv1.GreetResponse
 	err        error
 )
 `
+
+// readmePage is the page whose generated code is one package, as its first example
+// generates it. That package is in onePackage.
+const (
+	readmePage = "README.md"
+	onePackage = greetModule + "/one/greet/v1"
+)
+
+// declarations returns variables as the block's page has them.
+func (b block) declarations() string {
+	if b.page == readmePage {
+		return strings.ReplaceAll(variables, "greetv1connect.", "greetv1.")
+	}
+	return variables
+}
+
+// path returns the import path of a name in imports.
+func (b block) path(name string) string {
+	if b.page == readmePage && name == "greetv1" {
+		return onePackage
+	}
+	return imports[name]
+}
 
 // program returns the source of a program's block as a package that another
 // program can run: package main and func main become package name and func
@@ -98,12 +148,17 @@ func (b block) fragment(name string) (string, error) {
 		}
 		body = strings.TrimSuffix(body, "}\n") + uses(file) + "}\n"
 	}
-	source := body + variables
-	if strings.Contains(body, "type server struct") {
-		_, after, _ := strings.Cut(variables, "\n\n")
+	source := body + b.declarations()
+	used, err := packagesIn(body)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", b, err)
+	}
+	// A block that declares the service itself, or that uses the package of this name.
+	if strings.Contains(body, "type server struct") || slices.Contains(used, "server") {
+		_, after, _ := strings.Cut(b.declarations(), "\n\n")
 		source = body + after
 	}
-	used, err := packagesIn(source)
+	used, err = packagesIn(source)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", b, err)
 	}
@@ -111,10 +166,10 @@ func (b block) fragment(name string) (string, error) {
 	fmt.Fprintf(&head, "package %s\n\nimport (\n", name)
 	for _, name := range used {
 		alias := ""
-		if base := path.Base(imports[name]); base != name {
+		if base := path.Base(b.path(name)); base != name {
 			alias = name + " "
 		}
-		fmt.Fprintf(&head, "\t%s%q\n", alias, imports[name])
+		fmt.Fprintf(&head, "\t%s%q\n", alias, b.path(name))
 	}
 	return head.String() + ")\n\n" + source, nil
 }

@@ -33,7 +33,7 @@ func TestPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"README.md"}
+	names := []string{readmePage}
 	guide, err := filepath.Glob(filepath.Join(checkout, "docs", "guide", "*.md"))
 	if err != nil || len(guide) == 0 {
 		t.Fatalf("looking for the guide: %q, %v", guide, err)
@@ -123,6 +123,7 @@ func (b *book) compile(names []string) {
 		t.Fatalf("%s has no block marked as the file %s", schemaPage, schemaFile)
 	}
 	writeFile(t, filepath.Join(b.dir, schemaFile), schema)
+	writeFile(t, filepath.Join(b.dir, "one", schemaFile), strings.Replace(schema, greetModule+"/gen/greet/v1", onePackage, 1))
 	b.generate()
 
 	goMod := readFile(t, "go.mod")
@@ -165,7 +166,7 @@ func (b *book) compile(names []string) {
 }
 
 // generate writes the code of protoc-gen-go, of this library's generator and
-// of grpc-go's below gen.
+// of grpc-go's below gen, and that of the first two as one package below one.
 func (b *book) generate() {
 	protogen := filepath.Join(b.dir, "protogen")
 	b.runIn(filepath.Join(b.checkout, "internal", "protogen"), "go", "build", "-o", protogen, ".")
@@ -174,6 +175,8 @@ func (b *book) generate() {
 	args := []string{"-checkout", b.checkout, "-I", filepath.Join(b.dir, "proto"), "-out", b.dir, "-opt", "module=" + greetModule}
 	b.run(protogen, append(args, "-connect-opt", "simple", "greet/v1/greet.proto")...)
 	b.run(protogen, append(args, "-connect-plugin", grpc, "greet/v1/greet.proto")...)
+	args[3] = filepath.Join(b.dir, "one", "proto")
+	b.run(protogen, append(args, "-connect-opt", "simple,package_suffix=", "greet/v1/greet.proto")...)
 }
 
 func (b *book) run(name string, args ...string) { b.runIn(b.dir, name, args...) }

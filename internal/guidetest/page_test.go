@@ -39,6 +39,7 @@ var reasons = map[string]string{
 	"proxy":     "it belongs into the configuration of a program that the tests do not install",
 	"container": "it needs a container or an init system",
 	"theirs":    "it is code for another library, shown to be replaced",
+	"rules":     "its rules are those of a schema that the tests of package validate compile and call",
 	"checkout":  "it runs for minutes in a checkout; make test does the same",
 }
 

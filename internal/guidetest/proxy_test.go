@@ -31,7 +31,7 @@ func moduleProxy(t *testing.T, checkout string) string {
 	t.Helper()
 	proxy := t.TempDir()
 	const path = "github.com/seed-b7c59c10/connect"
-	for _, nested := range []string{"", "/dropin", "/compress"} {
+	for _, nested := range []string{"", "/dropin", "/compress", "/cors", "/grpcadapter", "/nats", "/overload", "/validate", "/auth/jwt", "/consul", "/telemetry"} {
 		version := module.Version{Path: path + nested, Version: published}
 		dir := filepath.Join(checkout, filepath.FromSlash(nested))
 		folder := versionsOf(t, proxy, version.Path)

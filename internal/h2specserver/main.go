@@ -97,26 +97,32 @@ func (l lingering) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &guest{TCPConn: accepted.(*net.TCPConn)}, nil
+	socket := accepted.(*net.TCPConn)
+	return &guest{Conn: socket, socket: socket}, nil
 }
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// A guest is a connection that keeps its first bytes.
+// A guest is a connection that keeps its first bytes. It does not embed the type of the
+// socket: the engine would not rely on a CloseWrite that is there by promotion.
 type guest struct {
-	*net.TCPConn
+	net.Conn
+	socket *net.TCPConn
 
 	mu    sync.Mutex
 	began []byte // as much as the preface is long
 }
 
 func (g *guest) Read(p []byte) (int, error) {
-	n, err := g.TCPConn.Read(p)
+	n, err := g.socket.Read(p)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.began = append(g.began, p[:min(n, len(preface)-len(g.began))]...)
 	return n, err
 }
+
+// CloseWrite ends the direction of the server.
+func (g *guest) CloseWrite() error { return g.socket.CloseWrite() }
 
 // Close closes the connection. Without a preface it first ends its own direction and
 // reads for a second at most, so that the peer's last bytes cause no reset.
@@ -127,7 +133,7 @@ func (g *guest) Close() error {
 	if !welcome {
 		_ = g.CloseWrite()
 		_ = g.SetReadDeadline(time.Now().Add(time.Second))
-		_, _ = io.Copy(io.Discard, g.TCPConn)
+		_, _ = io.Copy(io.Discard, g.socket)
 	}
-	return g.TCPConn.Close()
+	return g.socket.Close()
 }

@@ -24,7 +24,7 @@ const (
 	peerPath = "connectrpc.com/connect"
 )
 
-// TestPeerSource compares peer/ with ours/ under another import path: the very same calls compile against connect-go.
+// TestPeerSource compares peer/ with ours/ under another import path: the same source compiles with connect-go.
 // Run it with -rewrite after a change of ours/.
 func TestPeerSource(t *testing.T) {
 	sources, err := filepath.Glob("ours/*.go")
@@ -39,8 +39,8 @@ func TestPeerSource(t *testing.T) {
 		text := strings.NewReplacer(
 			`"`+ourPath+`"`, `"`+peerPath+`"`,
 			"package ours\n", "package peer\n",
-			"Package ours is the test service's client and server over this library.",
-			"Package peer is the test service's client and server over connect-go: package ours with another import path.",
+			"Package ours is a client and a server of gRPC's test service on this library.",
+			"Package peer is a client and a server of gRPC's test service on connect-go: package ours with another import path.",
 		).Replace(string(data))
 		spdx, rest, _ := strings.Cut(text, "\n")
 		want, err := format.Source([]byte(spdx + "\n\n// Code generated from package ours by peer_test.go. DO NOT EDIT.\n" + rest))

@@ -24,7 +24,7 @@ type exclusion struct {
 // exclusions are the tests that do not apply to the engine.
 var exclusions = []exclusion{
 	// Parts of net/http that are not exported, so that the engine cannot use them.
-	{modes: "server both", test: "TestServerKeepAlivesEnabled/h2",
+	{modes: "server own both", test: "TestServerKeepAlivesEnabled/h2",
 		reason: "http.Server has no exported way to find out that SetKeepAlivesEnabled(false) was called"},
 	{modes: "client both", test: "TestTransportIdleConnTimeout/h2",
 		reason: "reads the pool of Go's own HTTP/2 client, by its type"},
@@ -36,6 +36,12 @@ var exclusions = []exclusion{
 		reason: "wants an error that net/http does not export, for a request whose Cancel was closed"},
 	{modes: "client both", test: "TestTransportCancelRequestWithBody/h2/RequestCancel",
 		reason: "wants an error that net/http does not export, for a request whose Cancel was closed"},
+
+	// What an h2.Server leaves to its own methods.
+	{modes: "own", test: "TestServerShutdown/h2",
+		reason: "calls Shutdown of the http.Server: that of the h2.Server is the one that waits for connections"},
+	{modes: "own", test: "TestServerShutdownStateNew/h2",
+		reason: "calls Shutdown of the http.Server: that of the h2.Server is the one that waits for connections"},
 
 	// Timeouts that net/http gets right only with its own types: after RoundTrip or
 	// during a dial http.Client finds that the context is over before it has noted why.
@@ -49,11 +55,11 @@ var exclusions = []exclusion{
 		reason: "wants the words of Go's own HTTP/2 for a stream that the peer has reset"},
 
 	// Where the engine is stricter.
-	{modes: "server both", test: "TestStarRequestMethod/FOO/h2",
+	{modes: "server own both", test: "TestStarRequestMethod/FOO/h2",
 		reason: "the path \"*\" is for OPTIONS only [RFC 9113, section 8.3.1]: the engine answers 400"},
-	{modes: "server both", test: "TestH12_HandlerWritesTooLittle",
+	{modes: "server own both", test: "TestH12_HandlerWritesTooLittle",
 		reason: "a response that is shorter than its Content-Length ends with a reset, and not as if it were whole"},
-	{modes: "server both", test: "TestTrailersServerToClient/h2",
+	{modes: "server own both", test: "TestTrailersServerToClient/h2",
 		reason: "no Content-Length is sent by itself where trailers follow, as with HTTP/1.1"},
 }
 

@@ -30,15 +30,17 @@ const (
 )
 
 // A mode is the side of the tests on which the engine is: server, client, both or none.
+// own is set if the connections of the server are accepted by an h2.Server.
 type mode struct {
-	name           string
-	server, client bool
+	name                string
+	server, client, own bool
 }
 
 var modes = []mode{
-	{"server", true, false},
-	{"client", false, true},
-	{"both", true, true},
+	{name: "server", server: true},
+	{name: "own", server: true, own: true},
+	{name: "client", client: true},
+	{name: "both", server: true, client: true},
 }
 
 // TestNetHTTP fails unless in each mode every test that uses HTTP/2 passes, but for
@@ -111,6 +113,9 @@ func (s *suite) run(t *testing.T, m mode, which selection) *results {
 	command.Env = os.Environ()
 	if m.server {
 		command.Env = append(command.Env, "NETHTTPTEST_SERVER=1")
+	}
+	if m.own {
+		command.Env = append(command.Env, "NETHTTPTEST_OWN=1")
 	}
 	if m.client {
 		command.Env = append(command.Env, "NETHTTPTEST_CLIENT=1")

@@ -43,7 +43,7 @@ var changes = []change{
 	{
 		2,
 		"\t\tExportHttp2ConfigureServer(cst.ts.Config, nil)\n",
-		"\t\tconfigureServer(t, cst.ts.Config)\n",
+		"\t\tconfigureServer(t, cst.ts)\n",
 	},
 	{
 		1,

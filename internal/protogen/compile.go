@@ -16,18 +16,20 @@ import (
 	"slices"
 	"strings"
 
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate" // for linkedIn
 	"github.com/bufbuild/protocompile"
 	"github.com/bufbuild/protocompile/protoutil"
 	"github.com/bufbuild/protocompile/reporter"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
 // compile parses and links files, which are named relative to one of the
 // include directories, and returns the request that asks a plugin to generate
-// code for them. Imports of google/protobuf need no include directory.
+// code for them. Imports of google/protobuf and buf/validate need no include directory.
 //
 // A wrong schema yields one line per mistake, each beginning with
 // path:line:column.
@@ -45,8 +47,9 @@ func compile(ctx context.Context, includes, files []string) (*pluginpb.CodeGener
 
 	var mistakes []error
 	compiler := protocompile.Compiler{
-		Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{
-			ImportPaths: includes,
+		Resolver: protocompile.WithStandardImports(protocompile.CompositeResolver{
+			&protocompile.SourceResolver{ImportPaths: includes},
+			protocompile.ResolverFunc(linkedIn),
 		}),
 		SourceInfoMode: protocompile.SourceInfoStandard,
 		Reporter: reporter.NewReporter(func(mistake reporter.ErrorWithPos) error {
@@ -77,6 +80,16 @@ func compile(ctx context.Context, includes, files []string) (*pluginpb.CodeGener
 		}
 	}
 	return request, nil
+}
+
+// linkedIn finds the schemas of other projects that this program links, and that a
+// checkout need not have: buf/validate.
+func linkedIn(name string) (protocompile.SearchResult, error) {
+	if !strings.HasPrefix(name, "buf/validate/") {
+		return protocompile.SearchResult{}, protoregistry.NotFound
+	}
+	file, err := protoregistry.GlobalFiles.FindFileByPath(name)
+	return protocompile.SearchResult{Desc: file}, err
 }
 
 // appendFile adds file to the request after everything it imports. The

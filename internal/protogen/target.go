@@ -50,9 +50,16 @@ func (t target) generate(ctx context.Context, messages, services plugin) ([]chan
 // where below the checkout its code goes; owned names the directory in which
 // code without a schema is removed.
 func checkedIn(checkout string) ([]target, error) {
-	table := []struct{ schemas, owned string }{
-		{"internal/proto", "internal/gen"},
-		{"examples/quickstart/proto", "examples/quickstart/gen"},
+	table := []struct {
+		schemas, owned string
+		services       []string // further options of protoc-gen-connect-go
+	}{
+		{"internal/proto", "internal/gen", nil},
+		{"examples/quickstart/proto", "examples/quickstart/gen", nil},
+		{"examples/housework/proto", "examples/housework/gen", []string{"simple"}},
+		{"examples/shop/proto", "examples/shop/gen", []string{"simple"}},
+		{"methodoption/proto", "methodoption", nil},
+		{"validate/internal/proto", "validate/internal/gen", nil},
 	}
 	var targets []target
 	for _, row := range table {
@@ -63,12 +70,12 @@ func checkedIn(checkout string) ([]target, error) {
 		}
 		options := []string{"module=" + modulePath}
 		targets = append(targets, target{
-			includes:       []string{include},
+			includes:       []string{include, filepath.Join(checkout, "methodoption", "proto")},
 			files:          files,
 			out:            checkout,
 			owned:          filepath.Join(checkout, filepath.FromSlash(row.owned)),
 			messageOptions: options,
-			serviceOptions: options,
+			serviceOptions: append(options, row.services...),
 		})
 	}
 	return targets, nil

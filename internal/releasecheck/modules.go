@@ -33,7 +33,15 @@ type publicModule struct {
 // connectrpc.com/connect, for which a user's replace directive puts it.
 var public = []publicModule{
 	{dir: ".", path: rootPath},
+	{dir: "auth/jwt", path: rootPath + "/auth/jwt"},
 	{dir: "compress", path: rootPath + "/compress"},
+	{dir: "cors", path: rootPath + "/cors"},
+	{dir: "grpcadapter", path: rootPath + "/grpcadapter"},
+	{dir: "nats", path: rootPath + "/nats"},
+	{dir: "overload", path: rootPath + "/overload"},
+	{dir: "validate", path: rootPath + "/validate"},
+	{dir: "consul", path: rootPath + "/consul"},
+	{dir: "telemetry", path: rootPath + "/telemetry"},
 	{dir: "dropin", path: rootPath + "/dropin", name: "connectrpc.com/connect"},
 }
 
@@ -126,7 +134,7 @@ func readModule(path string) (*modfile.File, error) {
 	return modfile.Parse(path, text, nil)
 }
 
-// checkModules checks that every module of the tree is public or below internal,
+// checkModules checks that every module of the tree is public, an example or below internal,
 // and checks the go.mod files of the public ones.
 func checkModules(tree, version string) error {
 	found := 0
@@ -142,7 +150,7 @@ func checkModules(tree, version string) error {
 				return checkModule(m, file, version)
 			}
 		}
-		if !strings.HasPrefix(dir, "internal/") {
+		if !strings.HasPrefix(dir, "internal/") && !strings.HasPrefix(dir, "examples/") {
 			return fmt.Errorf("%s/go.mod: a public module that releasecheck does not publish: add it to its list", dir)
 		}
 		return nil

@@ -20,7 +20,7 @@ import (
 func copyModules(t *testing.T) string {
 	t.Helper()
 	tree := t.TempDir()
-	for _, name := range []string{"compress", "dropin", "cmd", "h2"} {
+	for _, name := range []string{"auth", "methodoption", "compress", "cors", "dropin", "grpcadapter", "nats", "overload", "validate", "consul", "telemetry", "cmd", "h2", "health", "dynamic", "internal/direct", "internal/protofile", "internal/reflectcall"} {
 		copied := os.DirFS(filepath.Join("..", "..", name))
 		if err := os.CopyFS(filepath.Join(tree, name), copied); err != nil {
 			t.Fatal(err)

@@ -28,6 +28,14 @@ var steps = []step{
 	{"packages", allPackages},
 	{"README", readmeSteps},
 	{"compress", compressStep},
+	{"cors", corsStep},
+	{"grpcadapter", grpcAdapterStep},
+	{"nats", natsStep},
+	{"overload", overloadStep},
+	{"validate", validateStep},
+	{"auth", authStep},
+	{"consul", consulStep},
+	{"telemetry", telemetryStep},
 	{"dropin", dropinStep},
 	{"install", installStep},
 }
@@ -60,6 +68,62 @@ func compressStep(ctx context.Context, u *user, dir string) error {
 	return u.program(ctx, dir, "compress", "zstd\n", []string{rootPath, rootPath + "/compress"},
 		"mod init example.com/user",
 		"get "+rootPath+"/compress/zstd@"+u.version,
+		"mod tidy")
+}
+
+func corsStep(ctx context.Context, u *user, dir string) error {
+	return u.program(ctx, dir, "cors", "https://app.example.com\n", []string{rootPath, rootPath + "/cors"},
+		"mod init example.com/user",
+		"get "+rootPath+"/cors@"+u.version,
+		"mod tidy")
+}
+
+func grpcAdapterStep(ctx context.Context, u *user, dir string) error {
+	return u.program(ctx, dir, "grpcadapter", "SERVING\n", []string{rootPath, rootPath + "/grpcadapter"},
+		"mod init example.com/user",
+		"get "+rootPath+"/grpcadapter@"+u.version,
+		"mod tidy")
+}
+
+func natsStep(ctx context.Context, u *user, dir string) error {
+	return u.program(ctx, dir, "nats", "unavailable\n", []string{rootPath, rootPath + "/nats"},
+		"mod init example.com/user",
+		"get "+rootPath+"/nats@"+u.version,
+		"mod tidy")
+}
+
+func overloadStep(ctx context.Context, u *user, dir string) error {
+	return u.program(ctx, dir, "overload", "429\n", []string{rootPath, rootPath + "/overload"},
+		"mod init example.com/user",
+		"get "+rootPath+"/overload@"+u.version,
+		"mod tidy")
+}
+
+func validateStep(ctx context.Context, u *user, dir string) error {
+	return u.program(ctx, dir, "validate", "internal\n", []string{rootPath, rootPath + "/validate"},
+		"mod init example.com/user",
+		"get "+rootPath+"/validate@"+u.version,
+		"mod tidy")
+}
+
+func authStep(ctx context.Context, u *user, dir string) error {
+	return u.program(ctx, dir, "auth", "ada\n", []string{rootPath, rootPath + "/auth/jwt"},
+		"mod init example.com/user",
+		"get "+rootPath+"/auth/jwt@"+u.version,
+		"mod tidy")
+}
+
+func consulStep(ctx context.Context, u *user, dir string) error {
+	return u.program(ctx, dir, "consul", "web\n", []string{rootPath, rootPath + "/consul"},
+		"mod init example.com/user",
+		"get "+rootPath+"/consul@"+u.version,
+		"mod tidy")
+}
+
+func telemetryStep(ctx context.Context, u *user, dir string) error {
+	return u.program(ctx, dir, "telemetry", "unavailable\n", []string{rootPath, rootPath + "/telemetry"},
+		"mod init example.com/user",
+		"get "+rootPath+"/telemetry@"+u.version,
 		"mod tidy")
 }
 

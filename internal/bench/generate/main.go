@@ -43,6 +43,7 @@ var generators = []generator{
 	{"protoc-gen-go-grpc", "module=" + module, false},
 	{"protoc-gen-go-drpc", "paths=source_relative", false},
 	{"protoc-gen-twirp", "module=" + module, true},
+	{"protoc-gen-go-vtproto", "module=" + module + ",features=marshal+unmarshal+size+pool,pool=" + module + "/gen/bench/v1.Payload", false},
 }
 
 func main() {

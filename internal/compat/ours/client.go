@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file makes one call with one client and writes down what the caller gets.
+// This file makes one call with one client and records the results for the caller.
 
 package ours
 
@@ -15,8 +15,9 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/compat/script"
 )
 
-// Do makes the call and returns what the caller saw, a panic included.
-func Do(ctx context.Context, httpClient *http.Client, config script.Client, call script.Call) (t script.Transcript) {
+// Do makes a call and returns a transcript of its results; a panic is one of them. The
+// options in first come before those of config.
+func Do(ctx context.Context, httpClient *http.Client, config script.Client, call script.Call, first ...connect.ClientOption) (t script.Transcript) {
 	defer func() {
 		if recover() != nil {
 			t.Add("panic")
@@ -40,7 +41,7 @@ func Do(ctx context.Context, httpClient *http.Client, config script.Client, call
 	if config.Get {
 		method = "Get"
 	}
-	client := connect.NewClient[Message, Message](httpClient, url+script.Service+method, clientOptions(config)...)
+	client := connect.NewClient[Message, Message](httpClient, url+script.Service+method, clientOptions(config, first)...)
 	switch call.Kind {
 	case script.Unary:
 		unary(ctx, &t, client, call)
@@ -62,11 +63,8 @@ func Do(ctx context.Context, httpClient *http.Client, config script.Client, call
 	return t
 }
 
-func clientOptions(config script.Client) []connect.ClientOption {
-	var options []connect.ClientOption
-	if config.DropIn {
-		options = append(options, connect.WithReadMaxBytes(0), connect.WithCompressMinBytes(0))
-	}
+// clientOptions appends the options of config to those in options.
+func clientOptions(config script.Client, options []connect.ClientOption) []connect.ClientOption {
 	switch config.Protocol {
 	case connect.ProtocolGRPC:
 		options = append(options, connect.WithGRPC())
@@ -284,14 +282,15 @@ func callInfo(t *script.Transcript, info connect.CallInfo) {
 	t.Header("trailer", userOnly(info.ResponseTrailer()))
 }
 
-// userOnly removes the date, which differs from run to run.
+// userOnly returns a copy of a header without the date, which differs from run to run.
 func userOnly(header http.Header) http.Header {
 	header = header.Clone()
 	header.Del("Date")
 	return header
 }
 
-// failure writes down everything about an error that a program can rely on.
+// failure records all properties of an error that programs can rely on. It records
+// nothing for nil.
 func failure(t *script.Transcript, what string, err error) {
 	if err == nil {
 		return

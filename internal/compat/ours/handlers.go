@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds one handler for each constructor; all follow the script in the message.
+// This file holds one handler for each constructor. Each handler follows the script in
+// the message that it receives.
 
 package ours
 
@@ -123,7 +124,8 @@ func newBidiStream(procedure string, options ...connect.HandlerOption) *connect.
 	}, options...)
 }
 
-// one answers with the call info of ctx, as the simple constructors want.
+// one follows a script for a handler of the simple API, and returns the one message of
+// its answer. The call's headers are in the call info of ctx.
 func one(ctx context.Context, text string) (*Message, error) {
 	info, ok := connect.CallInfoForHandlerContext(ctx)
 	if !ok {
@@ -138,7 +140,7 @@ func one(ctx context.Context, text string) (*Message, error) {
 	return &Message{FileName: replies[0]}, nil
 }
 
-// joined receives everything and returns the texts with spaces between.
+// joined receives all messages and returns their texts, with spaces between them.
 func joined(stream *connect.ClientStream[Message]) (string, error) {
 	var texts []string
 	for stream.Receive() {
@@ -147,9 +149,8 @@ func joined(stream *connect.ClientStream[Message]) (string, error) {
 	return strings.Join(texts, " "), stream.Err()
 }
 
-// sendAll sends the replies, then returns err. With the word "first" the
-// replies go out before the error, otherwise an error goes out alone; "sendnil"
-// sends nil first.
+// sendAll sends the replies and returns err. If err is not nil, it sends them only if
+// the script has the word "first". With the word "sendnil" it sends nil before them.
 func sendAll(stream *connect.ServerStream[Message], text string, replies []string, err error) error {
 	if strings.Contains(text, "sendnil") {
 		if err := stream.Send(nil); err != nil {
@@ -167,7 +168,8 @@ func sendAll(stream *connect.ServerStream[Message], text string, replies []strin
 	return err
 }
 
-// visible describes what a handler sees of its call.
+// visible returns the spec, the peer, the method and the headers of a call, as its
+// handler sees them.
 func visible(ctx context.Context, spec connect.Spec, peer connect.Peer, header http.Header, method string) string {
 	var t script.Transcript
 	_, deadline := ctx.Deadline()

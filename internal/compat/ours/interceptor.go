@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds an interceptor that marks what passes through it.
+// This file holds an interceptor that adds headers to the calls which pass it.
 
 package ours
 
@@ -11,7 +11,8 @@ import (
 	"github.com/seed-b7c59c10/connect"
 )
 
-// marker is an interceptor for both sides and every kind.
+// marker is an interceptor for both sides and all kinds of calls. The headers that it
+// adds show what it has seen.
 type marker struct{}
 
 func (marker) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {

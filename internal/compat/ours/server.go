@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ours drives github.com/seed-b7c59c10/connect as package script
-// describes. Package theirs is a generated copy that drives the reference.
+// Package ours serves and calls with github.com/seed-b7c59c10/connect, as the values of
+// package script describe it. Package theirs is a generated copy for the reference.
 package ours
 
 import (
@@ -21,15 +21,16 @@ import (
 	"google.golang.org/protobuf/types/known/sourcecontextpb"
 )
 
-// Message is the request and the response of every method. Its one field is
-// the script that the handler follows and the text that it answers.
+// Message is the request and the response of every method. The text of a request is the
+// script that the handler follows; that of a response is the answer.
 type Message = sourcecontextpb.SourceContext
 
-// Serve returns a server with one method for each kind, the method Get without
-// side effects, and the path /errorwriter, which answers every request with
-// the error that the header "Script" describes.
-func Serve(config script.Server) http.Handler {
-	options := serverOptions(config)
+// Serve returns a server with one method for each kind, a method Get without side
+// effects, and the path /errorwriter. There an ErrorWriter answers each request with
+// the error of the script in the header "Script". The options in first come before
+// those of config.
+func Serve(config script.Server, first ...connect.HandlerOption) http.Handler {
+	options := serverOptions(config, first)
 	mux := http.NewServeMux()
 	handle := func(name string, build func(string, ...connect.HandlerOption) *connect.Handler, more ...connect.HandlerOption) {
 		procedure := script.Service + name
@@ -57,11 +58,8 @@ func Serve(config script.Server) http.Handler {
 	return mux
 }
 
-func serverOptions(config script.Server) []connect.HandlerOption {
-	var options []connect.HandlerOption
-	if config.DropIn {
-		options = append(options, connect.WithReadMaxBytes(0), connect.WithCompressMinBytes(0))
-	}
+// serverOptions appends the options of config to those in options.
+func serverOptions(config script.Server, options []connect.HandlerOption) []connect.HandlerOption {
 	if n := config.ReadMaxBytes; n != 0 {
 		options = append(options, connect.WithReadMaxBytes(max(n, 0)))
 	}
@@ -124,27 +122,39 @@ func gate(ctx context.Context, spec connect.Spec, peer connect.Peer, header http
 		fmt.Errorf("%srefused %s over %s", script.User, spec.Procedure, peer.Protocol))
 }
 
-// oddText has what the protocols must encode: more than ASCII, a percent sign,
-// control characters.
+// oddText has characters that the protocols must encode: one beyond ASCII, a percent
+// sign, and control characters.
 var oddText = script.User + "tést 100%\r\n"
 
-// meta is where a handler puts its response metadata.
+// meta has the header and the trailer of a response, to which follow adds metadata.
 type meta struct{ header, trailer http.Header }
 
-// follow does what the words of a script say and returns the texts to answer.
+// follow carries out the words of a script, in their order, and returns the texts of
+// the answers, or an error. Other words change nothing; a script without a word for
+// the answer is the answer itself.
 //
-//	code=N      fail with the code N      plain      fail with an error of the standard library
-//	canceled    fail with ctx's error     deadline   the same for the deadline
-//	toolarge    fail as a body over a     broken     fail as a connection that is
-//	            limit of net/http does               closed does
-//	wire        fail with a wire error    wrapped    wrap the error once more
-//	detail      add details to the error  errmeta    add metadata to it
-//	notmodified fail with "not modified"  nothing    fail with an empty text
-//	header      set metadata              reserved   try to set the protocols' own
-//	vary        set a Vary header         big=N      answer N bytes
-//	n=N         answer N messages         empty      answer an empty message
-//	see         answer what is visible    wait       wait for the context, return its error
-//	panic       panic                     abort      panic with http.ErrAbortHandler
+//	code=N       return an error with the code N
+//	nothing      return an error without a text
+//	plain        return an error of the standard library
+//	canceled     return an error that wraps context.Canceled
+//	deadline     return an error that wraps context.DeadlineExceeded
+//	toolarge     return an error that wraps an *http.MaxBytesError
+//	broken       return an error that wraps syscall.EPIPE
+//	wire         return a wire error
+//	notmodified  return the error of NewNotModifiedError
+//	detail       add details to the error
+//	errmeta      add metadata to the error
+//	wrapped      wrap the error once more
+//	header       set metadata
+//	reserved     set metadata under names that the protocols own
+//	vary         set the header Vary
+//	big=N        answer with N bytes
+//	empty        answer with an empty message
+//	n=N          answer with N messages
+//	see          answer with the result of see
+//	wait         wait for the end of ctx and return its error
+//	panic        panic
+//	abort        panic with http.ErrAbortHandler
 func follow(ctx context.Context, text string, out meta, see func() string) ([]string, error) {
 	replies := []string{text}
 	var err error
@@ -216,7 +226,8 @@ func follow(ctx context.Context, text string, out meta, see func() string) ([]st
 	return replies, err
 }
 
-// withDetails adds two details to err, which it makes an error of the library if need be.
+// withDetails adds two details to err. If err is not a *connect.Error, it returns a new
+// one with the details.
 func withDetails(err error) error {
 	var coded *connect.Error
 	if !errors.As(err, &coded) {
@@ -232,7 +243,8 @@ func withDetails(err error) error {
 	return coded
 }
 
-// addReserved sets keys that belong to HTTP or to the protocols.
+// addReserved sets all headers that HTTP or the protocols own, and some with similar
+// names that programs may set.
 func addReserved(header http.Header) {
 	for _, key := range []string{
 		"Content-Type", "Content-Length", "Content-Encoding", "Host", "User-Agent", "Trailer", "Date",

@@ -25,8 +25,7 @@ const User = "user: "
 // Server holds the options of every handler of a server. Zero values leave
 // the library's defaults.
 type Server struct {
-	DropIn              bool // the options of the drop-in's constructors come before the others
-	ReadMaxBytes        int  // negative for the option with the value 0
+	ReadMaxBytes        int // negative for the option with the value 0
 	SendMaxBytes        int
 	CompressMinBytes    int
 	RequireHeader       bool     // WithRequireConnectProtocolHeader
@@ -53,8 +52,7 @@ type Client struct {
 	NoGzip           bool // gzip removed from the accepted compressions
 	Reverse          bool // the compression "reverse" accepted
 	Inflated         *Counter
-	ReadMaxBytes     int  // negative for the option with the value 0
-	DropIn           bool // as in Server
+	ReadMaxBytes     int // negative for the option with the value 0
 	SendMaxBytes     int
 	CompressMinBytes int
 	Interceptor      bool // one that marks the request

@@ -2,7 +2,7 @@
 
 // Code generated from package ours by copyside. DO NOT EDIT.
 
-// This file holds an interceptor that marks what passes through it.
+// This file holds an interceptor that adds headers to the calls which pass it.
 
 package theirs
 
@@ -13,7 +13,8 @@ import (
 	"connectrpc.com/connect"
 )
 
-// marker is an interceptor for both sides and every kind.
+// marker is an interceptor for both sides and all kinds of calls. The headers that it
+// adds show what it has seen.
 type marker struct{}
 
 func (marker) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {

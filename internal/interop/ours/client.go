@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ours is the test service's client and server over this library.
+// Package ours is a client and a server of gRPC's test service on this library.
 package ours
 
 import (
@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// The messages whose names are long.
+// Short names of messages.
 type (
 	inputRequest   = testpb.StreamingInputCallRequest
 	inputResponse  = testpb.StreamingInputCallResponse
@@ -31,7 +31,8 @@ type client struct {
 	options []connect.ClientOption
 }
 
-// NewClient calls the test service below the URL, for example "http://127.0.0.1:8080".
+// NewClient returns a client of the test service below a URL, such as
+// "http://127.0.0.1:8080".
 func NewClient(httpClient connect.HTTPClient, url string, options ...connect.ClientOption) interop.Client {
 	return &client{http: httpClient, url: url, options: options}
 }
@@ -72,7 +73,7 @@ func (c *client) Unary(
 func (c *client) Input(ctx context.Context, call *interop.Call) (interop.InputStream, error) {
 	stream := dial[inputRequest, inputResponse](c, interop.StreamingInputCall).CallClientStream(ctx)
 	toHTTP(stream.RequestHeader(), call.Request)
-	if err := stream.Send(nil); err != nil { // the head alone
+	if err := stream.Send(nil); err != nil { // the headers alone
 		return nil, failure(err)
 	}
 	return &inputStream{call: call, stream: stream}, nil
@@ -154,15 +155,17 @@ func (s *duplexStream) Receive() (*outputResponse, error) {
 		return message, nil
 	}
 	s.call.Header, s.call.Trailer = fromHTTP(s.stream.ResponseHeader()), fromHTTP(s.stream.ResponseTrailer())
-	// What Receive says is the outcome; releasing the response after a failure can only repeat it.
+	// After the end of the stream the error of CloseResponse counts. After a failure the
+	// error of Receive does: that of CloseResponse has the same cause.
 	if closed := s.stream.CloseResponse(); errors.Is(err, io.EOF) && closed != nil {
 		err = closed
 	}
 	return nil, failure(err)
 }
 
-// failure translates an error, leaving nil as it is. io.EOF may come wrapped, and is then without a code of its own; with
-// one, for example "unavailable", it is the cause of a failure.
+// failure returns an error as an *interop.Failure, and nil for nil. It returns io.EOF for
+// the end of a stream: an error that wraps io.EOF and has no code of its own. If such an
+// error has a code, for example "unavailable", io.EOF is the cause of a failure.
 func failure(err error) error {
 	if err == nil {
 		return nil
@@ -186,7 +189,7 @@ func failure(err error) error {
 	return f
 }
 
-// toHTTP adds metadata to a header, where binary values are base64.
+// toHTTP adds metadata to a header. Values whose key ends in "-bin" become base64.
 func toHTTP(header http.Header, metadata interop.Metadata) {
 	for key, values := range metadata {
 		for _, value := range values {
@@ -198,7 +201,7 @@ func toHTTP(header http.Header, metadata interop.Metadata) {
 	}
 }
 
-// fromHTTP is the inverse of toHTTP. A binary value that is no base64 stays as it is.
+// fromHTTP is the inverse of toHTTP. A value that is not valid base64 stays as it is.
 func fromHTTP(header http.Header) interop.Metadata {
 	metadata := make(interop.Metadata, len(header))
 	for key, values := range header {

@@ -2,7 +2,7 @@
 
 // Code generated from package ours by peer_test.go. DO NOT EDIT.
 
-// This file serves gRPC's test service.
+// This file holds the handlers of gRPC's test service.
 
 package peer
 
@@ -21,8 +21,9 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// NewHandler serves every procedure of the test service that the cases call. What it does not offer is answered with
-// "unimplemented" in the caller's protocol.
+// NewHandler returns a handler for the procedures of the test service that the cases
+// call. An ErrorWriter answers calls of other procedures with "unimplemented", in the
+// caller's protocol.
 func NewHandler(options ...connect.HandlerOption) http.Handler {
 	cacheable := append([]connect.HandlerOption{connect.WithIdempotency(connect.IdempotencyNoSideEffects)}, options...)
 	mux := http.NewServeMux()
@@ -70,7 +71,8 @@ func unaryCall(
 	return response, nil
 }
 
-// cacheableCall answers a GET so that a cache could keep it, and says by which method it was called.
+// cacheableCall answers with headers that let a cache keep the response. A header of the
+// response has the HTTP method of the request.
 func cacheableCall(
 	_ context.Context, request *connect.Request[testpb.SimpleRequest],
 ) (*connect.Response[testpb.SimpleResponse], error) {
@@ -118,7 +120,7 @@ func outputCall(
 func duplexCall(ctx context.Context, stream *connect.BidiStream[outputRequest, outputResponse]) error {
 	echo(stream.RequestHeader(), stream.ResponseHeader(), stream.ResponseTrailer())
 	if stream.RequestHeader().Get(interop.EchoInitial) != "" {
-		if err := stream.Send(nil); err != nil { // the header does not wait for a message
+		if err := stream.Send(nil); err != nil { // sends the headers ahead of the first message
 			return err
 		}
 	}
@@ -139,7 +141,7 @@ func duplexCall(ctx context.Context, stream *connect.BidiStream[outputRequest, o
 	}
 }
 
-// reply sends one message for each of the response parameters, each after its interval.
+// reply sends one message for each of the response parameters, after the interval in it.
 func reply(ctx context.Context, request *outputRequest, send func(*outputResponse) error) error {
 	for _, parameters := range request.GetResponseParameters() {
 		if interval := parameters.GetIntervalUs(); interval > 0 {
@@ -170,7 +172,8 @@ func newPayload(kind testpb.PayloadType, size int32) (*testpb.Payload, error) {
 	return &testpb.Payload{Type: kind, Body: make([]byte, size)}, nil
 }
 
-// askedError is the error that the request wants to see, or nil.
+// askedError returns the error that a request asks for, with the details in its header;
+// nil if it asks for none.
 func askedError(status *testpb.EchoStatus, header http.Header) *connect.Error {
 	if status.GetCode() == 0 {
 		return nil
@@ -198,7 +201,8 @@ func decodeDetail(raw string) (proto.Message, error) {
 	return box.UnmarshalNew()
 }
 
-// checkCompressed compares what the client announces with what came over the wire.
+// checkCompressed returns an error if a request was compressed and want is false, or the
+// other way round. A nil want matches any request.
 func checkCompressed(ctx context.Context, want *testpb.BoolValue) error {
 	if want == nil {
 		return nil
@@ -211,7 +215,8 @@ func checkCompressed(ctx context.Context, want *testpb.BoolValue) error {
 	return nil
 }
 
-// echo copies the metadata that the cases want back, every value in order.
+// echo copies the metadata that the cases expect in the response, in the order of its
+// values.
 func echo(request, header, trailer http.Header) {
 	for _, value := range request.Values(interop.EchoInitial) {
 		header.Add(interop.EchoInitial, value)

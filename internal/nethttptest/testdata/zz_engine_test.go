@@ -7,18 +7,22 @@ package http_test
 
 import (
 	"crypto/tls"
+	"net"
 	. "net/http"
+	"net/http/httptest"
 	"net/http/internal/h2"
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
 
 var (
-	engineServes = os.Getenv("NETHTTPTEST_SERVER") != "" // the engine is the server
-	engineCalls  = os.Getenv("NETHTTPTEST_CLIENT") != "" // the engine is the client
+	engineServes  = os.Getenv("NETHTTPTEST_SERVER") != "" // the engine is the server
+	engineAccepts = os.Getenv("NETHTTPTEST_OWN") != ""    // and its h2.Server accepts
+	engineCalls   = os.Getenv("NETHTTPTEST_CLIENT") != "" // the engine is the client
 
 	served, dialed atomic.Int64 // connections that the engine was given
 )
@@ -32,8 +36,9 @@ func http2Only(modes []testMode) []testMode {
 
 // configureServer gives a server its HTTP/2, after its fields are set. It marks the
 // test as one that uses HTTP/2.
-func configureServer(t testing.TB, server *Server) {
+func configureServer(t testing.TB, ts *httptest.Server) {
 	t.Helper()
+	server := ts.Config
 	t.Attr("http2", "server")
 	if !engineServes {
 		if err := ExportHttp2ConfigureServer(server, nil); err != nil {
@@ -41,7 +46,13 @@ func configureServer(t testing.TB, server *Server) {
 		}
 		return
 	}
-	if err := h2.ConfigureServer(server, nil); err != nil {
+	if engineAccepts {
+		own, err := h2.NewServer(server, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ts.Listener = &acceptsNone{Listener: ts.Listener, server: ts, own: own, ended: make(chan struct{})}
+	} else if err := h2.ConfigureServer(server, nil); err != nil {
 		t.Fatal(err)
 	}
 	for proto, serve := range server.TLSNextProto {
@@ -50,6 +61,33 @@ func configureServer(t testing.TB, server *Server) {
 			serve(server, nc, handler)
 		}
 	}
+}
+
+// An acceptsNone is the listener that the tests' http.Server has beside the h2.Server,
+// which accepts from the real one. The http.Server closes both.
+type acceptsNone struct {
+	net.Listener // the real one
+	server       *httptest.Server
+	own          *h2.Server
+	begin, end   sync.Once
+	ended        chan struct{}
+}
+
+func (l *acceptsNone) Accept() (net.Conn, error) {
+	l.begin.Do(func() {
+		real := l.Listener
+		if l.server.TLS != nil {
+			real = tls.NewListener(real, l.server.TLS)
+		}
+		go l.own.Serve(real)
+	})
+	<-l.ended
+	return nil, net.ErrClosed
+}
+
+func (l *acceptsNone) Close() error {
+	l.end.Do(func() { close(l.ended) })
+	return l.Listener.Close()
 }
 
 // configureTransportFirst gives a transport its HTTP/2 before its fields are set,

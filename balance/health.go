@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Ejection: endpoints whose calls fail get no calls for a time.
+
+package balance
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// An Ejection is the rule by which endpoints are put out of use whose calls fail because
+// of the server, or of the way to it. It follows [gRFC A50], with a count of failures in
+// a row, which A50 does not have, and with other limits: those of A50 never apply to a
+// set of three endpoints.
+//
+// An endpoint is ejected for Base times the number of its ejections, at most Max. Then
+// one call goes there, for trial. If it succeeds, the endpoint is back; if not, it is
+// ejected again. A stream succeeds with its first message. One ejection is forgotten for each Interval that the endpoint has been
+// in use since.
+//
+// The zero value of a field stands for its default. A negative Consecutive or
+// FailurePercent switches that test off.
+//
+// [gRFC A50]: https://github.com/grpc/proposal/blob/master/A50-xds-outlier-detection.md
+type Ejection struct {
+	// Consecutive failures in a row eject an endpoint: 5 by default.
+	Consecutive int
+
+	// FailurePercent is the part of an endpoint's calls within Interval, in percent,
+	// whose failure ejects it, if there were at least MinRequests: 85 by default.
+	FailurePercent int
+
+	// MinRequests is the number of calls within Interval from which FailurePercent
+	// applies: 50 by default.
+	MinRequests int
+
+	// Interval is the time in which calls are counted for FailurePercent: 10 s by default.
+	Interval time.Duration
+
+	// Base is how long the first ejection lasts: 30 s by default.
+	Base time.Duration
+
+	// Max bounds an ejection: 5 min by default, or Base if that is longer.
+	Max time.Duration
+
+	// MaxPercent bounds the part of the endpoints that are ejected at a time, in
+	// percent: 50 by default. One may be ejected in any case.
+	MaxPercent int
+
+	// MinHosts is the number of endpoints from which any is ejected: 2 by default.
+	MinHosts int
+}
+
+// resolve returns the rule with its defaults.
+func (r Ejection) resolve() (Ejection, error) {
+	given := r
+	number := func(field *int, otherwise int) {
+		if *field == 0 {
+			*field = otherwise
+		}
+	}
+	number(&r.Consecutive, 5)
+	number(&r.FailurePercent, 85)
+	number(&r.MinRequests, 50)
+	number(&r.MaxPercent, 50)
+	number(&r.MinHosts, 2)
+	span := func(field *time.Duration, otherwise time.Duration) {
+		if *field == 0 {
+			*field = otherwise
+		}
+	}
+	span(&r.Interval, 10*time.Second)
+	span(&r.Base, 30*time.Second)
+	span(&r.Max, max(5*time.Minute, r.Base))
+	switch {
+	case r.FailurePercent > 100 || r.MaxPercent > 100 || r.MaxPercent < 0:
+		return r, fmt.Errorf("balance: ejection %+v: expected percentages of at most 100, and no negative MaxPercent", given)
+	case r.MinRequests < 0 || r.MinHosts < 0:
+		return r, fmt.Errorf("balance: ejection %+v: expected no negative MinRequests or MinHosts", given)
+	case r.Interval < 0 || r.Base < 0 || r.Max < r.Base:
+		return r, fmt.Errorf("balance: ejection %+v: expected a positive Interval, and 0 < Base <= Max", given)
+	}
+	return r, nil
+}
+
+// An ejector owns the rule for a set of endpoints, and counts those that are ejected. Its
+// methods are safe for concurrent use.
+type ejector struct {
+	rule Ejection // with its defaults
+
+	mu      sync.Mutex
+	hosts   int // endpoints in the set
+	ejected int
+}
+
+func newEjector(rule Ejection) (*ejector, error) {
+	rule, err := rule.resolve()
+	if err != nil {
+		return nil, err
+	}
+	return &ejector{rule: rule}, nil
+}
+
+// setHosts sets the number of endpoints in the set. Endpoints remain ejected if the set
+// has become so small that they would not be ejected now.
+func (j *ejector) setHosts(n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.hosts = n
+}
+
+// take reports whether one endpoint more may be ejected, and counts it.
+func (j *ejector) take() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.hosts < j.rule.MinHosts || j.ejected >= max(j.hosts*j.rule.MaxPercent/100, 1) {
+		return false
+	}
+	j.ejected++
+	return true
+}
+
+// give counts an endpoint that is no longer ejected.
+func (j *ejector) give() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ejected--
+}
+
+// A health is what one endpoint's calls have come to. Without an ejector it counts
+// nothing, and the endpoint is never ejected. Its methods are safe for concurrent use.
+//
+//	in use ── too many failures, and take() ──→ ejected until a time
+//	ejected ── the time has come, try() ──→ on trial: one call
+//	on trial ── report(failed) ──→ ejected again, for longer
+//	on trial ── report(succeeded) ──→ in use
+//	on trial ── abandon(), or no report within trialPatience ──→ ejected, try() again
+type health struct {
+	ejector *ejector // set before the endpoint is in use; nil: no ejection
+
+	mu       sync.Mutex
+	left     bool // the endpoint is no longer in the set
+	row      int  // failures since the last success
+	began    time.Time
+	calls    int // since began
+	failures int // since began
+
+	out      bool
+	reason   string    // of the last ejection
+	until    time.Time // of the last ejection
+	times    int       // ejections that are not forgotten
+	returned time.Time // when the last ejection ended; zero: there was none
+	trial    time.Time // when the call for trial began; zero: there is none
+}
+
+// trialPatience is the time after which another call is tried if one has no outcome yet:
+// it may be a stream, or a caller may have forgotten it.
+const trialPatience = 5 * time.Second
+
+// report counts a call with an outcome, and reports whether the endpoint is ejected or
+// returned by it.
+func (h *health) report(now time.Time, failed bool) (changed bool) {
+	if h.ejector == nil {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.left {
+		return false
+	}
+	if h.out {
+		return h.reportOut(now, failed)
+	}
+	rule := &h.ejector.rule
+	if passed := now.Sub(h.began); passed >= rule.Interval || h.began.IsZero() {
+		h.began, h.calls, h.failures = now, 0, 0
+	}
+	h.calls++
+	if !failed {
+		h.row = 0
+		return false
+	}
+	h.row++
+	h.failures++
+	var reason string
+	switch {
+	case rule.Consecutive > 0 && h.row >= rule.Consecutive:
+		reason = fmt.Sprintf("%d calls in a row have failed", h.row)
+	case rule.FailurePercent > 0 && h.calls >= rule.MinRequests && h.failures*100 >= rule.FailurePercent*h.calls:
+		reason = fmt.Sprintf("%d of %d calls have failed", h.failures, h.calls)
+	default:
+		return false
+	}
+	if !h.ejector.take() {
+		return false
+	}
+	if !h.returned.IsZero() {
+		h.times = max(h.times-int(now.Sub(h.returned)/rule.Interval), 0)
+	}
+	h.eject(now, reason)
+	return true
+}
+
+// reportOut counts a call of an endpoint that is ejected.
+func (h *health) reportOut(now time.Time, failed bool) (changed bool) {
+	switch {
+	case now.Before(h.until): // a call that began before the ejection, or in a panic
+		return false
+	case failed:
+		h.eject(now, "the call for trial has failed")
+		return true
+	}
+	h.ejector.give()
+	h.out, h.trial, h.returned = false, time.Time{}, now
+	h.row, h.calls, h.failures, h.began = 0, 0, 0, now
+	return true
+}
+
+func (h *health) eject(now time.Time, reason string) {
+	rule := &h.ejector.rule
+	h.times++
+	h.out, h.reason, h.trial = true, reason, time.Time{}
+	lasts := rule.Max
+	if int64(h.times) <= int64(rule.Max/rule.Base) {
+		lasts = rule.Base * time.Duration(h.times)
+	}
+	h.until = now.Add(lasts)
+}
+
+// ejected reports whether the endpoint is ejected, why, and the time from which a call
+// is tried.
+func (h *health) ejected(_ time.Time) (out bool, reason string, until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.out {
+		return false, "", time.Time{}
+	}
+	return true, h.reason, h.until
+}
+
+// try reports whether the caller's call is the one for trial. The caller ends it with
+// report or abandon.
+func (h *health) try(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.out || now.Before(h.until) || !h.trial.IsZero() && now.Sub(h.trial) < trialPatience {
+		return false
+	}
+	h.trial = now
+	return true
+}
+
+// abandon ends a call for trial that has no outcome that counts: it was cancelled, or it
+// is a stream. The next call is tried instead.
+func (h *health) abandon() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trial = time.Time{}
+}
+
+// leave ends the endpoint's part in the set: it is not counted as ejected from then on.
+func (h *health) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.out && !h.left {
+		h.ejector.give()
+	}
+	h.left, h.out = true, false
+}
+
+// trialOf returns one of the ejected endpoints that shall be tried with the caller's
+// call, or nil.
+func trialOf(ejected []*endpoint, call *pickInfo) *endpoint {
+	for _, e := range ejected {
+		if (call.tried == nil || !call.tried(e)) && e.health.try(call.now) {
+			return e
+		}
+	}
+	return nil
+}

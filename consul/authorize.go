@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Decisions: about connections, for which the agent is asked, and about calls.
+
+package consul
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+)
+
+const (
+	verdictLife    = time.Minute     // while the intentions are watched
+	verdictBlind   = time.Second / 2 // while they are not, and after a change
+	verdictSettled = 5 * time.Second // after a change: an agent answers some requests by the old state for a moment
+	verdictMost    = 4096
+	verdictWait    = 5 * time.Second
+	verdictsAtOnce = 32 // questions to the agent
+)
+
+// A deniedError is why a peer may not connect or call.
+type deniedError struct{ reason string }
+
+func (e *deniedError) Error() string { return e.reason }
+
+func (s *Service) denied(peer *Peer, reason string) error {
+	return &deniedError{fmt.Sprintf("consul: service %q may not call %q: %s: an intention may allow it", peer.Service, s.name, reason)}
+}
+
+// admit decides about a connection.
+func (s *Service) admit(peer *Peer) error {
+	if s.client == nil {
+		return nil // for development
+	}
+	all := s.intentions.Load()
+	var r *rule
+	if all != nil {
+		r = all.match(peer.Identity)
+	}
+	if r != nil && r.permissions != nil {
+		if s.checksCalls.Load() {
+			return nil
+		}
+		return s.denied(peer, fmt.Sprintf("the intention %q has permissions for calls, which this server does not check: serve with Service.Serve or Service.Handler", r.text))
+	}
+	v, err := s.verdict(peer)
+	if err != nil {
+		if r == nil {
+			return err
+		}
+		v = verdict{authorized: r.allow, reason: fmt.Sprintf("matched intention %q", r.text)} // the last that is known
+	}
+	if !v.authorized {
+		return s.denied(peer, v.reason)
+	}
+	return nil
+}
+
+// allow decides about a call.
+func (s *Service) allow(peer *Peer, q request) error {
+	if s.client == nil {
+		return nil
+	}
+	all := s.intentions.Load()
+	if all != nil {
+		if r := all.match(peer.Identity); r != nil {
+			allowed, known := r.decide(q)
+			if !known {
+				allowed = all.policy == policyAllow
+			}
+			if !allowed {
+				return s.denied(peer, fmt.Sprintf("the intention %q does not allow %s %s", r.text, q.method, q.path))
+			}
+			return nil
+		}
+	}
+	v, err := s.verdict(peer)
+	if err != nil {
+		return err
+	}
+	if !v.authorized {
+		return s.denied(peer, v.reason)
+	}
+	return nil
+}
+
+// ---- the agent's verdicts ----
+
+// A verdict is what the agent answers about a peer.
+type verdict struct {
+	authorized bool
+	reason     string
+}
+
+// verdicts are the agent's answers, by URI and serial number.
+type verdicts struct {
+	mu    sync.Mutex
+	known map[string]*asked
+	slots chan struct{}
+	epoch uint64 // of intentions: an answer of an earlier one is not used
+	since time.Time
+}
+
+// An asked is a question to the agent, and its answer.
+type asked struct {
+	done    chan struct{} // closed when the rest is set
+	verdict verdict
+	err     error
+	at      time.Time
+	epoch   uint64
+}
+
+// forget makes all verdicts those of earlier intentions.
+func (v *verdicts) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.epoch++
+	v.since = time.Now()
+}
+
+// verdict asks the agent about a peer, or takes an answer that is not old.
+//
+// While the agent cannot be asked, the last answer under the same intentions stays.
+func (s *Service) verdict(peer *Peer) (verdict, error) {
+	v, key := &s.verdicts, peer.URI()+" "+peer.serial
+	life := verdictBlind
+	if s.intentions.Load() != nil {
+		life = verdictLife
+	}
+	v.mu.Lock()
+	before := v.known[key]
+	if v.known == nil || len(v.known) >= verdictMost {
+		v.known = make(map[string]*asked)
+	}
+	if v.slots == nil {
+		v.slots = make(chan struct{}, verdictsAtOnce)
+	}
+	if before != nil && before.epoch == v.epoch && !before.stale(life, v.since) {
+		v.mu.Unlock()
+		return s.answer(before)
+	}
+	a := &asked{done: make(chan struct{}), epoch: v.epoch}
+	v.known[key] = a
+	slots := v.slots
+	v.mu.Unlock()
+	select {
+	case slots <- struct{}{}:
+		go func() {
+			defer func() { <-slots }()
+			s.ask(peer, a, before)
+		}()
+	default:
+		a.end(verdict{}, errors.New("consul: asking the agent about a peer: too many questions have no answer yet"))
+	}
+	return s.answer(a)
+}
+
+// stale reports whether an answer is too old. One that has not come is not.
+func (a *asked) stale(life time.Duration, since time.Time) bool {
+	select {
+	case <-a.done:
+		if a.at.Sub(since) < verdictSettled {
+			life = verdictBlind
+		}
+		return a.err != nil || time.Since(a.at) > life
+	default:
+		return false
+	}
+}
+
+func (a *asked) end(v verdict, err error) {
+	a.verdict, a.err, a.at = v, err, time.Now()
+	close(a.done)
+}
+
+// ask asks the agent. before is the last question about the peer, or nil.
+func (s *Service) ask(peer *Peer, a, before *asked) {
+	answer, err := s.client.Agent().ConnectAuthorize(&api.AgentAuthorizeParams{Target: s.name, ClientCertURI: peer.URI(), ClientCertSerial: peer.serial})
+	switch {
+	case err == nil && answer != nil && (answer.Authorized || answer.Reason != ""):
+		a.end(verdict{answer.Authorized, answer.Reason}, nil)
+		return
+	case err == nil:
+		err = errors.New("the answer is empty")
+	}
+	if before != nil && before.epoch == a.epoch {
+		select {
+		case <-before.done:
+			if before.err == nil && s.intentions.Load() != nil {
+				a.end(before.verdict, nil)
+				return
+			}
+		default:
+		}
+	}
+	a.end(verdict{}, explain(fmt.Sprintf("asking the agent about %q", peer.URI()), err))
+}
+
+// answer waits for the agent's answer.
+func (s *Service) answer(a *asked) (verdict, error) {
+	select {
+	case <-a.done:
+		return a.verdict, a.err
+	default:
+	}
+	timer := time.NewTimer(verdictWait)
+	defer timer.Stop()
+	select {
+	case <-a.done:
+		return a.verdict, a.err
+	case <-timer.C:
+		return verdict{}, fmt.Errorf("consul: asking the agent about a peer: no answer within %v", verdictWait)
+	case <-s.ctx.Done():
+		return verdict{}, errClosed(s.name)
+	}
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Being found: registration with the agent, and the health check that it makes.
+
+package consul
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/seed-b7c59c10/connect/h2"
+	"github.com/seed-b7c59c10/connect/health"
+)
+
+const (
+	checkTimeout = 5 * time.Second
+	closeTimeout = 5 * time.Second // for deregistering, and for calls in servers
+)
+
+// A Registration is an instance of a service, for [Service.Register].
+type Registration struct {
+	// ID is the instance's own name: by default that of the service, the host and the port.
+	ID string
+	// Address is where clients connect to, without the port. "" means that of the node.
+	Address string
+	// Port is that of the listener. It is needed.
+	Port int
+	Tags []string
+	Meta map[string]string
+	// Weight is the instance's share of calls; zero means 1.
+	Weight int
+	// Health has the statuses that the agent's check sees. nil means one that is serving, and
+	// not serving after Close. Close does not end it.
+	Health *health.Server
+	// HealthService is the service of Health that is checked. "" is the server as a whole.
+	HealthService string
+	// HealthAddress is where the check is served, without TLS: agents are no members of the
+	// mesh, and have no certificate for its listeners. "" means any port of 127.0.0.1; give
+	// another one if the agent runs elsewhere.
+	HealthAddress string
+	// HealthHTTP has the agent ask by HTTP, GET /health, instead of grpc.health.v1.
+	HealthHTTP bool
+	// Interval is the time between two checks; zero means ten seconds.
+	Interval time.Duration
+	// Forget is how long the check may fail until the agent forgets the instance. Zero means
+	// that it does not; Consul's least is one minute.
+	Forget time.Duration
+}
+
+// members are what the service has registered and serves.
+type members struct {
+	mu      sync.Mutex
+	closed  bool
+	ids     []string
+	health  []*healthServer
+	servers []*http.Server
+}
+
+// A healthServer serves the check of an instance.
+type healthServer struct {
+	server *http.Server
+	status *health.Server // that Close ends; nil if it is the program's
+	done   chan struct{}
+}
+
+// Register makes an instance of the service known to the agent, as one that speaks TLS of the
+// mesh itself (Connect native), with a check of its health, which Register serves. The
+// instance gets calls once the first check has passed, and none after [Service.Close]. Several
+// instances need IDs or ports of their own; one with the same ID is replaced.
+func (s *Service) Register(ctx context.Context, r Registration) error {
+	switch {
+	case s.client == nil:
+		return fmt.Errorf("consul: registering: the service %q is one for development and has no agent", s.name)
+	case r.Port < 1 || r.Port > 65535:
+		return fmt.Errorf("consul: registering service %q: the port %d: expected that of the listener", s.name, r.Port)
+	}
+	id := cmp.Or(r.ID, fmt.Sprintf("%s-%s-%d", s.name, cmp.Or(r.Address, "node"), r.Port))
+	h, address, err := serveHealth(ctx, r)
+	if err != nil {
+		return fmt.Errorf("consul: registering service %q: serving its check: %w", s.name, err)
+	}
+	interval := cmp.Or(r.Interval, 10*time.Second)
+	check := &api.AgentServiceCheck{Name: "health of " + id, Interval: interval.String(), Timeout: checkTimeout.String()}
+	if r.HealthHTTP {
+		check.HTTP = "http://" + address + "/health"
+	} else {
+		check.GRPC = address
+		if r.HealthService != "" {
+			check.GRPC += "/" + r.HealthService
+		}
+	}
+	if r.Forget > 0 {
+		check.DeregisterCriticalServiceAfter = r.Forget.String()
+	}
+	weight := max(r.Weight, 1)
+	registration := &api.AgentServiceRegistration{
+		ID: id, Name: s.name, Address: r.Address, Port: r.Port, Tags: r.Tags, Meta: r.Meta, Check: check,
+		Connect: &api.AgentServiceConnect{Native: true}, Weights: &api.AgentWeights{Passing: weight, Warning: weight},
+		Namespace: s.config.Namespace, Partition: s.config.Partition,
+	}
+	// Agents keep old checks without the option, and a check that fails is one too many.
+	err = s.client.Agent().ServiceRegisterOpts(registration, api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx))
+	if err != nil {
+		h.close()
+		return explain(fmt.Sprintf("registering service %q", s.name), err)
+	}
+	s.members.mu.Lock()
+	defer s.members.mu.Unlock()
+	if s.members.closed {
+		h.close()
+		_ = s.deregister(id)
+		return errClosed(s.name)
+	}
+	if !slices.Contains(s.members.ids, id) {
+		s.members.ids = append(s.members.ids, id)
+	}
+	s.members.health = append(s.members.health, h)
+	return nil
+}
+
+// serveHealth serves the check of an instance, with HTTP/1.1 and HTTP/2.
+func serveHealth(ctx context.Context, r Registration) (*healthServer, string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", cmp.Or(r.HealthAddress, "127.0.0.1:0"))
+	if err != nil {
+		return nil, "", err
+	}
+	h := &healthServer{done: make(chan struct{})}
+	status := r.Health
+	if status == nil {
+		status = health.New()
+		h.status = status
+	}
+	mux := http.NewServeMux()
+	mux.Handle(health.NewHandler(status))
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		now := status.Status(r.HealthService)
+		if now != health.StatusServing {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		fmt.Fprintln(w, now)
+	})
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	h.server = &http.Server{Handler: mux, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second}
+	if err := h2.ConfigureServer(h.server, nil); err != nil {
+		_ = l.Close()
+		return nil, "", err
+	}
+	go func() {
+		defer close(h.done)
+		_ = h.server.Serve(l)
+	}()
+	return h, l.Addr().String(), nil
+}
+
+func (h *healthServer) close() {
+	if h.status != nil {
+		h.status.Shutdown()
+	}
+	_ = h.server.Close()
+	<-h.done
+}
+
+// deregister makes the agent forget an instance.
+func (s *Service) deregister(id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	err := s.client.Agent().ServiceDeregisterOpts(id, (&api.QueryOptions{Namespace: s.config.Namespace, Partition: s.config.Partition}).WithContext(ctx))
+	var status api.StatusError
+	if errors.As(err, &status) && status.Code == http.StatusNotFound {
+		return nil // the operator, or the agent, was quicker
+	}
+	return explain(fmt.Sprintf("deregistering instance %q", id), err)
+}
+
+func (m *members) addServer(server *http.Server) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.servers = append(m.servers, server)
+	return true
+}
+
+func (m *members) removeServer(server *http.Server) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.servers = slices.DeleteFunc(m.servers, func(s *http.Server) bool { return s == server })
+}
+
+// close ends all of them, the registrations first, so that no new calls come.
+func (m *members) close(s *Service) error {
+	m.mu.Lock()
+	m.closed = true
+	ids, checks, servers := m.ids, m.health, slices.Clone(m.servers)
+	m.ids, m.health = nil, nil
+	m.mu.Unlock()
+	var err error
+	for _, id := range ids {
+		err = errors.Join(err, s.deregister(id))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	for _, server := range servers {
+		if server.Shutdown(ctx) != nil {
+			_ = server.Close()
+		}
+	}
+	for _, h := range checks {
+		h.close()
+	}
+	return err
+}

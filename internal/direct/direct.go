@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package direct is for handlers around other handlers that leave engines their direct
+// path: h2/DESIGN.md describes it. The methods are those of packages connect and h2, which
+// do not use this one: the root package imports nothing of this module, and the engine
+// nothing but its own packages.
+package direct
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+)
+
+// A Handler serves a POST without an [http.Request], or returns false and does nothing:
+// also if self, the handler as it was found, is not itself, but embeds it.
+type Handler interface {
+	http.Handler
+	ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool
+}
+
+// A Call is the ResponseWriter of a direct call.
+type Call interface {
+	http.ResponseWriter
+	DirectRequest() (ctx context.Context, fields [][2]string, body io.Reader, length int64, host, remoteAddr string)
+	DirectClientTLS() *tls.ConnectionState
+	DirectField(name, value string)
+	DirectTrailer(name, value string)
+}
+
+// Under returns the handler that serves a direct call to path under next: next itself, or
+// what next has for it if it is an [http.ServeMux]. The result is nil if that handler
+// serves no direct calls.
+func Under(next http.Handler, path string, call Call) Handler {
+	if mux, ok := next.(*http.ServeMux); ok {
+		_, _, _, _, host, _ := call.DirectRequest()
+		next = InMux(mux, host, path)
+	}
+	h, _ := next.(Handler)
+	return h
+}
+
+// A muxRequest is an [http.Request] that serves only to ask an [http.ServeMux].
+type muxRequest struct {
+	request http.Request
+	url     url.URL
+}
+
+var muxRequests = sync.Pool{New: func() any {
+	q := &muxRequest{request: http.Request{Method: http.MethodPost, Proto: "HTTP/2.0", ProtoMajor: 2}}
+	q.request.URL = &q.url
+	return q
+}}
+
+// InMux returns the handler that mux has for a POST now: programs may add patterns at any
+// time.
+func InMux(mux *http.ServeMux, host, path string) http.Handler {
+	q := muxRequests.Get().(*muxRequest)
+	q.request.Host, q.request.RequestURI, q.url.Path = host, path, path
+	h, _ := mux.Handler(&q.request)
+	muxRequests.Put(q)
+	return h
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Breakers, observers, and a mix of everything.
+
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/retry"
+)
+
+// A breaker refuses when open, and counts the attempts that are reported to it.
+type breaker struct {
+	open       bool
+	ok, failed int
+}
+
+func (b *breaker) Allow() (func(error), error) {
+	if b.open {
+		return nil, errors.New("circuit breaker is open")
+	}
+	return func(err error) {
+		if err == nil {
+			b.ok++
+		} else {
+			b.failed++
+		}
+	}, nil
+}
+
+// TestBreaker has calls of all kinds pass a breaker, which decides alone.
+func TestBreaker(t *testing.T) {
+	for _, path := range []string{pathUnary, pathServer, pathClient, pathBidi} {
+		t.Run(path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var answer error
+				s := serve(t, func(_ context.Context, _ int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+					if answer != nil {
+						return answer
+					}
+					return echo(in, out)
+				})
+				b := new(breaker)
+				client := s.client(path, idempotent, retry.New(retry.WithBreaker(func(connect.Spec) retry.Breaker { return b })))
+				for _, c := range []struct {
+					answer     error
+					open       bool
+					ok, failed int
+					runs       int64
+				}{
+					{nil, false, 1, 0, 1},
+					{connect.NewError(connect.CodeNotFound, errors.New("no")), false, 1, 0, 1}, // the caller's
+					{unavailable(), false, 0, 3, 3},
+					{nil, true, 0, 0, 0},
+				} {
+					*b = breaker{open: c.open}
+					answer = c.answer
+					s.runs.Store(0)
+					_, err := call(t.Context(), client, path)
+					synctest.Wait()
+					if b.ok != c.ok || b.failed != c.failed || s.runs.Load() != c.runs {
+						t.Errorf("answer %v, open %v: got %d successes, %d failures and %d runs, want %d, %d and %d",
+							c.answer, c.open, b.ok, b.failed, s.runs.Load(), c.ok, c.failed, c.runs)
+					}
+					if c.open && (connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(err.Error(), "circuit breaker is open")) {
+						t.Errorf("got %v, want unavailable with the breaker's error", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestMixed makes calls of all kinds at once that fail, hang, are given up and time out
+// at random. The observer counts what the server counts, no message is lost or
+// duplicated, and nothing is left.
+func TestMixed(t *testing.T) {
+	var runs, final atomic.Int64
+	s := serve(t, func(ctx context.Context, run int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+		runs.Add(1)
+		switch random := rand.IntN(10); {
+		case random < 3:
+			return unavailable()
+		case random == 3:
+			<-ctx.Done()
+			return ctx.Err()
+		case random == 4:
+			_ = out(nil)
+			return unavailable()
+		case random == 5:
+			return connect.NewError(connect.CodeNotFound, errors.New("no"))
+		}
+		return echo(in, out)
+	})
+	var observed atomic.Int64
+	policy := retry.New(retry.Attempts(4), retry.Ratio(1, 1e6), retry.Backoff(time.Microsecond, time.Millisecond, 2),
+		retry.AttemptTimeout(20*time.Millisecond), retry.Observe(func(_ context.Context, a retry.Attempt) { observed.Add(1) }))
+	hedging := retry.New(retry.Hedge(time.Millisecond, 3), retry.Ratio(1, 1e6), retry.AttemptTimeout(20*time.Millisecond))
+	var callers sync.WaitGroup
+	for range 16 {
+		callers.Go(func() {
+			for i := range 60 {
+				path := []string{pathUnary, pathServer, pathClient, pathBidi}[i%4]
+				var options []connect.ClientOption
+				for _, options = range protocols {
+					break // any
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				switch rand.IntN(5) {
+				case 0:
+					go func() {
+						time.Sleep(rand.N(3 * time.Millisecond))
+						cancel()
+					}()
+				case 1:
+					if path == pathUnary {
+						_, _ = call(ctx, s.client(path, harmless, hedging, options...), path)
+						cancel()
+						continue
+					}
+				}
+				texts, err := call(ctx, s.client(path, harmless, policy, options...), path)
+				want := "abc"
+				if path == pathUnary || path == pathServer {
+					want = "a"
+				}
+				if err == nil {
+					final.Add(1)
+					if len(texts) != 1 || texts[0] != want {
+						t.Errorf("%s: got %q, want %q", path, texts, want)
+					}
+				} else if code := connect.CodeOf(err); code != connect.CodeUnavailable && code != connect.CodeNotFound && code != connect.CodeCanceled && code != connect.CodeDeadlineExceeded {
+					t.Errorf("%s: got %v, want one of the four codes", path, err)
+				}
+				cancel()
+			}
+		})
+	}
+	callers.Wait()
+	if final.Load() == 0 || observed.Load() == 0 {
+		t.Error("got no call that succeeded, or no attempt observed")
+	}
+}
+
+// TestObserved makes calls one after the other: there is one observation for each run.
+func TestObserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, func(_ context.Context, _ int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+			if rand.IntN(2) == 0 {
+				return unavailable()
+			}
+			return echo(in, out)
+		})
+		var observed, again int64
+		policy := retry.New(retry.Ratio(1, 1e6), retry.Observe(func(_ context.Context, a retry.Attempt) {
+			observed++
+			if a.Again {
+				again++
+			}
+		}))
+		const calls = 400
+		for i := range calls {
+			path := []string{pathUnary, pathServer, pathClient, pathBidi}[i%4]
+			_, err := call(t.Context(), s.client(path, harmless, policy), path)
+			if n := retry.AttemptsOf(err); err != nil && n != 3 {
+				t.Errorf("got %d attempts of a call that failed with %v, want 3", n, err)
+			}
+		}
+		if observed != s.runs.Load() || again != observed-calls {
+			t.Errorf("got %d observations, %d of them with another attempt, for %d runs of %d calls", observed, again, s.runs.Load(), calls)
+		}
+	})
+}
+
+// TestRatioKeepsCredit has a hundred calls succeed and then twenty fail: what the first
+// have earned is there for the others.
+func TestRatioKeepsCredit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, func(_ context.Context, run int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+			if run > 100 {
+				return unavailable()
+			}
+			return echo(in, out)
+		})
+		client := s.client(pathUnary, idempotent, retry.New(retry.Attempts(2), retry.Ratio(0.25, 0)))
+		for range 130 {
+			_, _ = call(t.Context(), client, pathUnary)
+		}
+		s.wantRuns(t, 100+30+25)
+	})
+}

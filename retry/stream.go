@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Streams: what the program has sent is sent again, as long as it has seen nothing of
+// the responses.
+//
+// Invariants. mu guards all fields below it. The goroutine that receives begins the
+// attempts after the first. While a replay runs, it alone sends: Send and CloseRequest
+// of the program only add to sent and closed, and the replay ends, with mu held, when it
+// has sent all of that. A stream that is committed keeps no messages and is not repeated.
+
+package retry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/seed-b7c59c10/connect"
+)
+
+// memory bounds the bytes of kept messages.
+type memory struct {
+	stream, all int64
+	used        atomic.Int64
+}
+
+// take reports whether n more bytes may be kept.
+func (m *memory) take(n int64) bool {
+	if m.used.Add(n) > m.all {
+		m.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// WrapStreamingClient returns a function that repeats streams of next.
+func (p *Policy) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+		r := p.rule(spec.Procedure)
+		if !applies(ctx, spec) || r.attempts == 1 && r.overall == 0 && p.observe == nil && p.breaker == nil {
+			return next(ctx, spec)
+		}
+		end := func() {}
+		if r.overall > 0 {
+			ctx, end = context.WithTimeout(ctx, r.overall)
+		}
+		s := &stream{
+			ctx: ctx, end: end, next: next, closing: make(chan struct{}),
+			course: course{policy: p, rule: r, spec: spec, most: r.attempts, started: 1},
+		}
+		s.begin()
+		s.header = s.conn.RequestHeader()
+		return s
+	}
+}
+
+// A stream is a streaming call whose attempts follow each other.
+type stream struct {
+	ctx     context.Context
+	end     func()        // ends ctx
+	closing chan struct{} // closed by CloseResponse
+	next    connect.StreamingClientFunc
+	course  course      // of the goroutine that receives
+	header  http.Header // the program's, of the first attempt
+
+	mu        sync.Mutex
+	conn      connect.StreamingClientConn // the current attempt
+	cancel    context.CancelFunc          // ends it
+	done      func(error)                 // reports it to the breaker, once
+	begun     bool                        // Send or CloseRequest was called
+	asked     http.Header                 // header at that time
+	sent      []proto.Message             // copies; a nil one stands for Send(nil)
+	size      int64                       // of sent
+	closed    bool                        // CloseRequest was called
+	replay    chan struct{}               // closed when the replay has ended; nil if none runs
+	committed bool
+	left      bool   // CloseResponse was called
+	why       string // the buffer's reason for being committed
+	err       error  // of the end, for further calls of Receive
+}
+
+// begin begins an attempt. The caller holds mu, or is the only one to know the stream.
+func (s *stream) begin() {
+	ctx, cancel := context.WithCancel(s.ctx)
+	done, err := s.course.policy.ask(s.course.spec)
+	s.cancel, s.done = cancel, done
+	s.conn = s.next(ctx, s.course.spec)
+	if err != nil {
+		s.conn = &refusedConn{s.conn, err}
+	}
+	if s.course.policy.breaker != nil {
+		context.AfterFunc(ctx, func() { done(nil) }) // if the program ends the call first
+	}
+}
+
+// A refusedConn is a conn whose attempt a breaker has refused. It sends nothing.
+type refusedConn struct {
+	connect.StreamingClientConn
+	err error
+}
+
+func (c *refusedConn) Send(any) error               { return io.EOF }
+func (c *refusedConn) CloseRequest() error          { return nil }
+func (c *refusedConn) Receive(any) error            { return c.err }
+func (c *refusedConn) ResponseHeader() http.Header  { return make(http.Header) }
+func (c *refusedConn) ResponseTrailer() http.Header { return make(http.Header) }
+
+func (s *stream) current() connect.StreamingClientConn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn
+}
+
+func (s *stream) Spec() connect.Spec         { return s.course.spec }
+func (s *stream) Peer() connect.Peer         { return s.current().Peer() }
+func (s *stream) RequestHeader() http.Header { return s.header }
+
+// commitLocked keeps nothing more: this attempt is the last.
+func (s *stream) commitLocked() {
+	s.committed = true
+	if s.replay == nil {
+		s.forgetLocked()
+	}
+}
+
+// forgetLocked frees the kept messages.
+func (s *stream) forgetLocked() {
+	s.course.policy.memory.used.Add(-s.size)
+	s.sent, s.size = nil, 0
+}
+
+// commit is commitLocked for others. It waits for a replay to end, which is over when
+// its attempt is.
+func (s *stream) commit() connect.StreamingClientConn {
+	s.mu.Lock()
+	s.commitLocked()
+	conn := s.conn
+	s.mu.Unlock()
+	return conn
+}
+
+// beginLocked notes the header at the first Send or CloseRequest.
+func (s *stream) beginLocked() {
+	if !s.begun {
+		s.begun, s.asked = true, s.header.Clone()
+	}
+}
+
+// Send sends a message, and keeps a copy of it until the stream is committed. While
+// earlier messages are sent again, it keeps the copy alone.
+func (s *stream) Send(msg any) error {
+	s.mu.Lock()
+	s.beginLocked()
+	kept := s.committed || s.keepLocked(msg)
+	if !kept {
+		s.commitLocked()
+	}
+	for {
+		replay := s.replay
+		if replay == nil {
+			break
+		}
+		if kept && !s.committed {
+			s.mu.Unlock()
+			return nil
+		}
+		s.mu.Unlock()
+		<-replay
+		s.mu.Lock()
+	}
+	conn, repeatable := s.conn, !s.committed
+	s.mu.Unlock()
+	err := conn.Send(msg)
+	if err == nil || !repeatable {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && (s.conn != conn || errors.Is(err, io.EOF)) {
+		return nil // Receive finds the reason, and sends the message again or returns an error
+	}
+	return err
+}
+
+// keepLocked keeps a copy of a message, and reports whether it could.
+func (s *stream) keepLocked(msg any) bool {
+	if msg == nil {
+		s.sent = append(s.sent, nil)
+		return true
+	}
+	m, ok := msg.(proto.Message)
+	if !ok {
+		s.why = "a message is not Protobuf's, and cannot be kept"
+		return false
+	}
+	memory := &s.course.policy.memory
+	size := int64(proto.Size(m))
+	if s.size+size > memory.stream || !memory.take(size) {
+		s.why = "the messages exceed the bytes of Buffer"
+		return false
+	}
+	s.size += size
+	s.sent = append(s.sent, proto.Clone(m))
+	return true
+}
+
+// CloseRequest ends the requests.
+func (s *stream) CloseRequest() error {
+	s.mu.Lock()
+	s.beginLocked()
+	s.closed = true
+	for s.replay != nil {
+		replay := s.replay
+		if !s.committed {
+			s.mu.Unlock()
+			return nil // the replay does it
+		}
+		s.mu.Unlock()
+		<-replay
+		s.mu.Lock()
+	}
+	conn := s.conn
+	s.mu.Unlock()
+	return conn.CloseRequest()
+}
+
+// Receive waits for a message. If the attempt fails before the first one and may be
+// repeated, Receive makes the next attempt.
+func (s *stream) Receive(msg any) error {
+	for {
+		conn := s.current()
+		err := conn.Receive(msg)
+		if err == nil {
+			s.mu.Lock()
+			first := !s.committed
+			s.commitLocked()
+			s.mu.Unlock()
+			if first {
+				s.course.policy.budget.succeeded()
+			}
+			return nil
+		}
+		s.mu.Lock()
+		if s.err != nil {
+			err = s.err
+			s.mu.Unlock()
+			return err
+		}
+		committed, why := s.committed, s.why
+		s.mu.Unlock()
+		again, err := s.failed(err, committed, why)
+		if !again {
+			return err
+		}
+	}
+}
+
+// failed ends an attempt, and begins the next one if there is one: then it returns
+// true. Otherwise it returns the error of the call.
+func (s *stream) failed(err error, committed bool, why string) (bool, error) {
+	clean := errors.Is(err, io.EOF)
+	outcome := err
+	if clean {
+		outcome = nil
+	}
+	s.done(outcome)
+	var f fate
+	switch {
+	case committed:
+		if observe := s.course.policy.observe; observe != nil {
+			observe(s.ctx, Attempt{Spec: s.course.spec, Number: s.course.started, Err: outcome, Reason: why})
+		}
+		f.reason = why
+	default:
+		f = s.course.ended(s.ctx, outcome, false)
+	}
+	if f.again && pause(s.ctx, f.wait, s.closing) != nil {
+		f = fate{reason: "the call has ended"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.again && !s.committed {
+		s.endAttemptRelocking() // meanwhile the program may commit the stream
+	}
+	if !f.again || s.committed {
+		if f.again {
+			f.reason = s.why
+		}
+		if !clean {
+			err = s.course.fail(err, f)
+		}
+		s.err = err
+		s.commitLocked()
+		s.cancel()
+		s.end()
+		return false, err
+	}
+	s.course.started++
+	s.ctx = avoid(s.ctx, outcome)
+	s.begin()
+	header := s.conn.RequestHeader()
+	clear(header)
+	for key, values := range s.asked {
+		header[key] = append([]string(nil), values...)
+	}
+	header.Set(headerAttempts, strconv.Itoa(s.course.started-1))
+	s.replay = make(chan struct{})
+	go s.sendAgain(s.conn, s.replay)
+	return true, nil
+}
+
+// endAttemptRelocking releases the attempt, and waits for its replay.
+func (s *stream) endAttemptRelocking() {
+	conn, cancel := s.conn, s.cancel
+	for s.replay != nil {
+		replay := s.replay
+		s.mu.Unlock()
+		cancel()
+		<-replay
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+	_ = conn.CloseResponse()
+	cancel()
+	s.mu.Lock()
+}
+
+// sendAgain sends the kept messages to the next attempt, in a goroutine of its own: the
+// server may send before it reads on. It ends when it has caught up with the program, or
+// the attempt is over.
+func (s *stream) sendAgain(conn connect.StreamingClientConn, ended chan struct{}) {
+	over := false
+	for i := 0; ; i++ {
+		s.mu.Lock()
+		if over || i == len(s.sent) {
+			closed := s.closed && !over
+			if closed {
+				s.mu.Unlock()
+				_ = conn.CloseRequest() // Receive finds its error
+				s.mu.Lock()
+			}
+			s.replay = nil
+			if s.committed {
+				s.forgetLocked()
+			}
+			close(ended)
+			s.mu.Unlock()
+			return
+		}
+		msg := s.sent[i]
+		s.mu.Unlock()
+		var err error
+		if msg == nil {
+			err = conn.Send(nil)
+		} else {
+			err = conn.Send(msg)
+		}
+		over = err != nil // Receive finds the reason
+	}
+}
+
+// ResponseHeader commits the stream, and waits for the header.
+func (s *stream) ResponseHeader() http.Header { return s.commit().ResponseHeader() }
+
+// ResponseTrailer returns the trailers of the last attempt.
+func (s *stream) ResponseTrailer() http.Header { return s.commit().ResponseTrailer() }
+
+// CloseResponse ends the call.
+func (s *stream) CloseResponse() error {
+	s.mu.Lock()
+	s.commitLocked()
+	if !s.left {
+		s.left = true
+		close(s.closing)
+	}
+	conn, cancel, replay := s.conn, s.cancel, s.replay
+	s.mu.Unlock()
+	if replay != nil {
+		cancel()
+		<-replay
+	}
+	err := conn.CloseResponse()
+	cancel()
+	s.end()
+	return err
+}

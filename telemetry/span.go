@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// The span of a call: its parent or link, its attributes, its end.
+
+package telemetry
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/seed-b7c59c10/connect"
+)
+
+// start begins the span, and passes its context on.
+func (o *observed) start(ctx context.Context, spec connect.Spec, peer connect.Peer) {
+	i := o.i
+	options := make([]trace.SpanStartOption, 0, 5)
+	options = append(options, trace.WithTimestamp(o.call.Stats().Begin), trace.WithAttributes(i.startAttributes(o.key, spec, peer)...))
+	if spec.IsClient {
+		options = append(options, trace.WithSpanKind(trace.SpanKindClient))
+	} else {
+		options = append(options, trace.WithSpanKind(trace.SpanKindServer))
+		ctx, options = o.parent(ctx, spec, options)
+	}
+	o.ctx, o.span = i.tracer.Start(ctx, method(spec.Procedure), options...)
+	switch {
+	case spec.IsClient:
+		i.propagator.Inject(o.ctx, propagation.HeaderCarrier(o.call.RequestHeader()))
+	case i.respond:
+		i.propagator.Inject(o.ctx, propagation.HeaderCarrier(o.call.ResponseHeader()))
+	}
+	if !o.span.IsRecording() {
+		return
+	}
+	if i.spanAttributes != nil {
+		o.span.SetAttributes(i.kept(spec, i.spanAttributes(o.ctx, o.call))...)
+	}
+	if len(i.requestHeaders) > 0 {
+		o.span.SetAttributes(i.kept(spec, headers("rpc.request.metadata.", i.requestHeaders, o.call.RequestHeader()))...)
+	}
+	if i.events {
+		o.call.OnMessage(o.event)
+	}
+}
+
+// parent returns a handler's context with the caller's span, or the options for a span
+// that is linked to it.
+func (o *observed) parent(ctx context.Context, spec connect.Spec, options []trace.SpanStartOption) (context.Context, []trace.SpanStartOption) {
+	i := o.i
+	if own := trace.SpanContextFromContext(ctx); own.IsValid() && !own.IsRemote() {
+		return ctx, options // middleware of this process has begun a span
+	}
+	var carrier propagation.TextMapCarrier = propagation.HeaderCarrier(o.call.RequestHeader())
+	trusted := i.trust != nil && i.trust(ctx, o.call)
+	if !trusted {
+		carrier = withoutBaggage{propagation.HeaderCarrier(o.call.RequestHeader())}
+	}
+	caller := i.propagator.Extract(ctx, carrier)
+	if trusted {
+		if !i.streamLinks || spec.StreamType == connect.StreamTypeUnary {
+			return caller, options
+		}
+		ctx = baggage.ContextWithBaggage(ctx, baggage.FromContext(caller))
+	}
+	options = append(options, trace.WithNewRoot())
+	if remote := trace.SpanContextFromContext(caller); remote.IsValid() {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: remote}))
+	}
+	return ctx, options
+}
+
+// withoutBaggage are the headers of a caller that is not trusted. Baggage is not read: each
+// mistake in it would be an error for OpenTelemetry's handler, which logs it.
+type withoutBaggage struct{ propagation.HeaderCarrier }
+
+func (c withoutBaggage) Get(name string) string {
+	if strings.EqualFold(name, "baggage") {
+		return ""
+	}
+	return c.HeaderCarrier.Get(name)
+}
+
+func (c withoutBaggage) Values(name string) []string {
+	if strings.EqualFold(name, "baggage") {
+		return nil
+	}
+	return c.HeaderCarrier.Values(name)
+}
+
+// maxEvents is how many messages of each direction have an event.
+const maxEvents = 100
+
+// event adds the event of a message. Its names are those of the conventions before 1.39.0,
+// which have no successors.
+func (o *observed) event(m connect.CallMessage) {
+	if m.Number > maxEvents {
+		return
+	}
+	kind := "RECEIVED"
+	if m.Sent {
+		kind = "SENT"
+	}
+	o.span.AddEvent("rpc.message", trace.WithTimestamp(m.Time), trace.WithAttributes(o.i.kept(o.call.Spec(), []attribute.KeyValue{
+		attribute.String("rpc.message.type", kind),
+		attribute.Int64("rpc.message.id", m.Number),
+		attribute.Int("rpc.message.compressed_size", m.CompressedSize),
+		attribute.Int("rpc.message.uncompressed_size", m.Size),
+	})...))
+}
+
+// maxDescription is how much of an error's text is the description of the span's status.
+const maxDescription = 1 << 10
+
+// finish ends the span.
+func (o *observed) finish(spec connect.Spec, stats connect.CallStats, done key, now time.Time) {
+	defer o.span.End(trace.WithTimestamp(now))
+	if !o.span.IsRecording() {
+		return
+	}
+	i := o.i
+	o.span.SetAttributes(i.kept(spec, i.endAttributes(done, spec, stats, o.err))...)
+	if len(i.responseHeaders) > 0 && (!spec.IsClient || !stats.FirstByte.IsZero()) { // a client's would wait otherwise
+		if h := o.call.ResponseHeader(); h != nil {
+			o.span.SetAttributes(i.kept(spec, headers("rpc.response.metadata.", i.responseHeaders, h))...)
+		}
+	}
+	if done.failed == "" {
+		return
+	}
+	text := "the call panicked"
+	if o.err != nil {
+		text = o.err.Error()
+	}
+	if len(text) > maxDescription {
+		text = text[:maxDescription]
+	}
+	o.span.SetStatus(codes.Error, strings.ToValidUTF8(text, "\uFFFD"))
+}
+
+// headers returns the attributes of those headers that there are.
+func headers(prefix string, names []string, h http.Header) []attribute.KeyValue {
+	var found []attribute.KeyValue
+	for _, name := range names {
+		if values := h.Values(name); len(values) > 0 {
+			found = append(found, attribute.StringSlice(prefix+name, values))
+		}
+	}
+	return found
+}
