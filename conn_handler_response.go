@@ -70,8 +70,9 @@ func (c *handlerConn) ResponseTrailer() http.Header {
 
 // Send writes one message, after the response headers if it is the first. A nil
 // message writes the headers alone. If the ResponseWriter is middleware's, Send
-// returns after its Write, with its error. Otherwise the outbox may write a message
-// of a stream after Send has returned, and a later Send returns the error.
+// returns after its Write and Flush, with their error. Otherwise the message of a
+// stream may leave after Send has returned, and a later Send returns the error, as with
+// connect-go: a client may close a stream as soon as it has the headers.
 func (c *handlerConn) Send(msg any) (err error) {
 	if w := c.early.watch; w != nil {
 		done := w.begin(verbSend)
@@ -158,12 +159,19 @@ func (c *handlerConn) closeOutbox() {
 	c.outbox = nil
 }
 
-// flush makes net/http send the bytes written so far, if the response is a stream.
+// flush makes net/http send the bytes written so far, if the response is a stream. A
+// ResponseWriter that isOwn keeps the error of a flush, and the next Write returns it:
+// so the Send after this one fails. Middleware may forget the error, so it is returned
+// at once.
 func (c *handlerConn) flush() error {
 	if !c.config.spec.StreamType.serverStreams() {
 		return nil
 	}
-	return http.NewResponseController(c.exchange).Flush()
+	err := http.NewResponseController(c.exchange).Flush()
+	if c.own {
+		return nil
+	}
+	return err
 }
 
 // answer returns the head of the response.
