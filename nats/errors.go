@@ -93,7 +93,7 @@ var (
 	errLinkClosed   = errorf(connect.CodeUnavailable, "the transport or the server is closed")
 	errUnknownCall  = errorf(connect.CodeUnavailable, "no such call: it has ended, or its start was lost")
 	errClientGone   = errorf(connect.CodeCanceled, "the client has given up")
-	errPanicked     = errorf(connect.CodeInternal, "the handler has panicked or ended its goroutine")
+	errPanicked     = errorf(connect.CodeInternal, "after a panic of the handler (the server's log has it), or because it has ended its goroutine")
 	errWriteTime    = errorf(connect.CodeDeadlineExceeded, "the server's write deadline has passed: %w", os.ErrDeadlineExceeded)
 	errCutBody      = fmt.Errorf("natsrpc: the body ends before its Content-Length: %w", io.ErrUnexpectedEOF)
 )

@@ -44,8 +44,16 @@ type engine struct {
 	inprocess bool
 	// part is true if the full matrix has the engine in a third of its cells only:
 	// other rows cover its code in full.
-	part  bool
-	start func(http.Handler, network) (*server, error)
+	part bool
+	// single is true if a URL has no path before that of the procedure, so that a server
+	// cannot be several sites.
+	single bool
+	// untraced is true if the transport has no connection to report to package httptrace.
+	untraced bool
+	// foreign is true if the library does not know the engine's http.ResponseWriter, and
+	// takes it for that of middleware: it sets no Content-Length.
+	foreign bool
+	start   func(http.Handler, network) (*server, error)
 }
 
 // engines is the HTTP column. A new engine needs a row here and nothing else.
@@ -54,12 +62,14 @@ type engine struct {
 // engine and the library. Names with "direct" stand for it on both sides with the
 // direct path, without these types. The server of "direct-h2" is an h2.Server, the others
 // are an http.Server. The row "direct-h2-balance" has a balance.Balancer in the client. Names with "inprocess" stand for package inprocess; with "http" in
-// the name, net/http's types are between it and the library.
+// the name, net/http's types are between it and the library. The row "nats" has package nats:
+// what does not apply to it is in its columns, and where those are true the tests that look at
+// them check that too.
 var engines = []engine{
 	{name: "h1", proto: "HTTP/1.1", memory: true, start: startH1},
 	{name: "h2", proto: "HTTP/2.0", duplex: true, memory: true, start: startH2},
 	{name: "h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startH2C},
-	{name: "h3", proto: "HTTP/3.0", duplex: true, start: startH3},
+	{name: "h3", proto: "HTTP/3.0", duplex: true, foreign: true, start: startH3},
 	{name: "engine-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineH2},
 	{name: "engine-h2c", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineH2C},
 	{name: "direct-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startDirectH2},
@@ -69,6 +79,7 @@ var engines = []engine{
 	{name: "direct-h2-balance", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startBalance},
 	{name: "inprocess", proto: "HTTP/2.0", duplex: true, memory: true, inprocess: true, start: startInprocess},
 	{name: "inprocess-http", proto: "HTTP/2.0", duplex: true, memory: true, part: true, inprocess: true, start: startInprocessHTTP},
+	{name: "nats", proto: "HTTP/2.0", duplex: true, part: true, single: true, untraced: true, foreign: true, start: startNATS},
 }
 
 // A server is an engine that listens, with the transport that reaches it.

@@ -243,7 +243,7 @@ func (m mode) serveHTTP(t *testing.T, handler http.Handler, options ...siteOptio
 	if config.wrap != nil {
 		handler = config.wrap(handler)
 	}
-	if m.bubble || config.alone {
+	if m.bubble || config.alone || m.engine.single {
 		var network network = loopback{}
 		if m.bubble {
 			network = newMemoryNetwork()
@@ -393,6 +393,7 @@ func closeHosts() {
 			h.server.close()
 		}
 	}
+	sharedBus.close()
 }
 
 // --- time ---

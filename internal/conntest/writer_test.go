@@ -420,7 +420,7 @@ func (w *headerWatch) Write(b []byte) (int, error) {
 }
 
 // A large unary response of Connect has a Content-Length, but not behind middleware,
-// which may change the body.
+// which may change the body, nor behind a writer that may be middleware's.
 func TestContentLength(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
 		answer := &conntestv1.Request{Data: noise(100_000)}
@@ -438,8 +438,8 @@ func TestContentLength(t *testing.T) {
 			wantNil(t, err)
 		}
 		call()
-		if n := <-lengths; n < 100_000 {
-			t.Errorf("got a length of %d, want that of the body", n)
+		if n := <-lengths; m.engine.foreign && n != -1 || !m.engine.foreign && n < 100_000 {
+			t.Errorf("got a length of %d, want that of the body, or none from a writer that the library does not know", n)
 		}
 		seen := make(chan http.Header, 1)
 		call(wrapped(func(next http.Handler) http.Handler {
@@ -449,7 +449,7 @@ func TestContentLength(t *testing.T) {
 		}))
 		<-lengths
 		wantValues(t, "response header", <-seen, "Content-Length")
-	}, inConnect, func(m mode) bool { return m.engine.name != "h3" })
+	}, inConnect)
 }
 
 // refusingWriter is middleware whose Write fails.

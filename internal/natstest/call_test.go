@@ -232,7 +232,7 @@ func TestPanic(t *testing.T) {
 	}))
 	nc := dial(t, s)
 	for kind, call := range kinds {
-		wantError(t, kind, call(testContext(t), newClient(nc, connect.WithGRPC())), connect.CodeInternal, "the handler has panicked")
+		wantError(t, kind, call(testContext(t), newClient(nc, connect.WithGRPC())), connect.CodeInternal, "a panic of the handler")
 	}
 }
 
