@@ -62,7 +62,7 @@ func (w *response) decide(status int) {
 	switch {
 	case w.revoked || w.status != 0:
 		return
-	case status < 100 || status > 599:
+	case status < 100 || status > 999:
 		panic(fmt.Sprintf("invalid WriteHeader code %v", status)) // net/http's words, which programs compare
 	case status < 200:
 		return

@@ -391,8 +391,8 @@ func joined(a, b nats.Header) nats.Header {
 // parseStatus reads the status of a HEAD.
 func parseStatus(h nats.Header) (int, error) {
 	text := field(h, fieldStatus)
-	if len(text) != 3 || text < "200" || text > "599" || strings.Trim(text, "0123456789") != "" {
-		return 0, errorf(connect.CodeInternal, "got a HEAD with the status %q, want 200 to 599", cleanText(text))
+	if len(text) != 3 || text < "200" || text > "999" || strings.Trim(text, "0123456789") != "" {
+		return 0, errorf(connect.CodeInternal, "got a HEAD with the status %q, want 200 to 999", cleanText(text))
 	}
 	return int(text[0]-'0')*100 + int(text[1]-'0')*10 + int(text[2]-'0'), nil
 }

@@ -6,6 +6,7 @@
 //	go run . -mode both                # everything
 //	go run . -mode server -run 'PATTERN' -trace
 //	go run . -engine                   # the cases of HTTP/2, on package h2
+//	go run . -nats                     # the cases of config-nats.yaml, over NATS: see package bus
 //	go run . -generate                 # the code in conformancev1, from the suite's schemas
 //	go test -v .                       # everything, with a floor for the number of cases
 //
@@ -26,6 +27,7 @@ func main() {
 	var arguments []string
 	mode := flag.String("mode", "both", "what to test: `server`, client or both")
 	engine := flag.Bool("engine", false, "run the program under test on package h2: only the cases of HTTP/2")
+	nats := flag.Bool("nats", false, "run the program under test over NATS, behind a gateway: only the cases of config-nats.yaml")
 	race := flag.Bool("race", false, "build the program under test with the race detector")
 	pass := func(name string) func(string) error {
 		return func(value string) error {
@@ -46,6 +48,10 @@ func main() {
 	})
 	code := flag.Bool("generate", false, "generate the code in conformancev1 and run nothing")
 	flag.Parse()
+	if *engine && *nats {
+		fmt.Fprintln(os.Stderr, "-engine and -nats: expected one of them")
+		os.Exit(2)
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -62,13 +68,13 @@ func main() {
 	}
 	failed := false
 	for _, mode := range modes {
-		totals, err := runSuite(ctx, suite{mode: mode, engine: *engine, race: *race, arguments: arguments, out: os.Stdout})
+		totals, err := runSuite(ctx, suite{mode: mode, engine: *engine, nats: *nats, race: *race, arguments: arguments, out: os.Stdout})
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s: %v\n", mode, err)
 			failed = true
 			continue
 		}
-		fmt.Printf("%s: %d of %d cases passed in %v\n", mode, totals.passed, totals.cases, totals.took)
+		fmt.Printf("%s: %v\n", mode, totals)
 	}
 	if failed {
 		os.Exit(1)

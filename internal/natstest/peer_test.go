@@ -99,6 +99,7 @@ func TestBadServers(t *testing.T) {
 		want     string
 	}{
 		{"good", []message{acceptance, {pack(head, 1, "some "), okHead}, {pack(data|end, 2, "text"), nil}}, 0, "some text"},
+		{"unknown status", []message{{pack(head|end, 0, "text"), nats.Header{"Rpc-Status": {"999"}}}}, 0, "text"},
 		{"twice each", []message{acceptance, acceptance, {pack(head, 1, "some "), okHead}, {pack(head, 1, "some "), okHead}, {pack(data|end, 2, "text"), nil}}, 0, "some text"},
 		{"a gap", []message{acceptance, {pack(head, 1, "some "), okHead}, {pack(data|end, 3, "text"), nil}}, connect.CodeUnavailable, "got frame 3, want 2"},
 		{"other order", []message{acceptance, {pack(data|end, 2, "text"), nil}, {pack(head, 1, "some "), okHead}}, connect.CodeUnavailable, "got frame 2, want 1"},

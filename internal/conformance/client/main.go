@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/seed-b7c59c10/connect/internal/conformance/bus"
 	"github.com/seed-b7c59c10/connect/internal/conformance/conformancev1"
 	"github.com/seed-b7c59c10/connect/internal/conformance/wire"
 )
@@ -23,17 +24,18 @@ import (
 func main() {
 	parallel := flag.Int("parallel", 8, "number of calls at a time")
 	engine := flag.Bool("engine", false, "speak HTTP/2 with package h2")
+	nats := flag.Bool("nats", false, "call over NATS, with a proxy before the server")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *parallel, *engine, os.Stdin, os.Stdout); err != nil {
+	if err := run(ctx, *parallel, *engine, *nats, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance client:", err)
 		os.Exit(1)
 	}
 }
 
 // run makes every call that it reads from the suite, then returns.
-func run(ctx context.Context, parallel int, engine bool, in io.Reader, out io.Writer) error {
+func run(ctx context.Context, parallel int, engine, nats bool, in io.Reader, out io.Writer) error {
 	var (
 		calls   sync.WaitGroup
 		slots   = make(chan struct{}, parallel)
@@ -42,6 +44,11 @@ func run(ctx context.Context, parallel int, engine bool, in io.Reader, out io.Wr
 		dials   = newTransports(engine)
 	)
 	defer dials.close()
+	if nats {
+		if dials.bus, failed = bus.Open(); failed != nil {
+			return failed
+		}
+	}
 	for ctx.Err() == nil {
 		asked := &conformancev1.ClientCompatRequest{}
 		if err := wire.Read(in, asked); errors.Is(err, io.EOF) {

@@ -20,14 +20,22 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/seed-b7c59c10/connect/h2"
+	"github.com/seed-b7c59c10/connect/internal/conformance/bus"
 	"github.com/seed-b7c59c10/connect/internal/conformance/conformancev1"
 )
 
 // transports keeps an HTTP client for each target.
 type transports struct {
 	engine  bool
+	bus     *bus.Bus // nil: HTTP all the way
 	mu      sync.Mutex
-	clients map[target]*http.Client
+	clients map[target]reach
+}
+
+// reach is an HTTP client with the URL for it.
+type reach struct {
+	client *http.Client
+	url    string
 }
 
 type target struct {
@@ -37,7 +45,7 @@ type target struct {
 }
 
 func newTransports(engine bool) *transports {
-	return &transports{engine: engine, clients: make(map[target]*http.Client)}
+	return &transports{engine: engine, clients: make(map[target]reach)}
 }
 
 // client returns the HTTP client for a call and the URL to call.
@@ -55,15 +63,18 @@ func (t *transports) client(asked *conformancev1.ClientCompatRequest) (*http.Cli
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if client, ok := t.clients[to]; ok {
-		return client, url, nil
+	if known, ok := t.clients[to]; ok {
+		return known.client, known.url, nil
 	}
 	transport, err := dial(to, t.engine)
+	if err == nil && t.bus != nil {
+		transport, url, err = t.bus.Dial(url, transport)
+	}
 	if err != nil {
 		return nil, "", err
 	}
 	client := &http.Client{Transport: transport}
-	t.clients[to] = client
+	t.clients[to] = reach{client, url}
 	return client, url, nil
 }
 
@@ -71,8 +82,8 @@ func (t *transports) client(asked *conformancev1.ClientCompatRequest) (*http.Cli
 func (t *transports) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, client := range t.clients {
-		client.CloseIdleConnections()
+	for _, known := range t.clients {
+		known.client.CloseIdleConnections()
 	}
 }
 

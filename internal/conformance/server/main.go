@@ -23,6 +23,7 @@ import (
 
 	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/h2"
+	"github.com/seed-b7c59c10/connect/internal/conformance/bus"
 	"github.com/seed-b7c59c10/connect/internal/conformance/conformancev1"
 	"github.com/seed-b7c59c10/connect/internal/conformance/conformancev1/conformancev1connect"
 	"github.com/seed-b7c59c10/connect/internal/conformance/wire"
@@ -32,17 +33,18 @@ const host = "127.0.0.1"
 
 func main() {
 	engine := flag.Bool("engine", false, "serve HTTP/2 with package h2")
+	nats := flag.Bool("nats", false, "serve over NATS, behind a gateway")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *engine, os.Stdin, os.Stdout); err != nil {
+	if err := run(ctx, *engine, *nats, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance server:", err)
 		os.Exit(1)
 	}
 }
 
 // run serves with the suite's configuration until the context ends.
-func run(ctx context.Context, engine bool, in io.Reader, out io.Writer) error {
+func run(ctx context.Context, engine, nats bool, in io.Reader, out io.Writer) error {
 	asked := &conformancev1.ServerCompatRequest{}
 	if err := wire.Read(in, asked); err != nil {
 		return err
@@ -50,6 +52,15 @@ func run(ctx context.Context, engine bool, in io.Reader, out io.Writer) error {
 	handler, err := newHandler(asked)
 	if err != nil {
 		return err
+	}
+	if nats {
+		b, err := bus.Open()
+		if err != nil {
+			return err
+		}
+		if handler, err = b.Handler(handler); err != nil {
+			return err
+		}
 	}
 	security, err := newTLSConfig(asked)
 	if err != nil {
