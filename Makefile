@@ -84,8 +84,9 @@ fuzz: ## every fuzz test for FUZZTIME
 	done
 
 SOAKTIME ?= 60s
-soak: ## mixed calls over one connection for SOAKTIME, for each of four ways to connect; make test has a shorter one
-	cd internal/conntest && go test -count=1 -run 'TestSoak$$' -v -soak $(SOAKTIME) .
+soak: ## mixed calls for SOAKTIME, over one connection for each of five ways to connect, and over NATS with events; make test has a shorter one
+	cd internal/conntest && go test -count=1 -timeout 0 -run 'TestSoak$$' -v -soak $(SOAKTIME) .
+	cd internal/natstest && go test -count=1 -timeout 0 -run 'TestSoak$$' -v -soak $(SOAKTIME) .
 
 tidy: ## go mod tidy in every module
 	@set -e; for m in $(ALL); do (cd $$m && go mod tidy); done

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// A mix of calls of all kinds and protocols that end well, are cancelled, time out, read
-// slowly or leave, over connections that are lost again and again and servers that come and
-// go.
+// The soak: a mix of calls of all kinds and protocols that end well, are cancelled, time
+// out, read slowly or leave, and of events of JetStream, over connections that are lost again
+// and again and servers that come and go.
 
 package natstest
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-b7c59c10/connect"
 	conntestv1 "github.com/seed-b7c59c10/connect/internal/gen/conntest/v1"
@@ -26,25 +28,34 @@ import (
 	natsrpc "github.com/seed-b7c59c10/connect/nats"
 )
 
-// The size of the soak. Counts bound it, not time.
+var soakTime = flag.Duration("soak", 0, "how long TestSoak makes calls; 0: it makes a fixed number")
+
+// The size of the soak.
 const (
 	soakCallers = 12
-	soakCalls   = 25 // of each caller
+	soakCalls   = 25 // of each caller, unless a time is given
 )
 
 func TestSoak(t *testing.T) {
-	broker := startServer(t, nil)
+	broker := withJetStream(t)
+	events := newSoakEvents(t, dial(t, broker))
+	working, stopWork := context.WithCancel(t.Context())
+	defer stopWork()
 	k := &soak{t: t, trouble: make(chan struct{})}
 	h := (&service{seen: k.count}).handler()
 	keep := natsrpc.KeepAlive(time.Second)
-	var servers, clients []*nats.Conn
+	var servers, clients, publishers []*nats.Conn
 	for range 3 {
-		servers, clients = append(servers, dial(t, broker)), append(clients, dial(t, broker))
+		servers, clients, publishers = append(servers, dial(t, broker)), append(clients, dial(t, broker)), append(publishers, dial(t, broker))
 	}
-	for _, own := range servers[:2] { // these stay, and their connections are lost now and then
+	lost := slices.Concat(servers[:2], clients, publishers) // now and then
+	for _, own := range servers[:2] {                       // these stay, and their connections are lost
 		serve(t, own, h, keep)
 	}
-	var callers, chaos sync.WaitGroup
+	var callers, chaos, workers sync.WaitGroup
+	for _, nc := range servers[:2] {
+		workers.Go(func() { events.work(working, nc) })
+	}
 	over := make(chan struct{})
 	chaos.Go(func() {
 		r := rand.New(rand.NewPCG(1, 1))
@@ -54,7 +65,7 @@ func TestSoak(t *testing.T) {
 				return
 			case <-k.trouble:
 			}
-			_ = append(append([]*nats.Conn(nil), servers[:2]...), clients...)[r.IntN(5)].ForceReconnect()
+			_ = lost[r.IntN(len(lost))].ForceReconnect()
 		}
 	})
 	chaos.Go(func() { // this one comes and goes
@@ -84,10 +95,20 @@ func TestSoak(t *testing.T) {
 			defer transport.Close()
 			protocol := []string{"connect", "grpc", "grpcweb"}[i%3]
 			client := conntestv1connect.NewTestServiceClient(httpClient(transport), base, append([]connect.ClientOption{connect.WithAcceptCompression("gzip", nil, nil)}, protocols[protocol]...)...)
+			js, err := jetstream.New(publishers[i%len(publishers)])
+			if err != nil {
+				t.Error(err)
+				return
+			}
 			r := rand.New(rand.NewPCG(uint64(i), 2))
-			for n := range soakCalls {
-				if k.call(client, r, fmt.Sprint(i, "/", n)) == connect.CodeUnavailable {
-					_ = clients[i%len(clients)].FlushWithContext(testContext(t)) // until it is connected again, mostly
+			for n, end := 0, time.Now().Add(*soakTime); *soakTime == 0 && n < soakCalls || time.Now().Before(end); n++ {
+				text := fmt.Sprint(i, "/", n)
+				code := k.call(client, r, text)
+				events.publish(js, text)
+				if code == connect.CodeUnavailable {
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					_ = clients[i%len(clients)].FlushWithContext(ctx) // until it is connected again, mostly
+					cancel()
 				}
 			}
 		})
@@ -95,6 +116,9 @@ func TestSoak(t *testing.T) {
 	callers.Wait()
 	close(over)
 	chaos.Wait()
+	events.finish()
+	stopWork()
+	workers.Wait()
 	t.Logf("%d calls were answered, %d ended early", k.answered.Load(), k.failed.Load())
 	if k.answered.Load() == 0 || k.failed.Load() == 0 {
 		t.Error("got calls of one outcome alone, want both")
@@ -127,7 +151,7 @@ func (k *soak) call(client conntestv1connect.TestServiceClient, r *rand.Rand, te
 	if k.begun.Add(1)%30 == 0 {
 		k.trouble <- struct{}{}
 	}
-	ctx, cancel := context.WithTimeout(testContext(k.t), time.Minute)
+	ctx, cancel := context.WithTimeout(k.t.Context(), patience)
 	defer cancel()
 	allowed := []connect.Code{connect.CodeUnavailable}
 	switch r.IntN(4) {
