@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/seed-b7c59c10/connect"
 )
@@ -184,7 +183,7 @@ func (e *ending) begin(s *search, status int) {
 		e.v = bad
 	}
 	if e.v == good && !(e.owned && s.call.kind&connect.StreamTypeClient != 0) {
-		now := time.Now()
+		now := clock()
 		e.use.d.load.sample(now, now.Sub(e.use.began))
 	}
 }
@@ -195,7 +194,7 @@ func (e *ending) end(err error) {
 		if stop := e.stop.Load(); stop != nil {
 			(*stop)()
 		}
-		now := time.Now()
+		now := clock()
 		e.use.release(now, false)
 		if e.owned {
 			return

@@ -38,7 +38,7 @@ type use struct {
 	began time.Time
 	trial bool // decides whether an ejected endpoint returns
 
-	status int // of the response, in a call's use; 0: there is none yet
+	status int // of the response, in a call's use; 0: it is 200, or there is none yet
 }
 
 // judge counts the outcome.
@@ -181,8 +181,11 @@ func (c *call) giveBack() bool {
 	return had
 }
 
-// answered notes the status of the response.
+// answered notes the status of the response, unless it is that of every RPC's answer.
 func (c *call) answered(status int) {
+	if status == http.StatusOK {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.use.d != nil {
@@ -198,7 +201,7 @@ func (c *call) works() {
 	c.use.trial = false
 	c.mu.Unlock()
 	if u.trial {
-		u.judge(time.Now(), good)
+		u.judge(clock(), good)
 	}
 }
 
@@ -225,10 +228,10 @@ func (c *call) finish(err error) error {
 	}
 	if u.d != nil {
 		v, timed := verdictOf(c.Context, err)
-		if v == lost && u.status != 0 && u.status != http.StatusOK {
+		if v == lost && u.status != 0 {
 			v = bad // a proxy's answer: the connection is not lost
 		}
-		now := time.Now()
+		now := clock()
 		if c.kind == connect.StreamTypeUnary {
 			u.release(now, timed)
 		}
@@ -251,7 +254,7 @@ func (c *call) explain(err error) error {
 // abandon ends a call whose outcome is not known, if it has not ended.
 func (c *call) abandon() {
 	if u, _ := c.end(); u.d != nil {
-		now := time.Now()
+		now := clock()
 		if c.kind == connect.StreamTypeUnary {
 			u.release(now, false)
 		}
@@ -264,9 +267,14 @@ type interceptor struct{ b *Balancer }
 
 func (i interceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, request connect.AnyRequest) (connect.AnyResponse, error) {
-		c := &call{Context: ctx, b: i.b}
-		defer c.abandon() // for a panic
+		c, returned := &call{Context: ctx, b: i.b}, false
+		defer func() {
+			if !returned { // a panic
+				c.abandon()
+			}
+		}()
 		response, err := next(c, request)
+		returned = true
 		if err = c.finish(err); err != nil {
 			return nil, err
 		}

@@ -40,8 +40,13 @@ type endpoint struct {
 
 // A backend has the connections to one address, and the records of its calls.
 type backend struct {
-	load       load
-	health     health
+	// Every call writes load, users and health: the first two share a cache line, and
+	// what calls only read is in others.
+	load    load
+	users   atomic.Int64 // calls, until their bodies are closed
+	removed atomic.Bool
+	health  health
+
 	readySince atomic.Int64  // since(now) when it became ready; 0: no slow start
 	slowStart  time.Duration // the window; 0: no slow start
 	hash       atomic.Uint64 // of Addr, for id
@@ -57,11 +62,9 @@ type backend struct {
 	connects  chan struct{} // the same, for probe
 	ready     atomic.Bool   // has a connection and, if there are probes, has passed the last
 
-	opened  atomic.Int64 // connections
-	users   atomic.Int64 // calls, until their bodies are closed
-	removed atomic.Bool
-	unused  chan struct{} // closed when removed and without users
-	once    sync.Once     // for unused
+	opened atomic.Int64  // connections
+	unused chan struct{} // closed when removed and without users
+	once   sync.Once     // for unused
 
 	mu        sync.Mutex
 	connected bool

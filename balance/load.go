@@ -50,6 +50,10 @@ const (
 // the monotonic clock: a wall clock that jumps changes nothing.
 var epoch = time.Now()
 
+// clock returns the time for differences: unlike [time.Now] it reads only the monotonic
+// clock, at half the price. Its wall clock is that of epoch plus what has passed since.
+func clock() time.Time { return epoch.Add(time.Since(epoch)) }
+
 // since returns the nanoseconds between epoch and now.
 func since(now time.Time) int64 { return int64(now.Sub(epoch)) }
 

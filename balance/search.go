@@ -62,7 +62,7 @@ func (s *search) next() error {
 			return errClosed
 		}
 		o := s.g.current.Load()
-		s.info.now = time.Now()
+		s.info.now = clock()
 		if e, trial := s.choose(o); e != nil {
 			if !e.enter() {
 				if trial {
@@ -210,7 +210,7 @@ func (s *search) cancel() { s.leave(neutral) }
 
 // leave ends the use with a verdict, in so far as the interceptor has not ended it.
 func (s *search) leave(v verdict) {
-	now, ended := time.Now(), s.owned && !s.call.giveBack()
+	now, ended := clock(), s.owned && !s.call.giveBack()
 	if !ended || s.call.kind != connect.StreamTypeUnary {
 		s.use.release(now, false)
 	}
@@ -234,7 +234,7 @@ func (s *search) undo() {
 // fail ends the use after an error, and returns the error with the endpoint's name. The
 // error may be the caller's fault.
 func (s *search) fail(err error, callers bool) error {
-	now := time.Now()
+	now := clock()
 	if !s.owned || s.call.kind != 0 {
 		s.use.release(now, false)
 	}

@@ -101,7 +101,7 @@ func (e *endpoint) status(now time.Time) EndpointStatus {
 	case !e.passed:
 		s.State, s.Reason = StateProbing, text(e.probeErr)
 	case out:
-		s.State, s.Reason, s.Until = StateEjected, reason, until
+		s.State, s.Reason, s.Until = StateEjected, reason, now.Add(until.Sub(now)) // by the wall clock
 	case e.Weight == 0:
 		s.State, s.Reason = StateDrained, "its weight is zero"
 	default:

@@ -46,6 +46,7 @@ type answer struct {
 var errWaitForContext = errors.New("wait for the context")
 
 func TestClient(t *testing.T) {
+	t.Parallel() // see TestServer
 	for _, test := range clientCases() {
 		t.Run(test.name, func(t *testing.T) {
 			// In bubbles, deadlines pass when nothing else can happen, and

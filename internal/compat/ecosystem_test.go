@@ -57,6 +57,7 @@ func TestEcosystem(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds each suite for three foundations")
 	}
+	t.Parallel()
 	repository, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -42,6 +42,7 @@ type serverCase struct {
 }
 
 func TestServer(t *testing.T) {
+	t.Parallel() // with TestEcosystem, which mostly waits for other programs
 	for _, test := range serverCases() {
 		t.Run(test.name, func(t *testing.T) {
 			for _, version := range []string{"1.1", "2"} {

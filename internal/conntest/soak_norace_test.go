@@ -13,9 +13,9 @@ const soakTransfers = 24
 // soakStreams is how many streams a soak of one behaviour has in each mode.
 const soakStreams = 40
 
-// everyCompression is whether the full matrix has all compressions on all engines that
-// it has in full.
-const everyCompression = true
+// wholeMatrix is whether the full matrix has all codecs and compressions on all engines
+// that it has in full.
+const wholeMatrix = true
 
 // manyMessages is how many messages a stream of TestManyMessages has.
 const manyMessages = 100

@@ -14,9 +14,9 @@ const soakTransfers = 6
 // soakStreams is how many streams a soak of one behaviour has in each mode.
 const soakStreams = 10
 
-// everyCompression is whether the full matrix has all compressions on all engines that
-// it has in full.
-const everyCompression = false
+// wholeMatrix is whether the full matrix has all codecs and compressions on all engines
+// that it has in full.
+const wholeMatrix = false
 
 // manyMessages is how many messages a stream of TestManyMessages has.
 const manyMessages = 30
