@@ -15,6 +15,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -72,7 +73,7 @@ func (b *Bus) Handler(handler http.Handler) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return natsrpc.NewGateway(b.transport, prefix), nil
+	return patient(natsrpc.NewGateway(b.transport, prefix)), nil
 }
 
 // Dial returns a transport, and the URL for it, that reaches a server over the bus and then
@@ -87,4 +88,30 @@ func (b *Bus) Dial(target string, transport http.RoundTripper) (http.RoundTrippe
 		return nil, "", err
 	}
 	return b.transport, "nats://" + prefix, nil
+}
+
+// patient has a gateway not answer that the deadline of a unary call of Connect has passed
+// before the client has given up. Both have the same deadline: the suite's client could read
+// the head of the answer, give up on the body, and report a malformed body.
+func patient(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Connect-Timeout-Ms") != "" {
+			w = patientWriter{w, r.Context()}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type patientWriter struct {
+	http.ResponseWriter
+	client context.Context // of the request: it ends with the client's deadline
+}
+
+func (w patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w patientWriter) WriteHeader(status int) {
+	if status == http.StatusGatewayTimeout {
+		<-w.client.Done()
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
