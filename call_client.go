@@ -120,7 +120,7 @@ func (w *watchedConn) run(ctx context.Context, c *config, call *Call) error {
 	} else {
 		conn = c.stream(context.WithValue(ctx, clientCallKey{}, call), spec)
 	}
-	askHeader(conn.RequestHeader(), call.RequestHeader())
+	c.askHeader(conn.RequestHeader(), call.RequestHeader())
 	call.mu.Lock()
 	call.client.call.header, call.client.call.method, call.client.response = metadata{own: conn.RequestHeader()}, http.MethodPost, conn
 	call.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 
 // RequestHeader returns the headers of the request, with those that the library
 // sets. Of these, a program can change the user agents; newRequest drops other
-// changes.
+// changes, but not with connect-go's meaning.
 func (c *clientConn) RequestHeader() http.Header {
 	if c.header == nil {
 		c.header = make(http.Header, len(c.config.streamHead)+4)
@@ -21,6 +21,7 @@ func (c *clientConn) RequestHeader() http.Header {
 		if timeout := c.timeLeft(); timeout != "" {
 			c.header[c.timeout] = []string{timeout}
 		}
+		c.asGiven = c.config.connectGo
 	}
 	return c.header
 }
@@ -39,10 +40,10 @@ func showHeader(into, fixed http.Header) {
 }
 
 // askHeader appends a caller's headers to those of the library. A caller's user
-// agent replaces the library's.
-func askHeader(into, asked http.Header) {
+// agent replaces the library's, but not with connect-go's meaning.
+func (c *config) askHeader(into, asked http.Header) {
 	for key := range asked {
-		if isUserAgent(key) {
+		if isUserAgent(key) && !c.connectGo {
 			delete(into, key)
 		}
 	}
@@ -171,7 +172,7 @@ func (c *clientConn) newExchange(msg any, b *buffer, size int) (clientExchange, 
 	if mayGet {
 		return c.newPost(b), nil
 	}
-	if x, ok := c.exchange.(*directExchange); ok && !c.chosen && isPlain(c.header) {
+	if x, ok := c.exchange.(*directExchange); ok && !c.chosen && !c.asGiven && isPlain(c.header) {
 		x.packed = b
 		return x, nil
 	}

@@ -55,6 +55,7 @@ type handlerConn struct {
 	answers       atomic.Bool // the handler has called Receive since its last Send
 	namesEncoding bool        // the response headers name the messages' compression
 	namesAccept   bool        // the response headers list the compressions for requests
+	unknown       bool        // the request's compression is unknown
 	own           bool        // the ResponseWriter is net/http's or the engine's, not middleware's
 	asked         bool        // the exchange's Header may have fields; in a direct call, once the program has asked for it
 	began         bool        // the response headers are written
@@ -112,7 +113,7 @@ func (c *handlerConn) open() (context.Context, error) {
 	if used != nil || !known { // only a client that compresses needs the list
 		c.namesAccept = true
 	}
-	if !known {
+	if c.unknown = !known; c.unknown {
 		return &c.ctx, errorf(CodeUnimplemented, "unknown compression %q: supported encodings are %v", encoding, &c.config.compressions)
 	}
 	c.in.compression = used

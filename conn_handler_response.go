@@ -97,7 +97,7 @@ func (c *handlerConn) Send(msg any) (err error) {
 	if !c.framed {
 		// A unary Connect response has its trailers among the headers, so the end of
 		// the call is written before the message.
-		before = c.encodeEnd(end{trailer: c.trailer}, true)
+		before = c.encodeEnd(end{trailer: c.trailer, connectGo: c.config.connectGo}, true)
 	}
 	if !c.began && !c.config.spec.StreamType.serverStreams() && !(c.framed && c.config.connectGo) {
 		c.namesEncoding = compressed // this is the only message
@@ -177,8 +177,11 @@ func (c *handlerConn) flush() error {
 // answer returns the head of the response.
 func (c *handlerConn) answer() head {
 	hd := head{contentType: c.contentType}
-	if c.namesEncoding {
+	switch {
+	case c.namesEncoding:
 		hd.encoding = c.out.compression.value
+	case c.unknown && c.framed && c.config.connectGo:
+		hd.encoding = valueEmpty
 	}
 	if c.namesAccept {
 		hd.accept = c.config.compressions.accept
@@ -238,11 +241,19 @@ func (c *handlerConn) begin(w wireEnd) {
 // the dialect does. If bare is true, nothing was written and the handler has set no
 // header.
 func (c *handlerConn) finish(err *Error, bare bool) {
-	e := end{err: err, trailer: c.trailer}
+	e := end{err: err, trailer: c.trailer, connectGo: c.config.connectGo}
+	if err != nil {
+		e.protobuf = c.config.protobuf()
+	}
 	sent := c.began || c.framed && !bare
 	w := c.encodeEnd(e, sent)
-	if c.config.sendMax > 0 && w.size() > c.config.sendMax {
-		e = e.minimal()
+	if c.config.sendMax > 0 && c.sizeOf(w) > c.config.sendMax {
+		if c.config.connectGo && !c.framed {
+			e = e.withoutDetails() // it is in the body, and the metadata is not
+		} else {
+			e = e.minimal()
+			c.out.plain = c.config.connectGo // its frame is not compressed
+		}
 		w = c.encodeEnd(e, sent)
 	}
 	w = c.fit(e, sent, w)
@@ -273,14 +284,26 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 	}
 }
 
+// sizeOf returns the number of bytes in an end that the limit for sending is about.
+// With connect-go's meaning that is the body alone, compressed.
+func (c *handlerConn) sizeOf(w wireEnd) int {
+	switch {
+	case !c.config.connectGo:
+		return w.size()
+	case c.framed && w.hasBody:
+		return len(c.endFrame(w.body)) - prefixSize
+	}
+	return len(w.body)
+}
+
 // endFrame returns the frame that ends the body. It is short, and not worth
 // compressing.
 func (c *handlerConn) endFrame(payload []byte) []byte {
 	flags := c.endFlag
-	if z := c.out.compression; z != nil && c.config.connectGo && len(payload) >= c.out.minBytes {
+	if c.config.connectGo && c.out.compresses(len(payload)) {
 		b := newBuffer(0)
 		defer b.free()
-		if z.compress(b, payload) == nil {
+		if c.out.compression.compress(b, payload) == nil {
 			payload, flags = b.data, flags|flagCompressed
 		}
 	}

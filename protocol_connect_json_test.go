@@ -279,9 +279,9 @@ func FuzzEndStream(f *testing.F) {
 			t.Errorf("%q: written and read: %v", data, err)
 		}
 		kept := make(http.Header)
-		addMetadata(kept, got.trailer)
+		addMetadata(kept, got.trailer, false)
 		reread := make(http.Header)
-		addMetadata(reread, again.trailer)
+		addMetadata(reread, again.trailer, false)
 		if !sameHeader(reread, kept) {
 			t.Errorf("%q: got %q, written and read %q", data, kept, reread)
 		}

@@ -63,7 +63,7 @@ func passEnd(t *testing.T, d *dialect, e end, sent bool) (end, http.Header) {
 // custom returns the application's part of the metadata, as it is after the wire.
 func custom(t *testing.T, h http.Header) http.Header {
 	clean := make(http.Header)
-	addMetadata(clean, h)
+	addMetadata(clean, h, false)
 	return overTheWire(t, clean)
 }
 

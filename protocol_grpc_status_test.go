@@ -273,7 +273,7 @@ func TestStatusHeaders(t *testing.T) {
 			if c.details != "" {
 				h[headerGRPCDetails] = []string{c.details}
 			}
-			got := grpcError(h)
+			got := grpcError(h, nil)
 			if c.contains != "" {
 				if got == nil || got.code != c.want.code || !strings.Contains(got.Message(), c.contains) {
 					t.Errorf("got %s, want %v with %q", tell(got), c.want.code, c.contains)
@@ -285,7 +285,7 @@ func TestStatusHeaders(t *testing.T) {
 			}
 		})
 	}
-	if got := grpcError(http.Header{}); got == nil || got.code != CodeInternal {
+	if got := grpcError(http.Header{}, nil); got == nil || got.code != CodeInternal {
 		t.Errorf("no status: got %s, want %v", tell(got), CodeInternal)
 	}
 }

@@ -77,6 +77,7 @@ var clientDifferences = []difference{
 	{
 		item:   "nil",
 		row:    "`nil` as a request, or as a response without an error",
+		on:     "root",
 		reason: "a nil request is refused, nothing is sent",
 		tests: []string{
 			"TestClient/nil_*",
@@ -90,6 +91,7 @@ var clientDifferences = []difference{
 	{
 		item:   "6",
 		row:    "a response's media type in upper case",
+		on:     "root",
 		reason: "content types are compared without regard to case, in responses, too",
 		tests: []string{
 			"TestClient/43_connect_Unary_error_with_upper_*",
@@ -259,6 +261,7 @@ var clientDifferences = []difference{
 	{
 		item:   "25, 60",
 		row:    "a message of a client that is larger than `WithSendMaxBytes`",
+		on:     "root",
 		reason: "where the message cannot be sent, nothing is, and the call has no method",
 		tests: []string{
 			"TestClient/25_*_ServerStream_send_limit",
@@ -353,6 +356,7 @@ var clientDifferences = []difference{
 	{
 		item:   "73",
 		row:    "request metadata under the protocols' own names",
+		on:     "root",
 		reason: "a caller's User-Agent takes the library's place in every kind of call",
 		tests: []string{
 			"TestClient/73_*_BidiStreamSimple_*",
@@ -396,6 +400,7 @@ var clientDifferences = []difference{
 	{
 		item:   "90",
 		row:    "request metadata under the protocols' own names",
+		on:     "root",
 		reason: "reserved request metadata is not sent, and cannot damage the request",
 		tests: []string{
 			"TestClient/90_*_json_*_reserved_metadata",

@@ -153,6 +153,10 @@ func everyWireCases() []serverCase {
 				add("nil", "nil answer", path, "", "nil")
 			}
 			add("51", "reserved metadata", "Unary", "", "reserved")
+			for _, key := range []string{"Keep-Alive", "Upgrade", "Transfer-Encoding"} {
+				add("51", "metadata "+key, "Unary", "", "connection="+key)
+				add("51", "error metadata "+key, "Unary", "", "code=9 errconn="+key)
+			}
 			add("61", "vary", "Unary", "", "vary")
 			add("47", "details", "Unary", "", "code=3 detail")
 			add("47", "details of a plain error", "Unary", "", "detail")
@@ -185,6 +189,12 @@ func everyWireCases() []serverCase {
 				add("54", "body over a limit", path, "", "toolarge")
 				add("54", "broken connection", path, "", "broken")
 				add("34", "empty answer", path, "", "empty")
+			}
+			for _, key := range []string{"Keep-Alive", "Upgrade", "Transfer-Encoding"} {
+				for _, path := range []string{"ClientStream", "ServerStream"} {
+					add("51", "metadata "+key, path, "", "connection="+key)
+					add("51", "error metadata "+key, path, "", "code=9 errconn="+key)
+				}
 			}
 			add("34", "several", "ClientStream", "", "a", "b", "", "d")
 			add("34", "nothing", "ClientStream", "")
