@@ -235,6 +235,10 @@ func (c *clientConn) release() {
 		return
 	}
 	c.watch.stop()
+	if before == phaseIdle && c.ready != nil { // nothing was sent: wait must not wait for a response
+		c.failed = errClosed()
+		close(c.ready)
+	}
 	if before == phaseAnswered && c.body != nil {
 		c.closeBody()
 	}

@@ -176,9 +176,9 @@ func (p grpcWeb) decodeEnd(w wireEnd) end {
 		return end{err: NewError(CodeInternal, fmt.Errorf("protocol error: trailers: %w", err))}
 	}
 	if len(trailer) == 0 && w.empty && first(w.header, headerGRPCStatus) != "" {
-		return p.grpc.decodeEnd(wireEnd{header: w.header, empty: true}) // some servers send "Trailers-Only" and an empty frame
+		return p.grpc.decodeEnd(wireEnd{header: w.header, empty: true, protobuf: w.protobuf}) // some servers send "Trailers-Only" and an empty frame
 	}
-	return p.grpc.decodeEnd(wireEnd{trailer: trailer})
+	return p.grpc.decodeEnd(wireEnd{trailer: trailer, protobuf: w.protobuf})
 }
 
 // oneLine replaces line breaks, so that a value cannot begin another trailer.

@@ -17,6 +17,15 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/compat/script"
 )
 
+// reversedBase64 returns data in base64 in reverse order.
+func reversedBase64(text string) string {
+	data, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil {
+		panic(err)
+	}
+	return base64.RawStdEncoding.EncodeToString([]byte(reversed(string(data))))
+}
+
 // responseCases are responses that are wrong in the same way for each dialect.
 func responseCases() []clientCase {
 	var cases []clientCase
@@ -230,6 +239,19 @@ func grpcResponseCases() []clientCase {
 		add("69", "details with code 0", answer{trailer: "Grpc-Status: 5\nGrpc-Message: user: a\nGrpc-Status-Details-Bin: " + statusDetails(0, "user: b") + "\n"})
 		add("69", "details with code 99", answer{trailer: "Grpc-Status: 5\nGrpc-Message: user: a\nGrpc-Status-Details-Bin: " + statusDetails(99, "user: b") + "\n"})
 		add("69", "details and ok", answer{body: hello, trailer: "Grpc-Status: 0\nGrpc-Status-Details-Bin: " + details + "\n"})
+		for _, status := range []string{"reverse", "fails"} {
+			for name, details := range map[string]string{"": details, " in reverse": reversedBase64(details)} {
+				cases = append(cases, clientCase{
+					name:   fmt.Sprintf("codec grpc %s status %s, details%s", kind, status, name),
+					client: script.Client{Protocol: "grpc", ProtoCodec: status}, call: script.Call{Kind: kind, Messages: []string{"hello"}},
+					answer: answer{header: "Content-Type: application/grpc\n", trailer: "Grpc-Status: 5\nGrpc-Message: user: a\nGrpc-Status-Details-Bin: " + details + "\n"},
+				}, clientCase{
+					name:   fmt.Sprintf("codec web %s status %s, details%s", kind, status, name),
+					client: script.Client{Protocol: "grpcweb", ProtoCodec: status}, call: script.Call{Kind: kind, Messages: []string{"hello"}},
+					answer: answer{header: webHeader, body: envelope(0x80, "grpc-status: 5\r\ngrpc-status-details-bin: "+details+"\r\n")},
+				})
+			}
+		}
 		add("72", "metadata", answer{header: "Meta: a\nMeta-Bin: AAE\n", body: hello, trailer: "Grpc-Status: 5\nAfter: a\nAfter: b\nAfter-Bin: AAE=\n"})
 		add("62", "status 500 with trailers", answer{status: 500, body: hello, trailer: "Grpc-Status: 5\nGrpc-Message: user: a\n"})
 		add("62", "status 503 with status in the header", answer{status: 503, header: "Grpc-Status: 5\nGrpc-Message: user: a\n"})

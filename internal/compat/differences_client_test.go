@@ -260,11 +260,14 @@ var clientDifferences = []difference{
 	},
 	{
 		item:   "25, 60",
-		row:    "a message of a client that is larger than `WithSendMaxBytes`",
+		row:    "a message of a client that is larger than `WithSendMaxBytes`, or cannot be encoded",
 		on:     "root",
 		reason: "where the message cannot be sent, nothing is, and the call has no method",
 		tests: []string{
+			"TestClient/25_*_ServerStream_message_cannot_be_encoded",
 			"TestClient/25_*_ServerStream_send_limit",
+			"TestClient/25_*_UnarySimple_message_cannot_be_encoded",
+			"TestClient/25_*_Unary_message_cannot_be_encoded",
 			"TestClient/25_*_Unary_send_limit",
 			"TestClient/25_GET_*",
 			"TestClient/60_*_URL_of_at_most_1,_fallback_false",
@@ -287,6 +290,9 @@ var clientDifferences = []difference{
 			`- body ""`,
 			"- request POST *",
 			"+ request  *",
+			"- info POST *",
+			"+ info  *",
+			"- header Content-Type: *",
 		},
 	},
 	{
@@ -328,6 +334,26 @@ var clientDifferences = []difference{
 			"TestClient/69_*_details_unreadable",
 		},
 		lines: []string{
+			`+ error is "unexpected EOF"`,
+		},
+	},
+	{
+		item:   "69",
+		row:    "gRPC's status where a codec of the program is called `proto`",
+		on:     "root",
+		reason: "gRPC's status is Protobuf whatever codec goes by the name of proto",
+		tests: []string{
+			"TestClient/codec_*",
+		},
+		lines: []string{
+			"- error internal",
+			"+ error internal",
+			"- error failed_precondition",
+			"+ error failed_precondition",
+			"- error text *",
+			"+ error text *",
+			"- error detail *",
+			"+ error detail *",
 			`+ error is "unexpected EOF"`,
 		},
 	},

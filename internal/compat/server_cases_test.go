@@ -210,6 +210,7 @@ func everyWireCases() []serverCase {
 			add("53", "not modified", "ServerStream", "", "notmodified")
 			add("54", "wrapped", "ServerStream", "", "code=5 detail wrapped")
 			add("41", "error without text", "ServerStream", "", "nothing")
+			add("41", "code zero", "ServerStream", "", "first n=1 code=0 detail")
 			add("88", "panic", "ServerStream", "", "panic")
 			add("88", "abort after messages", "ServerStream", "", "abort")
 			add("34", "several", "BidiStream", "", "a", "n=2", "", "n=0", "see header")

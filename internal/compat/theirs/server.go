@@ -104,6 +104,12 @@ func serverOptions(config script.Server, options []connect.HandlerOption) []conn
 	if config.RawCodec {
 		options = append(options, connect.WithCodec(script.RawCodec{}))
 	}
+	if config.ProtoCodec != "" {
+		options = append(options, connect.WithCodec(script.ProtoCodec{Status: config.ProtoCodec}))
+	}
+	if config.Replace != "" {
+		options = append(options, connect.WithInterceptors(replace(config.Replace)))
+	}
 	return options
 }
 
