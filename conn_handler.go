@@ -51,11 +51,13 @@ type handlerConn struct {
 	trailer       http.Header // nil until the handler asks for it
 	headersThen   int32       // how many headers there were when the call began
 	given         http.Header // those of them that describe the body; nil if there are none
+	added         http.Header // by the handler, see anyHeader; nil until it asks for it
 	outbox        *outbox     // nil until a message does not answer one that was received
 	answers       atomic.Bool // the handler has called Receive since its last Send
 	namesEncoding bool        // the response headers name the messages' compression
 	namesAccept   bool        // the response headers list the compressions for requests
 	unknown       bool        // the request's compression is unknown
+	headSet       bool        // the response headers have those of the library, see anyHeader
 	own           bool        // the ResponseWriter is net/http's or the engine's, not middleware's
 	asked         bool        // the exchange's Header may have fields; in a direct call, once the program has asked for it
 	began         bool        // the response headers are written

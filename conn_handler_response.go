@@ -24,7 +24,33 @@ func canFlush(w http.ResponseWriter) bool {
 }
 
 func (c *handlerConn) ResponseHeader() http.Header {
+	if c.likeConnectGo() {
+		return c.anyHeader()
+	}
 	c.asked = true
+	return c.exchange.Header()
+}
+
+// likeConnectGo reports whether the response is a stream with connect-go's meaning:
+// its handler may set headers and trailers of any name.
+func (c *handlerConn) likeConnectGo() bool {
+	return c.config.connectGo && c.config.spec.StreamType != StreamTypeUnary
+}
+
+// anyHeader is ResponseHeader for such a response. In Connect the handler sees the
+// library's headers, and may change them. In gRPC the handler's are added to them.
+func (c *handlerConn) anyHeader() http.Header {
+	switch {
+	case c.name != ProtocolConnect:
+		if c.added == nil {
+			c.added = make(http.Header)
+		}
+		return c.added
+	case !c.began && !c.headSet:
+		c.asked, c.headSet = true, true
+		header := c.exchange.Header()
+		c.writeHead(headerWriter(header), c.answer())
+	}
 	return c.exchange.Header()
 }
 
@@ -58,7 +84,7 @@ func (c *handlerConn) restore(h http.Header) {
 
 // untouched reports whether the handler has added no response headers.
 func (c *handlerConn) untouched() bool {
-	return !c.asked || len(c.exchange.Header()) == int(c.headersThen)
+	return len(c.added) == 0 && (!c.asked || len(c.exchange.Header()) == int(c.headersThen))
 }
 
 func (c *handlerConn) ResponseTrailer() http.Header {
@@ -202,14 +228,16 @@ func (c *handlerConn) begin(w wireEnd) {
 	if c.call != nil {
 		c.call.headed()
 	}
-	if c.asked {
-		c.restore(c.exchange.Header())
+	if !c.headSet {
+		if c.asked {
+			c.restore(c.exchange.Header())
+		}
+		hd := c.answer()
+		if _, other := w.header[headerContentType]; other {
+			hd.contentType = nil
+		}
+		c.writeHead(c.exchange, hd)
 	}
-	hd := c.answer()
-	if _, other := w.header[headerContentType]; other {
-		hd.contentType = nil
-	}
-	c.writeHead(c.exchange, hd)
 	if c.duplex() && c.leavesRequest() {
 		// The answer begins before the request has ended. If the connection stayed open,
 		// net/http would read the next request while a goroutine may still read this
@@ -218,7 +246,7 @@ func (c *handlerConn) begin(w wireEnd) {
 	}
 	switch {
 	case c.announced == nil:
-	case c.request.proto == 1:
+	case c.request.proto == 1 && len(c.added) == 0: // the handler may have added a header of that name
 		c.exchange.field(headerTrailer, c.announced) // net/http sends only announced trailers over HTTP/1.1
 	case c.own:
 		// Keeps net/http from adding a Content-Length to a short response. A proxy that
@@ -228,6 +256,9 @@ func (c *handlerConn) begin(w wireEnd) {
 	}
 	for key, values := range w.header {
 		c.exchange.field(key, values)
+	}
+	if len(c.added) > 0 {
+		addHeader(c.exchange.Header(), c.added)
 	}
 	if c.request.proto > 2 {
 		delete(c.exchange.Header(), headerConnection) // HTTP/3 forbids it, and servers would send it (RFC 9114, section 4.2)
@@ -241,7 +272,7 @@ func (c *handlerConn) begin(w wireEnd) {
 // the dialect does. If bare is true, nothing was written and the handler has set no
 // header.
 func (c *handlerConn) finish(err *Error, bare bool) {
-	e := end{err: err, trailer: c.trailer, connectGo: c.config.connectGo}
+	e := end{err: err, trailer: c.trailer, connectGo: c.config.connectGo, anyTrailer: c.likeConnectGo()}
 	if err != nil {
 		e.protobuf = c.config.protobuf()
 	}

@@ -164,8 +164,12 @@ func newClientStreamHandler[Req, Res any](c *config, implementation func(context
 		if response == nil {
 			return c.noResponse()
 		}
-		addMetadata(conn.ResponseHeader(), response.header.made(), c.connectGo)
-		addMetadata(conn.ResponseTrailer(), response.trailer.made(), c.connectGo)
+		add := func(into, from http.Header) { addMetadata(into, from, false) }
+		if c.connectGo {
+			add = addHeader
+		}
+		add(conn.ResponseHeader(), response.header.made())
+		add(conn.ResponseTrailer(), response.trailer.made())
 		return conn.Send(response.Msg)
 	})
 }

@@ -48,8 +48,9 @@ type end struct {
 	header   http.Header // client: the response's headers without its trailers; nil if they were not mixed
 	inHeader bool        // client: the trailers are the response's headers
 
-	connectGo bool  // handler: the metadata may have the connection's headers, see WithConnectGoBehavior
-	protobuf  Codec // handler: of gRPC's status; nil for Protobuf
+	connectGo  bool  // handler: the metadata may have the connection's headers, see WithConnectGoBehavior
+	anyTrailer bool  // handler: trailers may have any name
+	protobuf   Codec // handler: of gRPC's status; nil for Protobuf
 }
 
 // wireEnd is an end as HTTP values.
@@ -313,7 +314,11 @@ func (e end) metadata() http.Header {
 		return nil
 	}
 	merged := make(http.Header, len(e.trailer)+len(meta))
-	addMetadata(merged, e.trailer, e.connectGo)
+	if e.anyTrailer {
+		addHeader(merged, e.trailer)
+	} else {
+		addMetadata(merged, e.trailer, e.connectGo)
+	}
 	addMetadata(merged, meta, e.connectGo)
 	return merged
 }

@@ -184,6 +184,8 @@ func everyWireCases() []serverCase {
 			for _, path := range []string{"ClientStream", "ClientStreamSimple", "ServerStream", "ServerStreamSimple"} {
 				add("34", "echo", path, "", "hello")
 				add("51", "metadata", path, "Meta: a\nMeta: b\n", "see header")
+				add("51", "reserved metadata", path, "", "harmless")
+				add("51", "reserved metadata and error", path, "", "harmless code=9 errmeta")
 				add("66", "metadata and error", path, "", "header code=9 detail errmeta")
 				add("54", "plain error", path, "", "plain")
 				add("54", "body over a limit", path, "", "toolarge")

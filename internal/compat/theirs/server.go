@@ -155,6 +155,7 @@ type meta struct{ header, trailer http.Header }
 //	wrapped      wrap the error once more
 //	header       set metadata
 //	reserved     set metadata under names that the protocols own
+//	harmless     the same, without those that cut the body of a stream off
 //	connection   set metadata under names of HTTP/1.1's connections
 //	vary         set the header Vary
 //	big=N        answer with N bytes
@@ -215,6 +216,12 @@ func follow(ctx context.Context, text string, out meta, see func() string) ([]st
 		case "reserved":
 			addReserved(out.header)
 			addReserved(out.trailer)
+		case "harmless":
+			for _, header := range []http.Header{out.header, out.trailer} {
+				addReserved(header)
+				header.Del("Content-Length")
+				header.Del("Trailer")
+			}
 		case "connection":
 			addConnection(out.header, value)
 			addConnection(out.trailer, value)
