@@ -138,8 +138,8 @@ func (c *config) given(request AnyRequest, state *callState, header http.Header)
 	return header, state.shown == nil && changes(header, c.header)
 }
 
-// changes reports whether a header lacks one of the library's, or has another value
-// under a name that the library owns.
+// changes reports whether a header has another value under a name that the library
+// owns, or some of the library's, but not all.
 func changes(h, fixed http.Header) bool {
 	same := 0
 	for key, values := range h {
@@ -151,7 +151,7 @@ func changes(h, fixed http.Header) bool {
 			return true
 		}
 	}
-	return same < len(fixed)
+	return 0 < same && same < len(fixed)
 }
 
 // stateOf returns the state of a request, and its headers, which may be nil.

@@ -24,16 +24,16 @@ func canFlush(w http.ResponseWriter) bool {
 }
 
 func (c *handlerConn) ResponseHeader() http.Header {
-	if c.likeConnectGo() {
+	if c.takesAnyName() {
 		return c.anyHeader()
 	}
 	c.asked = true
 	return c.exchange.Header()
 }
 
-// likeConnectGo reports whether the response is a stream with connect-go's meaning:
-// its handler may set headers and trailers of any name.
-func (c *handlerConn) likeConnectGo() bool {
+// takesAnyName reports whether the handler may set headers and trailers of any name:
+// those of a stream, with connect-go's meaning.
+func (c *handlerConn) takesAnyName() bool {
 	return c.config.connectGo && c.config.spec.StreamType != StreamTypeUnary
 }
 
@@ -272,7 +272,7 @@ func (c *handlerConn) begin(w wireEnd) {
 // the dialect does. If bare is true, nothing was written and the handler has set no
 // header.
 func (c *handlerConn) finish(err *Error, bare bool) {
-	e := end{err: err, trailer: c.trailer, connectGo: c.config.connectGo, anyTrailer: c.likeConnectGo()}
+	e := end{err: err, trailer: c.trailer, connectGo: c.config.connectGo, anyTrailer: c.takesAnyName()}
 	if err != nil {
 		e.protobuf = c.config.protobuf()
 	}
@@ -288,7 +288,7 @@ func (c *handlerConn) finish(err *Error, bare bool) {
 		w = c.encodeEnd(e, sent)
 	}
 	w = c.fit(e, sent, w)
-	if !c.began {
+	if !c.began && !c.config.connectGo {
 		w.keepForbidden()
 	}
 	if !c.framed {

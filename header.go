@@ -142,10 +142,14 @@ func trailerKey(key string) string {
 
 // addMetadata appends the application's metadata in from to into. It leaves out
 // the headers that the protocols own, and keys without values. With connect-go's
-// meaning it adds the connection's headers, too.
+// meaning it adds the connection's headers, too, and those in another spelling.
 func addMetadata(into, from http.Header, connectGo bool) {
 	for key, values := range from {
-		if name := http.CanonicalHeaderKey(key); len(values) > 0 && (!protocolOwns(name) || connectGo && isOfConnection(name)) {
+		owned := protocolOwns(http.CanonicalHeaderKey(key))
+		if owned && connectGo {
+			owned = protocolOwns(key) && !isOfConnection(key)
+		}
+		if len(values) > 0 && !owned {
 			into[key] = append(into[key], values...)
 		}
 	}

@@ -153,6 +153,10 @@ func everyWireCases() []serverCase {
 				add("nil", "nil answer", path, "", "nil")
 			}
 			add("51", "reserved metadata", "Unary", "", "reserved")
+			for _, key := range []string{"Www-Authenticate", "Cache-Control", "Vary", "content-type"} {
+				add("51", "metadata "+key, "Unary", "", "connection="+key)
+				add("51", "error metadata "+key, "Unary", "", "code=9 errconn="+key)
+			}
 			for _, key := range []string{"Keep-Alive", "Upgrade", "Transfer-Encoding"} {
 				add("51", "metadata "+key, "Unary", "", "connection="+key)
 				add("51", "error metadata "+key, "Unary", "", "code=9 errconn="+key)
@@ -197,6 +201,10 @@ func everyWireCases() []serverCase {
 					add("51", "metadata "+key, path, "", "connection="+key)
 					add("51", "error metadata "+key, path, "", "code=9 errconn="+key)
 				}
+			}
+			for _, key := range []string{"Www-Authenticate", "content-type"} {
+				add("51", "error metadata "+key, "ServerStream", "", "code=9 errconn="+key)
+				add("51", "error metadata "+key+" after a message", "ServerStream", "", "first n=1 code=9 errconn="+key)
 			}
 			add("34", "several", "ClientStream", "", "a", "b", "", "d")
 			add("34", "nothing", "ClientStream", "")
