@@ -66,6 +66,9 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 	request.call.spec, request.call.peer = &c.config.spec, c.config.peer
 	if c.config.connectGo { // the context's headers are added to these
 		request.call.shown = c.config.header
+		if h := request.call.header.made(); c.config.dialect == dialectWeb && first(h, headerXUserAgent) == "" {
+			delete(h, headerXUserAgent) // connect-go sends its own
+		}
 	}
 	if info != nil {
 		info.call.spec, info.call.peer = request.call.spec, request.call.peer

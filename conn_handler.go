@@ -97,15 +97,15 @@ func (c *handlerConn) open() (context.Context, error) {
 	c.out = packer{codec: c.codec, framed: c.framed, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 
 	c.namesAccept = c.config.connectGo
-	hd, err := c.openRequest(&c.request.wireHead)
-	if err != nil {
-		return &c.ctx, err
+	hd, refused := c.openRequest(&c.request.wireHead)
+	if refused == nil && c.config.requireVersion && !c.hasVersion(&c.request.wireHead) {
+		refused = errorf(CodeInvalidArgument, "missing header %s: expected %q", headerConnectVersion, protocolVersion)
+	}
+	if refused != nil && !c.config.connectGo { // connect-go looks at the compressions first
+		return &c.ctx, refused
 	}
 	if timeout, timed := c.config.times.limit(hd.timeout, hd.timed); timed {
 		c.limitTime(timeout)
-	}
-	if c.config.requireVersion && !c.hasVersion(&c.request.wireHead) {
-		return &c.ctx, errorf(CodeInvalidArgument, "missing header %s: expected %q", headerConnectVersion, protocolVersion)
 	}
 	encoding := ""
 	if len(hd.encoding) > 0 {
@@ -133,6 +133,9 @@ func (c *handlerConn) open() (context.Context, error) {
 	if c.config.spec.StreamType.serverStreams() && !canFlush(c.exchange) {
 		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does: "+
 			"no stream passes http.TimeoutHandler or other middleware whose ResponseWriter cannot flush: take it from around %s", c.exchange.Unwrap(), c.config.spec.Procedure)
+	}
+	if refused != nil {
+		return &c.ctx, refused
 	}
 	if c.duplex() {
 		// Lets net/http send an early answer before it has read the rest of the

@@ -210,16 +210,18 @@ func (f *facts) readHead(h *fields) (head, error) {
 	return hd, nil
 }
 
-// openRequest reads the head of a request.
+// openRequest reads the head of a request. With an error the head has what could be
+// read.
 func (d *dialect) openRequest(w *wireHead) (head, error) {
 	hd, err := d.readHead(w.fields)
 	if err == nil {
 		err = d.checkVersion(w)
 	}
-	if err != nil {
-		return hd, err
+	hd, malformed := d.readRequest(w, hd)
+	if err == nil {
+		err = malformed
 	}
-	return d.readRequest(w, hd)
+	return hd, err
 }
 
 // checkVersion returns an error if a request has a protocol version that is not

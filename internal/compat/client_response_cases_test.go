@@ -334,6 +334,19 @@ func clientGetCases() []clientCase {
 	add("56", "gzip json", func(c *script.Client) { c.SendGzip, c.JSON = true, true }, script.Call{}, okJSON)
 	add("56", "gzip below the minimum", func(c *script.Client) { c.SendGzip, c.CompressMinBytes = true, 100 }, script.Call{}, ok)
 	add("60", "timeout", nil, script.Call{Timeout: time.Hour}, ok)
+	add("get", "query in the client's URL", nil, script.Call{URL: "http://compat.test?a=b&c="}, ok)
+	for _, fallback := range []bool{false, true} {
+		raw := answer{header: "Content-Type: application/raw\n", body: "answer"}
+		add("get", fmt.Sprintf("codec without MarshalStable, fallback %v", fallback), func(c *script.Client) { c.RawCodec, c.GetFallback = true, fallback }, script.Call{}, raw)
+		// The message has 7 bytes; reversed it is no shorter. Its URL has 91 bytes, and 111 with the compression.
+		for _, limit := range []struct{ minimum, message, url int }{{1, 6, 0}, {100, 6, 0}, {100, 7, 0}, {1, 0, 91}, {1, 0, 90}, {100, 0, 90}, {100, 7, 90}} {
+			name := fmt.Sprintf("reverse from %d, message of at most %d, URL of at most %d, fallback %v", limit.minimum, limit.message, limit.url, fallback)
+			add("get", name, func(c *script.Client) {
+				c.Reverse, c.SendCompression, c.CompressMinBytes = true, "reverse", limit.minimum
+				c.SendMaxBytes, c.GetMaxURL, c.GetFallback = limit.message, limit.url, fallback
+			}, script.Call{}, ok)
+		}
+	}
 	add("60", "metadata", nil, script.Call{Header: header("Meta: a\nIf-None-Match: x\n")}, ok)
 	add("60", "interceptor", func(c *script.Client) { c.Interceptor = true }, script.Call{}, ok)
 	// The whole URL of the plain call below has 96 bytes.

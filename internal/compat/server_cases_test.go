@@ -264,6 +264,19 @@ func compressionCases() []serverCase {
 		add("14", "request encoding unknown", path, w.encoding+": zstd\n", one(1, hello), script.Server{})
 		add("14", "request encoding unknown and not used", path, w.encoding+": zstd\n", one(0, hello), script.Server{})
 		add("14", "request encoding unknown to a server with more", path, w.encoding+": zstd\n", one(1, hello), script.Server{Reverse: true})
+		timeout := "Grpc-Timeout: x\n"
+		if strings.HasPrefix(w.name, "connect") {
+			timeout = "Connect-Timeout-Ms: x\n"
+		}
+		add("order", "timeout malformed and encoding unknown", path, w.encoding+": zstd\n"+timeout, one(1, hello), script.Server{})
+		add("order", "timeout malformed and gzip answer", path, w.accept+": gzip\n"+timeout, one(0, hello), script.Server{})
+		if strings.HasPrefix(w.name, "connect") {
+			add("order", "version wrong and encoding unknown", path, w.encoding+": zstd\nConnect-Protocol-Version: 2\n", one(1, hello), script.Server{})
+			add("order", "version wrong and gzip answer", path, w.accept+": gzip\nConnect-Protocol-Version: 2\n", one(0, hello), script.Server{})
+		}
+		if w.unary() {
+			add("order", "version missing and encoding unknown", path, w.encoding+": zstd\n", one(1, hello), script.Server{RequireHeader: true})
+		}
 		add("14", "request encoding removed", path, w.encoding+": gzip\n", one(1, gzipped(hello)), script.Server{NoGzip: true})
 		add("20", "answer encoding unknown", path, w.accept+": zstd\n", one(0, hello), script.Server{})
 		add("20", "answer encoding second", path, w.accept+": zstd, gzip\n", one(0, hello), script.Server{})
