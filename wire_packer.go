@@ -18,8 +18,8 @@ type packer struct {
 	codec       Codec
 	framed      bool
 	client      bool          // it is a client's
-	compression *compression  // nil is identity
 	plain       bool          // messages are not compressed for now
+	compression *compression  // nil is identity
 	minBytes    int           // smaller messages are not compressed
 	limit       int           // of a message, after compression; 0 is no limit
 	last        *atomic.Int64 // the size of the last message: the likely size of the next, for codecs that cannot measure it
