@@ -378,7 +378,6 @@ var clientDifferences = []difference{
 			"+ error text *",
 			"- error detail *",
 			"+ error detail *",
-			`+ error is "unexpected EOF"`,
 		},
 	},
 	{

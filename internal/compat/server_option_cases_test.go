@@ -102,6 +102,9 @@ func optionCases() []serverCase {
 		}
 		for _, status := range []string{"reverse", "fails"} {
 			add("codec", "status "+status, path, script.Server{ProtoCodec: status}, "", "code=9 detail errmeta header")
+			if w.stream() {
+				add("codec", "status "+status, "ServerStream", script.Server{ProtoCodec: status}, "", "first n=1 code=9 detail")
+			}
 			add("codec", "status "+status+" without details", path, script.Server{ProtoCodec: status}, "", "code=9")
 			cases = append(cases, serverCase{
 				name: fmt.Sprintf("codec %s ErrorWriter status %s", w.name, status), server: script.Server{ProtoCodec: status},
