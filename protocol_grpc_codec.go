@@ -70,7 +70,7 @@ func unmarshalStatus(data []byte, codec Codec) (*Error, error) {
 	}
 	e := &Error{code: Code(uint32(s.Code)), cause: messageError(s.Message), wire: true}
 	for _, d := range s.Details {
-		e.details = append(e.details, &ErrorDetail{d.GetTypeUrl(), string(d.GetValue())})
+		e.details = append(e.details, &ErrorDetail{typeURL: d.GetTypeUrl(), value: string(d.GetValue())})
 	}
 	return e, nil
 }
