@@ -6,6 +6,7 @@
 // that only the works with gzip compress answers.
 //
 //	go run .                                   everything, in less than five minutes
+//	go run . -work '^chain'                    calls with telemetry, auth and validation
 //	go run . -memory                           what idle connections and waiting streams hold
 //	go run . -slow                             balancers, with one slow backend of four
 //	go run . -storm                            servers with three times the calls they can serve

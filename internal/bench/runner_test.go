@@ -165,7 +165,7 @@ func TestChart(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	s, err := newSettings("stream", "^ours/.*/(http1|h2c)$", "1, 4", false, 3, time.Second)
+	s, err := newSettings("^(server|client)-stream$", "^ours/.*/(http1|h2c)$", "1, 4", false, 3, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestSettings(t *testing.T) {
 
 // TestBrokenContender checks that a benchmark ends with an error if an answer is wrong.
 func TestBrokenContender(t *testing.T) {
-	broken := entry{library: "broken", kinds: allKinds, open: func(*network, work, int) (contender, error) {
+	broken := entry{library: "broken", kinds: allKinds, takes: plain, open: func(*network, work, int) (contender, error) {
 		return liar{answer: []byte("no")}, nil
 	}}
 	_, err := run(t.Context(), settings{works: works[:1], entries: []entry{broken}, callers: []int{1}, rounds: 1}, func(caseReport) {
