@@ -57,6 +57,7 @@ const (
 	twirpGo    = "twirp"
 	grpcGoOurs = "grpc-go+ours" // grpc-go's client on our server
 	drpcGo     = "drpc"
+	natsGo     = "nats.go"
 	bareHTTP   = "net/http"
 	bareTCP    = "net"
 )
@@ -96,6 +97,8 @@ var entries = []entry{
 	{ours, overConnect, inProcess, allKinds, plain | gzipped, openOurs(overConnect, inProcess)},
 	{ours, overGRPC, inProcess, allKinds, plain | gzipped, openOurs(overGRPC, inProcess)},
 	{bareHTTP, "bytes", inProcess, allKinds, plain | gzipped, openHTTP(inProcess)},
+	{ours, overConnect, overNATS, allKinds, plain, openOurs(overConnect, overNATS)},
+	{natsGo, "request", overNATS, allKinds, plain, openNATSGo},
 	{drpcGo, "drpc", overTCP, allKinds, plain, openDRPC},
 	{bareTCP, "bytes", overTCP, allKinds, plain, openTCP},
 }
@@ -111,6 +114,7 @@ const (
 	overBalance   = "balance" // overEngine, with a balancer and its one endpoint in the client
 	overEngineTLS = "engine-tls"
 	overTCP       = "tcp"
+	overNATS      = "nats"       // a NATS server in this process, over loopback TCP
 	inProcess     = "in-process" // package inprocess, without a network
 )
 

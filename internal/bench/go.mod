@@ -5,6 +5,7 @@ go 1.26.0
 replace (
 	github.com/seed-b7c59c10/connect => ../..
 	github.com/seed-b7c59c10/connect/compress => ../../compress
+	github.com/seed-b7c59c10/connect/nats => ../../nats
 	github.com/seed-b7c59c10/connect/overload => ../../overload
 	github.com/seed-b7c59c10/connect/telemetry => ../../telemetry
 	github.com/seed-b7c59c10/connect/validate => ../../validate
@@ -26,9 +27,12 @@ require (
 	connectrpc.com/otelconnect v0.12.0
 	connectrpc.com/validate v0.9.0
 	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4
+	github.com/nats-io/nats-server/v2 v2.15.2
+	github.com/nats-io/nats.go v1.55.0
 	github.com/planetscale/vtprotobuf v0.6.1-0.20250313105119-ba97887b0a25
 	github.com/seed-b7c59c10/connect v0.1.0
 	github.com/seed-b7c59c10/connect/compress v0.1.0
+	github.com/seed-b7c59c10/connect/nats v0.1.0
 	github.com/seed-b7c59c10/connect/overload v0.1.0
 	github.com/twitchtv/twirp v8.1.3+incompatible
 	go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc v0.72.0
@@ -39,6 +43,16 @@ require (
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 	storj.io/drpc v0.0.34
+)
+
+require (
+	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
+	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/minio/highwayhash v1.0.4 // indirect
+	github.com/nats-io/jwt/v2 v2.8.2 // indirect
+	github.com/nats-io/nkeys v0.4.16 // indirect
+	github.com/nats-io/nuid v1.0.1 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
 )
 
 require (

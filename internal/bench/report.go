@@ -38,6 +38,8 @@ var rivals = []struct{ library, module string }{
 	{grpcGo, "google.golang.org/grpc"},
 	{twirpGo, "github.com/twitchtv/twirp"},
 	{drpcGo, "storj.io/drpc"},
+	{natsGo, "github.com/nats-io/nats.go"},
+	{"nats-server", "github.com/nats-io/nats-server/v2"},
 }
 
 func describeMachine(now time.Time) machine {

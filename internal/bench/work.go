@@ -36,6 +36,7 @@ type work struct {
 var works = []work{
 	{name: "unary-64", title: "unary, 64 B", kind: echo, size: 64, extra: plain},
 	{name: "unary-4k", title: "unary, 4 KiB", kind: echo, size: 4 << 10, extra: plain},
+	{name: "unary-64k", title: "unary, 64 KiB", kind: echo, size: 64 << 10, extra: plain},
 	{name: "unary-1m", title: "unary, 1 MiB", kind: echo, size: 1 << 20, extra: plain},
 	{name: "gzip-4k", title: "unary, 4 KiB, gzip", kind: echo, size: 4 << 10, extra: gzipped},
 	{name: "server-stream", title: "server stream, 64 B", kind: download, size: 64, count: 1000, extra: plain},
