@@ -125,5 +125,8 @@ func (e entry) String() string {
 
 // does reports whether the entry takes part in a work.
 func (e entry) does(w work) bool {
+	if e.library == natsGo && w.size >= natsPayload {
+		return false
+	}
 	return e.takes&w.extra != 0 && slices.Contains(e.kinds, w.kind)
 }
