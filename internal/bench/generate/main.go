@@ -2,7 +2,8 @@
 
 // Generate writes the code below gen anew: messages and our stubs with
 // internal/protogen, then the stubs of the other libraries with their own
-// generators, pinned as tools of this module. Run it from internal/bench:
+// generators, pinned as tools of this module. Run it from internal/bench, twice after a
+// change of the schema, because it links the schema that it gives to those generators:
 //
 //	go run ./generate
 package main
