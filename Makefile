@@ -37,6 +37,7 @@ test: ## all tests of all modules with the race detector, conformance, interoper
 	@cd overload && go test -run Alloc -count=1 .
 	@cd validate && go test -run Alloc -count=1 .
 	@cd telemetry && go test -run Alloc -count=1 .
+	@cd internal/bench && go test -run Alloc -count=1 .
 	@cd internal/conntest && $(GOTEST) .
 	@$(MAKE) --no-print-directory quickstart
 

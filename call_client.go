@@ -190,8 +190,8 @@ func (w *watchedConn) receive(msg any, initialize func(Spec, any) error) error {
 func (w *watchedConn) tryReceive(msg any, initialize func(Spec, any) error) (err error) {
 	defer w.caught(&err)
 	if initialize != nil {
-		if err := initialize(w.Spec(), msg); err != nil {
-			return notEndOfStream(err)
+		if err := initialized(w, msg, initialize); err != nil {
+			return err
 		}
 	}
 	return w.StreamingClientConn.Receive(msg)
