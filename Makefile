@@ -3,7 +3,7 @@
 # if they are not installed.
 
 # Every module whose tests `make test` runs, the root first.
-MODULES := . auth/jwt compress cors consul dropin grpcadapter nats overload validate examples/consul telemetry examples/metrics examples/nats examples/shop internal/compat internal/gentest internal/protogen \
+MODULES := . auth/jwt compress cors consul dropin grpcadapter nats overload validate examples/consul telemetry examples/metrics examples/nats examples/shop examples/deploy/caddy internal/compat internal/gentest internal/protogen \
            internal/conntest internal/natstest internal/interop internal/conformance internal/buftest internal/bench internal/h2spec \
            internal/nethttptest internal/grpce2e internal/guidetest internal/releasecheck
 # Every module, also those without tests.
@@ -14,7 +14,7 @@ ALL := $(MODULES) internal/tools
 GOTEST := go test -count=1 -timeout 30m
 # With the race detector everywhere, except where the tests are about other
 # programs: there they build and run those.
-NORACE := internal/buftest internal/protogen internal/nethttptest internal/grpce2e internal/guidetest internal/releasecheck
+NORACE := examples/deploy/caddy internal/buftest internal/protogen internal/nethttptest internal/grpce2e internal/guidetest internal/releasecheck
 
 # What is built here is thrown away: it needs no stamp, and so no git.
 export GOFLAGS := -buildvcs=false
@@ -37,6 +37,7 @@ test: ## all tests of all modules with the race detector, conformance, interoper
 	@cd overload && go test -run Alloc -count=1 .
 	@cd validate && go test -run Alloc -count=1 .
 	@cd telemetry && go test -run Alloc -count=1 .
+	@cd internal/bench && go test -run Alloc -count=1 .
 	@cd internal/conntest && $(GOTEST) .
 	@$(MAKE) --no-print-directory quickstart
 

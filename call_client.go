@@ -120,7 +120,7 @@ func (w *watchedConn) run(ctx context.Context, c *config, call *Call) error {
 	} else {
 		conn = c.stream(context.WithValue(ctx, clientCallKey{}, call), spec)
 	}
-	askHeader(conn.RequestHeader(), call.RequestHeader())
+	c.askHeader(conn.RequestHeader(), call.RequestHeader())
 	call.mu.Lock()
 	call.client.call.header, call.client.call.method, call.client.response = metadata{own: conn.RequestHeader()}, http.MethodPost, conn
 	call.mu.Unlock()
@@ -190,8 +190,8 @@ func (w *watchedConn) receive(msg any, initialize func(Spec, any) error) error {
 func (w *watchedConn) tryReceive(msg any, initialize func(Spec, any) error) (err error) {
 	defer w.caught(&err)
 	if initialize != nil {
-		if err := initialize(w.Spec(), msg); err != nil {
-			return notEndOfStream(err)
+		if err := initialized(w, msg, initialize); err != nil {
+			return err
 		}
 	}
 	return w.StreamingClientConn.Receive(msg)

@@ -54,7 +54,7 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 // CallUnary sends one message and returns the response, which is one message.
 // Errors are or wrap an [*Error], unless an interceptor returns another.
 func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req]) (*Response[Res], error) {
-	if err := checkRequest(c.err, request); err != nil {
+	if err := c.check(request); err != nil {
 		return nil, err
 	}
 	if deadline, limited := c.config.times.deadline(ctx); limited {
@@ -64,11 +64,17 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 	}
 	ctx, info := beginCall(ctx)
 	request.call.spec, request.call.peer = &c.config.spec, c.config.peer
+	if c.config.connectGo { // the context's headers are added to these
+		request.call.shown = c.config.header
+		if h := request.call.header.made(); c.config.dialect == dialectWeb && first(h, headerXUserAgent) == "" {
+			delete(h, headerXUserAgent) // connect-go sends its own
+		}
+	}
 	if info != nil {
 		info.call.spec, info.call.peer = request.call.spec, request.call.peer
 		addHeader(request.Header(), info.call.header.made())
 	}
-	if len(c.config.interceptors) > 0 {
+	if len(c.config.interceptors) > 0 && !c.config.connectGo {
 		request.call.shown = c.config.header
 	}
 	var response AnyResponse
@@ -82,7 +88,7 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 		return nil, err
 	}
 	typed, ok := response.(*Response[Res])
-	if !ok || typed == nil {
+	if !ok || typed == nil && !c.config.connectGo {
 		return nil, errorf(CodeInternal, "interceptor returned a %T: expected %T", response, typed)
 	}
 	return typed, nil
@@ -92,6 +98,9 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callState, header http.Header, msg any, a *arrived) error {
 	conn := newUnaryConn(ctx, c, a)
 	conn.header = header
+	if c.connectGo {
+		conn.header, conn.asGiven = c.given(request, state, header)
+	}
 	defer conn.release()
 	info, _ := ctx.Value(callInfoKey{}).(*clientInfo)
 	if info != nil {
@@ -100,6 +109,9 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 	err := info.choose(conn)
 	if err == nil {
 		err = conn.sendOnly(request.Any())
+		if err != nil && c.connectGo && ctx.Err() == nil {
+			_ = conn.CloseRequest() // sends a request without a message, unless there was one
+		}
 	}
 	state.method = conn.sentMethod()
 	if conn.call != nil {
@@ -117,6 +129,32 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 		conn.call.setResponse(state.method, conn, true)
 	}
 	return err
+}
+
+// given returns the headers of a request, and whether they go out as they are: with
+// connect-go's meaning, if the program has changed some of the library's. Otherwise
+// the library's can be added to them later.
+func (c *config) given(request AnyRequest, state *callState, header http.Header) (http.Header, bool) {
+	if state.shown != nil && changes(header, nil) {
+		header = request.Header() // with the library's
+	}
+	return header, state.shown == nil && changes(header, c.header)
+}
+
+// changes reports whether a header has another value under a name that the library
+// owns, or some of the library's, but not all.
+func changes(h, fixed http.Header) bool {
+	same := 0
+	for key, values := range h {
+		own, ok := fixed[key]
+		switch {
+		case ok && slices.Equal(own, values):
+			same++
+		case ownsOfRequest(key):
+			return true
+		}
+	}
+	return 0 < same && same < len(fixed)
 }
 
 // stateOf returns the state of a request, and its headers, which may be nil.
@@ -145,7 +183,7 @@ func stateOrNew(request AnyRequest) (state *callState) {
 // returns the stream of responses. The caller must read the stream to its end,
 // close it, or end the context.
 func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Request[Req]) (*ServerStreamForClient[Res], error) {
-	if err := checkRequest(c.err, request); err != nil {
+	if err := c.check(request); err != nil {
 		return nil, err
 	}
 	conn := c.newStream(ctx, StreamTypeServer, request.call.header.made())
@@ -159,6 +197,10 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 		err = conn.CloseRequest() // after EOF Receive returns the reason
 	}
 	if err != nil {
+		if c.config.connectGo && ctx.Err() == nil {
+			_ = conn.CloseRequest() // sends a request without a message, unless there was one
+			request.call.method = http.MethodPost
+		}
 		_ = conn.CloseResponse()
 		if w, ok := conn.(*watchedConn); ok {
 			err = w.wait() // the interceptors' error
@@ -231,17 +273,17 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType, asked
 	if c.config.around != nil {
 		header := make(http.Header)
 		if info != nil {
-			askHeader(header, info.call.header.made())
+			c.config.askHeader(header, info.call.header.made())
 		}
-		askHeader(header, asked)
+		c.config.askHeader(header, asked)
 		conn = c.config.streamAround(ctx, spec, header)
 	} else {
 		conn = c.config.stream(ctx, spec)
 		if info != nil {
-			askHeader(conn.RequestHeader(), info.call.header.made())
+			c.config.askHeader(conn.RequestHeader(), info.call.header.made())
 		}
 		if len(asked) > 0 {
-			askHeader(conn.RequestHeader(), asked)
+			c.config.askHeader(conn.RequestHeader(), asked)
 		}
 	}
 	if info != nil {
@@ -298,10 +340,11 @@ func (c *config) checkedStream(next StreamingClientFunc) StreamingClientFunc {
 	}
 }
 
-// checkRequest returns err, which is the client's, or an error if request is nil.
-func checkRequest[Req any](err error, request *Request[Req]) error {
-	if err == nil && request == nil {
-		err = errorf(CodeInvalidArgument, "request is nil: use NewRequest")
+// check returns the error of the client's construction, or one if request is nil. With
+// connect-go's meaning the call panics then.
+func (c *Client[Req, Res]) check(request *Request[Req]) error {
+	if c.err == nil && request == nil && !c.config.connectGo {
+		return errorf(CodeInvalidArgument, "request is nil: use NewRequest")
 	}
-	return err
+	return c.err
 }

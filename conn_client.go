@@ -87,9 +87,10 @@ type clientConn struct {
 	chosen     bool // the caller has chosen the compression
 
 	// The sending half.
-	out    packer
-	header http.Header // of the request, nil until the program asks for it
-	pipe   *pipe       // nil unless the client streams
+	out     packer
+	header  http.Header // of the request, nil until the program asks for it
+	asGiven bool        // header has all that is sent, see WithConnectGoBehavior
+	pipe    *pipe       // nil unless the client streams
 
 	// The results of the exchange.
 	exchange clientExchange // before it is sent, memory for one
@@ -234,6 +235,10 @@ func (c *clientConn) release() {
 		return
 	}
 	c.watch.stop()
+	if before == phaseIdle && c.ready != nil { // nothing was sent: wait must not wait for a response
+		c.failed = errClosed()
+		close(c.ready)
+	}
 	if before == phaseAnswered && c.body != nil {
 		c.closeBody()
 	}

@@ -13,7 +13,7 @@ import (
 
 // RequestHeader returns the headers of the request, with those that the library
 // sets. Of these, a program can change the user agents; newRequest drops other
-// changes.
+// changes, but not with connect-go's meaning.
 func (c *clientConn) RequestHeader() http.Header {
 	if c.header == nil {
 		c.header = make(http.Header, len(c.config.streamHead)+4)
@@ -21,6 +21,7 @@ func (c *clientConn) RequestHeader() http.Header {
 		if timeout := c.timeLeft(); timeout != "" {
 			c.header[c.timeout] = []string{timeout}
 		}
+		c.asGiven = c.config.connectGo
 	}
 	return c.header
 }
@@ -39,10 +40,10 @@ func showHeader(into, fixed http.Header) {
 }
 
 // askHeader appends a caller's headers to those of the library. A caller's user
-// agent replaces the library's.
-func askHeader(into, asked http.Header) {
+// agent replaces the library's, but not with connect-go's meaning.
+func (c *config) askHeader(into, asked http.Header) {
 	for key := range asked {
-		if isUserAgent(key) {
+		if isUserAgent(key) && !c.connectGo {
 			delete(into, key)
 		}
 	}
@@ -118,6 +119,9 @@ func (c *clientConn) sendOnly(msg any) error {
 	if msg == nil {
 		return nil // the headers go with the message
 	}
+	if _, stable := c.config.codec.(stableCodec); stable && c.config.connectGo && c.mayGet() {
+		c.out.limit, c.out.minBytes = 0, 0 // getURL looks at the limit, and compresses only if it must
+	}
 	b, size, compressed, err := c.out.pack(msg)
 	if err != nil {
 		return ofClient(err)
@@ -171,7 +175,7 @@ func (c *clientConn) newExchange(msg any, b *buffer, size int) (clientExchange, 
 	if mayGet {
 		return c.newPost(b), nil
 	}
-	if x, ok := c.exchange.(*directExchange); ok && !c.chosen && isPlain(c.header) {
+	if x, ok := c.exchange.(*directExchange); ok && !c.chosen && !c.asGiven && isPlain(c.header) {
 		x.packed = b
 		return x, nil
 	}
@@ -187,7 +191,10 @@ func (c *clientConn) mayGet() bool {
 // of the message in it before and after compression.
 func (c *clientConn) getURL(msg any) (u *url.URL, size, packed int, err error) {
 	codec, ok := c.config.codec.(stableCodec)
-	if !ok {
+	switch {
+	case !ok && c.config.connectGo && !c.config.getFallback:
+		return nil, 0, 0, errorf(CodeInternal, "codec %q has no method MarshalStable, which HTTP GET needs", c.config.codec.Name())
+	case !ok:
 		return nil, 0, 0, nil
 	}
 	data, err := codec.MarshalStable(msg)
@@ -199,15 +206,23 @@ func (c *clientConn) getURL(msg any) (u *url.URL, size, packed int, err error) {
 		binary = b.IsBinary()
 	}
 	packed = len(data)
-	u = getURL(c.config.url, c.config.codec.Name(), binary, data, nil)
-	if size := len(u.String()); c.config.getMax > 0 && size > c.config.getMax && c.out.compresses(len(data)) {
+	base, limit := *c.config.url, 0
+	if c.config.connectGo {
+		base.RawQuery, limit = "", c.config.sendMax
+	}
+	tooLarge := func() bool { return limit > 0 && packed > limit }
+	u = getURL(&base, c.config.codec.Name(), binary, data, nil)
+	if size := len(u.String()); (c.config.getMax > 0 && size > c.config.getMax || tooLarge()) && c.out.compresses(len(data)) {
 		z := newBuffer(0)
 		defer z.free()
 		if err := c.out.compression.compress(z, data); err != nil {
 			return nil, 0, 0, NewError(CodeInternal, err)
 		}
 		packed = len(z.data)
-		u = getURL(c.config.url, c.config.codec.Name(), binary, z.data, c.out.compression)
+		u = getURL(&base, c.config.codec.Name(), binary, z.data, c.out.compression)
+	}
+	if tooLarge() {
+		return nil, 0, 0, errUnsendable(packed, sideName(true), limit)
 	}
 	if size := len(u.String()); c.config.getMax > 0 && size > c.config.getMax {
 		if c.config.getFallback {

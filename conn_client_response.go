@@ -18,7 +18,7 @@ func (c *clientConn) answer(x clientExchange, err error) {
 		var length int64
 		c.exchange = x
 		c.arrived.header.from, c.reply, c.body, length = x.reply()
-		c.reply.fields = &c.arrived.header.from
+		c.reply.fields, c.reply.exact = &c.arrived.header.from, c.config.connectGo
 		if c.call != nil {
 			c.call.headed()
 		}
@@ -163,6 +163,9 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		body:    p.data,
 		hasBody: p.end || !c.framed,
 		empty:   c.in.count == 0,
+		exact:   c.reply.exact,
+
+		protobuf: c.config.protobuf(),
 	}
 	switch {
 	case p.end && len(p.data) == 0:

@@ -56,7 +56,7 @@ func (c *handlerConn) SetSendCompression(name string) error {
 		return found, nil
 	})
 	if !c.began {
-		c.namesEncoding = c.framed && c.out.compression != nil
+		c.namesEncoding, c.headSet = c.framed && c.out.compression != nil, false
 	}
 	return err
 }

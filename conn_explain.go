@@ -149,7 +149,7 @@ func (c *clientConn) refusal() string {
 			return "it is how a server with TLS answers a request without: use a URL with https"
 		}
 	case http.StatusNotFound:
-		if isJSON(c.reply.first(headerContentType)) {
+		if isJSON(c.reply.first(headerContentType), false) {
 			return fmt.Sprintf("the server has no procedure at %q", c.config.url.Path)
 		}
 		return fmt.Sprintf("no RPC handler is at %q: the path of the client's URL must be the prefix below which the server mounts the service, "+

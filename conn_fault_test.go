@@ -269,7 +269,7 @@ func TestErrorBasics(t *testing.T) {
 
 // TestErrorDetailCopies: a program cannot change a detail through its bytes.
 func TestErrorDetailCopies(t *testing.T) {
-	d := &ErrorDetail{typeURLPrefix + "acme.foo.v1.Reason", "abc"}
+	d := &ErrorDetail{typeURL: typeURLPrefix + "acme.foo.v1.Reason", value: "abc"}
 	clear(d.Bytes())
 	if !bytes.Equal(d.Bytes(), []byte("abc")) || d.Type() != "acme.foo.v1.Reason" {
 		t.Errorf("got %q of %q", d.Bytes(), d.Type())
@@ -277,7 +277,7 @@ func TestErrorDetailCopies(t *testing.T) {
 	if v, err := d.Value(); err == nil {
 		t.Errorf("a type that nobody knows: got %v", v)
 	}
-	if v, err := (&ErrorDetail{typeURLPrefix + "google.protobuf.Duration", "\xff"}).Value(); err == nil {
+	if v, err := (&ErrorDetail{typeURL: typeURLPrefix + "google.protobuf.Duration", value: "\xff"}).Value(); err == nil {
 		t.Errorf("bytes that are no message: got %v", v)
 	}
 	if d, err := NewErrorDetail(nil); err == nil {

@@ -51,10 +51,13 @@ type handlerConn struct {
 	trailer       http.Header // nil until the handler asks for it
 	headersThen   int32       // how many headers there were when the call began
 	given         http.Header // those of them that describe the body; nil if there are none
+	added         http.Header // by the handler, see anyHeader; nil until it asks for it
 	outbox        *outbox     // nil until a message does not answer one that was received
 	answers       atomic.Bool // the handler has called Receive since its last Send
 	namesEncoding bool        // the response headers name the messages' compression
 	namesAccept   bool        // the response headers list the compressions for requests
+	unknown       bool        // the request's compression is unknown
+	headSet       bool        // the response headers have those of the library, see anyHeader
 	own           bool        // the ResponseWriter is net/http's or the engine's, not middleware's
 	asked         bool        // the exchange's Header may have fields; in a direct call, once the program has asked for it
 	began         bool        // the response headers are written
@@ -94,15 +97,15 @@ func (c *handlerConn) open() (context.Context, error) {
 	c.out = packer{codec: c.codec, framed: c.framed, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 
 	c.namesAccept = c.config.connectGo
-	hd, err := c.openRequest(&c.request.wireHead)
-	if err != nil {
-		return &c.ctx, err
+	hd, refused := c.openRequest(&c.request.wireHead)
+	if refused == nil && c.config.requireVersion && !c.hasVersion(&c.request.wireHead) {
+		refused = errorf(CodeInvalidArgument, "missing header %s: expected %q", headerConnectVersion, protocolVersion)
+	}
+	if refused != nil && !c.config.connectGo { // connect-go looks at the compressions first
+		return &c.ctx, refused
 	}
 	if timeout, timed := c.config.times.limit(hd.timeout, hd.timed); timed {
 		c.limitTime(timeout)
-	}
-	if c.config.requireVersion && !c.hasVersion(&c.request.wireHead) {
-		return &c.ctx, errorf(CodeInvalidArgument, "missing header %s: expected %q", headerConnectVersion, protocolVersion)
 	}
 	encoding := ""
 	if len(hd.encoding) > 0 {
@@ -112,7 +115,7 @@ func (c *handlerConn) open() (context.Context, error) {
 	if used != nil || !known { // only a client that compresses needs the list
 		c.namesAccept = true
 	}
-	if !known {
+	if c.unknown = !known; c.unknown {
 		return &c.ctx, errorf(CodeUnimplemented, "unknown compression %q: supported encodings are %v", encoding, &c.config.compressions)
 	}
 	c.in.compression = used
@@ -130,6 +133,9 @@ func (c *handlerConn) open() (context.Context, error) {
 	if c.config.spec.StreamType.serverStreams() && !canFlush(c.exchange) {
 		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does: "+
 			"no stream passes http.TimeoutHandler or other middleware whose ResponseWriter cannot flush: take it from around %s", c.exchange.Unwrap(), c.config.spec.Procedure)
+	}
+	if refused != nil {
+		return &c.ctx, refused
 	}
 	if c.duplex() {
 		// Lets net/http send an early answer before it has read the rest of the

@@ -70,7 +70,7 @@ func (c *handlerConn) fit(e end, sent bool, w wireEnd) wireEnd {
 	reduce := func(trailer, meta http.Header) {
 		short := *e.err
 		short.cause, short.details, short.meta = fmt.Errorf("%s", strings.TrimPrefix(text+" "+note, " ")), nil, meta
-		e = end{err: &short, trailer: trailer}
+		e.err, e.trailer = &short, trailer
 		w = c.encodeEnd(e, sent)
 	}
 	reduce(e.trailer, e.err.meta)

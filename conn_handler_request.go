@@ -36,6 +36,18 @@ func (c *handlerConn) receiveNext(msg any, fresh bool) error {
 
 func (c *handlerConn) receive(msg any, fresh bool) error {
 	p, err := c.in.next()
+	if err != nil || p.end {
+		return c.noMessage(err)
+	}
+	if c.call != nil {
+		return c.call.receive(&c.in, p, msg, fresh)
+	}
+	return c.in.unmarshal(p.data, msg, fresh)
+}
+
+// noMessage returns the error for a request that has ended or cannot be read: err, which
+// is nil if it has a frame that only responses may have.
+func (c *handlerConn) noMessage(err error) error {
 	switch {
 	case err == io.EOF && c.in.single && c.in.count == 0:
 		return errNoMessage(c.config.spec)
@@ -45,13 +57,8 @@ func (c *handlerConn) receive(msg any, fresh bool) error {
 		return errMoreMessages(c.config.spec)
 	case err != nil:
 		return readFault(&c.ctx, c.lateRead(err), int(c.request.proto))
-	case p.end:
-		return NewError(c.strayEnd.code, errors.New(c.strayEnd.text))
 	}
-	if c.call != nil {
-		return c.call.receive(&c.in, p, msg, fresh)
-	}
-	return c.in.unmarshal(p.data, msg, fresh)
+	return NewError(c.strayEnd.code, errors.New(c.strayEnd.text))
 }
 
 // leavesRequest reports whether a part of the request may be unread.

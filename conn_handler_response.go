@@ -24,7 +24,33 @@ func canFlush(w http.ResponseWriter) bool {
 }
 
 func (c *handlerConn) ResponseHeader() http.Header {
+	if c.takesAnyName() {
+		return c.anyHeader()
+	}
 	c.asked = true
+	return c.exchange.Header()
+}
+
+// takesAnyName reports whether the handler may set headers and trailers of any name:
+// those of a stream, with connect-go's meaning.
+func (c *handlerConn) takesAnyName() bool {
+	return c.config.connectGo && c.config.spec.StreamType != StreamTypeUnary
+}
+
+// anyHeader is ResponseHeader for such a response. In Connect the handler sees the
+// library's headers, and may change them. In gRPC the handler's are added to them.
+func (c *handlerConn) anyHeader() http.Header {
+	switch {
+	case c.name != ProtocolConnect:
+		if c.added == nil {
+			c.added = make(http.Header)
+		}
+		return c.added
+	case !c.began && !c.headSet:
+		c.asked, c.headSet = true, true
+		header := c.exchange.Header()
+		c.writeHead(headerWriter(header), c.answer())
+	}
 	return c.exchange.Header()
 }
 
@@ -58,7 +84,7 @@ func (c *handlerConn) restore(h http.Header) {
 
 // untouched reports whether the handler has added no response headers.
 func (c *handlerConn) untouched() bool {
-	return !c.asked || len(c.exchange.Header()) == int(c.headersThen)
+	return len(c.added) == 0 && (!c.asked || len(c.exchange.Header()) == int(c.headersThen))
 }
 
 func (c *handlerConn) ResponseTrailer() http.Header {
@@ -97,7 +123,7 @@ func (c *handlerConn) Send(msg any) (err error) {
 	if !c.framed {
 		// A unary Connect response has its trailers among the headers, so the end of
 		// the call is written before the message.
-		before = c.encodeEnd(end{trailer: c.trailer}, true)
+		before = c.encodeEnd(end{trailer: c.trailer, connectGo: c.config.connectGo}, true)
 	}
 	if !c.began && !c.config.spec.StreamType.serverStreams() && !(c.framed && c.config.connectGo) {
 		c.namesEncoding = compressed // this is the only message
@@ -177,8 +203,11 @@ func (c *handlerConn) flush() error {
 // answer returns the head of the response.
 func (c *handlerConn) answer() head {
 	hd := head{contentType: c.contentType}
-	if c.namesEncoding {
+	switch {
+	case c.namesEncoding:
 		hd.encoding = c.out.compression.value
+	case c.unknown && c.framed && c.config.connectGo:
+		hd.encoding = valueEmpty
 	}
 	if c.namesAccept {
 		hd.accept = c.config.compressions.accept
@@ -199,14 +228,16 @@ func (c *handlerConn) begin(w wireEnd) {
 	if c.call != nil {
 		c.call.headed()
 	}
-	if c.asked {
-		c.restore(c.exchange.Header())
+	if !c.headSet {
+		if c.asked {
+			c.restore(c.exchange.Header())
+		}
+		hd := c.answer()
+		if _, other := w.header[headerContentType]; other {
+			hd.contentType = nil
+		}
+		c.writeHead(c.exchange, hd)
 	}
-	hd := c.answer()
-	if _, other := w.header[headerContentType]; other {
-		hd.contentType = nil
-	}
-	c.writeHead(c.exchange, hd)
 	if c.duplex() && c.leavesRequest() {
 		// The answer begins before the request has ended. If the connection stayed open,
 		// net/http would read the next request while a goroutine may still read this
@@ -215,7 +246,7 @@ func (c *handlerConn) begin(w wireEnd) {
 	}
 	switch {
 	case c.announced == nil:
-	case c.request.proto == 1:
+	case c.request.proto == 1 && len(c.added) == 0: // the handler may have added a header of that name
 		c.exchange.field(headerTrailer, c.announced) // net/http sends only announced trailers over HTTP/1.1
 	case c.own:
 		// Keeps net/http from adding a Content-Length to a short response. A proxy that
@@ -225,6 +256,9 @@ func (c *handlerConn) begin(w wireEnd) {
 	}
 	for key, values := range w.header {
 		c.exchange.field(key, values)
+	}
+	if len(c.added) > 0 {
+		addHeader(c.exchange.Header(), c.added)
 	}
 	if c.request.proto > 2 {
 		delete(c.exchange.Header(), headerConnection) // HTTP/3 forbids it, and servers would send it (RFC 9114, section 4.2)
@@ -238,15 +272,23 @@ func (c *handlerConn) begin(w wireEnd) {
 // the dialect does. If bare is true, nothing was written and the handler has set no
 // header.
 func (c *handlerConn) finish(err *Error, bare bool) {
-	e := end{err: err, trailer: c.trailer}
+	e := end{err: err, trailer: c.trailer, connectGo: c.config.connectGo, anyTrailer: c.takesAnyName()}
+	if err != nil {
+		e.protobuf = c.config.protobuf()
+	}
 	sent := c.began || c.framed && !bare
 	w := c.encodeEnd(e, sent)
-	if c.config.sendMax > 0 && w.size() > c.config.sendMax {
-		e = e.minimal()
+	if c.config.sendMax > 0 && c.sizeOf(w) > c.config.sendMax {
+		if c.config.connectGo && !c.framed {
+			e = e.withoutDetails() // it is in the body, and the metadata is not
+		} else {
+			e = e.minimal()
+			c.out.plain = c.config.connectGo // its frame is not compressed
+		}
 		w = c.encodeEnd(e, sent)
 	}
 	w = c.fit(e, sent, w)
-	if !c.began {
+	if !c.began && !c.config.connectGo {
 		w.keepForbidden()
 	}
 	if !c.framed {
@@ -273,14 +315,26 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 	}
 }
 
+// sizeOf returns the number of bytes in an end that the limit for sending is about.
+// With connect-go's meaning that is the body alone, compressed.
+func (c *handlerConn) sizeOf(w wireEnd) int {
+	switch {
+	case !c.config.connectGo:
+		return w.size()
+	case c.framed && w.hasBody:
+		return len(c.endFrame(w.body)) - prefixSize
+	}
+	return len(w.body)
+}
+
 // endFrame returns the frame that ends the body. It is short, and not worth
 // compressing.
 func (c *handlerConn) endFrame(payload []byte) []byte {
 	flags := c.endFlag
-	if z := c.out.compression; z != nil && c.config.connectGo && len(payload) >= c.out.minBytes {
+	if c.config.connectGo && c.out.compresses(len(payload)) {
 		b := newBuffer(0)
 		defer b.free()
-		if z.compress(b, payload) == nil {
+		if c.out.compression.compress(b, payload) == nil {
 			payload, flags = b.data, flags|flagCompressed
 		}
 	}

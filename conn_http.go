@@ -125,10 +125,14 @@ func (c *clientConn) newRequest() *httpExchange {
 		ProtoMinor: 1,
 	}).WithContext(c.ctx)
 	r := &x.request
-	if len(h) > 0 && fixed != nil {
+	if fixed != nil {
 		if host := first(h, headerHost); host != "" {
 			r.Host = host
 		}
+	}
+	if c.asGiven {
+		fixed = nil
+	} else if fixed != nil {
 		maps.DeleteFunc(h, func(key string, _ []string) bool {
 			return !isUserAgent(key) && ownsOfRequest(key)
 		})
@@ -138,7 +142,7 @@ func (c *clientConn) newRequest() *httpExchange {
 			h[key] = values
 		}
 	}
-	if timeout := c.timeLeft(); timeout != "" {
+	if timeout := c.timeLeft(); timeout != "" && !(c.asGiven && c.cancel != nil) { // RequestHeader has set it
 		h[c.timeout] = []string{timeout}
 	}
 	if c.chosen && c.framed {
@@ -166,7 +170,7 @@ func (c *clientConn) newGet(u *url.URL) *httpExchange {
 	c.dialect = dialectGet
 	x.url = *u
 	x.request.Method = c.method
-	for _, key := range []string{headerContentType, headerContentEncoding, headerConnectVersion} {
+	for _, key := range []string{headerContentType, headerContentEncoding, headerContentLength, headerConnectVersion} {
 		delete(x.request.Header, key) // the query has these
 	}
 	return x

@@ -29,14 +29,15 @@ type ownConn interface {
 	receiveNext(msg any, fresh bool) error
 }
 
-// receiveInto receives a message into msg, which is empty.
+// receiveInto receives a message into msg, which is empty. Its frame is on the stack of
+// each handler that waits for a message: rare cases are other functions.
 func receiveInto(conn receivingConn, msg any, initialize func(Spec, any) error) error {
 	if w, ok := conn.(*watchedConn); ok {
 		return w.receive(msg, initialize)
 	}
 	if initialize != nil {
-		if err := initialize(conn.Spec(), msg); err != nil {
-			return notEndOfStream(err)
+		if err := initialized(conn, msg, initialize); err != nil {
+			return err
 		}
 	} else if own, ok := conn.(ownConn); ok {
 		return codedEnd(own.receiveNext(msg, true))
@@ -44,8 +45,9 @@ func receiveInto(conn receivingConn, msg any, initialize func(Spec, any) error) 
 	return conn.Receive(msg)
 }
 
-// notEndOfStream is notEnd for an error of the program, which may have a code.
-func notEndOfStream(err error) error {
+// initialized calls a program's function for a message that is to be received.
+func initialized(conn receivingConn, msg any, initialize func(Spec, any) error) error {
+	err := initialize(conn.Spec(), msg)
 	if !isEOF(err) {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -24,7 +25,9 @@ const typeURLPrefix = "type.googleapis.com/"
 // cases. An ErrorDetail is safe for concurrent use.
 type ErrorDetail struct {
 	typeURL string
-	value   string // a string, so that no caller changes its bytes
+	value   string                   // a string, so that no caller changes its bytes
+	of      protoreflect.MessageType // of the program's message; nil: the registered one
+	debug   string                   // of a detail that came as JSON, which a proxy passes on; may be ""
 }
 
 // NewErrorDetail encodes msg as a detail. If msg is an [*anypb.Any], the detail
@@ -32,7 +35,7 @@ type ErrorDetail struct {
 // marshalled.
 func NewErrorDetail(msg proto.Message) (*ErrorDetail, error) {
 	if a, ok := msg.(*anypb.Any); ok {
-		return &ErrorDetail{a.GetTypeUrl(), string(a.GetValue())}, nil
+		return &ErrorDetail{typeURL: a.GetTypeUrl(), value: string(a.GetValue())}, nil
 	}
 	if msg == nil {
 		return nil, errors.New("new error detail: message is nil")
@@ -41,7 +44,8 @@ func NewErrorDetail(msg proto.Message) (*ErrorDetail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new error detail: marshal %s: %w", msg.ProtoReflect().Descriptor().FullName(), err)
 	}
-	return &ErrorDetail{typeURLPrefix + string(msg.ProtoReflect().Descriptor().FullName()), string(value)}, nil
+	m := msg.ProtoReflect()
+	return &ErrorDetail{typeURL: typeURLPrefix + string(m.Descriptor().FullName()), value: string(value), of: m.Type()}, nil
 }
 
 // Type returns the full name of the detail's message, such as
@@ -55,10 +59,15 @@ func (d *ErrorDetail) Bytes() []byte {
 	return []byte(d.value)
 }
 
-// Value decodes the detail into the Go type that the program has registered for
-// its message. It returns an error if there is no such type, or if the bytes are
-// not a message of that type.
+// Value decodes the detail into the Go type of the message that [NewErrorDetail] was
+// called with, and a detail that was received into the type that the program has
+// registered. It returns an error if there is no such type, or if the bytes are not a
+// message of that type.
 func (d *ErrorDetail) Value() (proto.Message, error) {
+	if d.of != nil {
+		msg := d.of.New().Interface()
+		return msg, d.UnmarshalTo(msg)
+	}
 	mt, err := protoregistry.GlobalTypes.FindMessageByURL(d.typeURL)
 	if err != nil {
 		return nil, fmt.Errorf("error detail %q: %w", d.typeURL, err)

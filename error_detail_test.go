@@ -13,8 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -80,14 +82,14 @@ func TestDetails(t *testing.T) {
 func TestDetailsBad(t *testing.T) {
 	e := NewError(CodeInternal, nil)
 	for _, d := range []*ErrorDetail{
-		{typeURLPrefix + "google.protobuf.StringValue", "\xff"},
-		{typeURLPrefix + "google.protobuf.StringValue", "\x0a\x02\xff\xff"}, // not UTF-8
-		{typeURLPrefix + "google.protobuf.StringValue", "\x0a\xff\xff\xff\xff\x0f"},
-		{typeURLPrefix + "acme.unknown.v1.Reason", "\x0a\x01a"},
-		{"", "\x0a\x01a"},
-		{"/", ""},
+		{typeURL: typeURLPrefix + "google.protobuf.StringValue", value: "\xff"},
+		{typeURL: typeURLPrefix + "google.protobuf.StringValue", value: "\x0a\x02\xff\xff"}, // not UTF-8
+		{typeURL: typeURLPrefix + "google.protobuf.StringValue", value: "\x0a\xff\xff\xff\xff\x0f"},
+		{typeURL: typeURLPrefix + "acme.unknown.v1.Reason", value: "\x0a\x01a"},
+		{typeURL: "", value: "\x0a\x01a"},
+		{typeURL: "/", value: ""},
 		nil,
-		{"google.protobuf.StringValue", "\x0a\x01c"}, // without a prefix
+		{typeURL: "google.protobuf.StringValue", value: "\x0a\x01c"}, // without a prefix
 	} {
 		e.AddDetail(d)
 	}
@@ -116,6 +118,46 @@ func TestDetailsBad(t *testing.T) {
 	}
 }
 
+// TestDetailOfUnregistered reads a program's own detail whose type is not registered, as
+// a message of that type.
+func TestDetailOfUnregistered(t *testing.T) {
+	file := &descriptorpb.FileDescriptorProto{
+		Name: proto.String("reason.proto"), Package: proto.String("acme.unregistered.v1"), Syntax: proto.String("proto3"),
+		MessageType: []*descriptorpb.DescriptorProto{{
+			Name: proto.String("Reason"),
+			Field: []*descriptorpb.FieldDescriptorProto{{
+				Name: proto.String("text"), Number: proto.Int32(1),
+				Type: descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum(), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
+			}},
+		}},
+	}
+	descriptor, err := protodesc.NewFile(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reason := dynamicpb.NewMessage(descriptor.Messages().Get(0))
+	reason.Set(reason.Descriptor().Fields().ByNumber(1), protoreflect.ValueOfString("full"))
+	d, err := NewErrorDetail(reason)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a caller may change what it got
+		got, err := d.Value()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(got, proto.Message(reason), protocmp.Transform()); diff != "" {
+			t.Errorf("got minus, want plus:\n%s", diff)
+		}
+		proto.Reset(got)
+	}
+	e := NewError(CodeInternal, nil)
+	e.AddDetail(d)
+	if body := string(marshalError(e)); !strings.Contains(body, `"debug":{"text":"full"}`) {
+		t.Errorf("got %s, want the detail as JSON, too", body)
+	}
+}
+
 // TestDetailUnmarshalTo reads details without the registry.
 func TestDetailUnmarshalTo(t *testing.T) {
 	e := NewError(CodeInternal, nil).WithDetails(wrapperspb.String("a"))
@@ -134,7 +176,7 @@ func TestDetailUnmarshalTo(t *testing.T) {
 		"nil":        {d, nil, "message is nil"},
 		"typed nil":  {d, unset, "message is nil"},
 		"other type": {d, new(durationpb.Duration), `message is a "google.protobuf.Duration": expected a "google.protobuf.StringValue"`},
-		"bytes":      {&ErrorDetail{typeURLPrefix + "google.protobuf.Duration", "\xff"}, new(durationpb.Duration), `error detail "type.googleapis.com/google.protobuf.Duration": `},
+		"bytes":      {&ErrorDetail{typeURL: typeURLPrefix + "google.protobuf.Duration", value: "\xff"}, new(durationpb.Duration), `error detail "type.googleapis.com/google.protobuf.Duration": `},
 	} {
 		if err := c.detail.UnmarshalTo(c.msg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
@@ -146,7 +188,7 @@ func TestDetailUnmarshalTo(t *testing.T) {
 // gets a copy.
 func TestDetailsShared(t *testing.T) {
 	shared := NewError(CodeResourceExhausted, errors.New("quota"))
-	shared.details = append(make([]*ErrorDetail, 0, 8), &ErrorDetail{typeURLPrefix + "acme.foo.v1.Reason", ""})
+	shared.details = append(make([]*ErrorDetail, 0, 8), &ErrorDetail{typeURL: typeURLPrefix + "acme.foo.v1.Reason", value: ""})
 	const goroutines = 8
 	got := make(chan string, goroutines)
 	for i := range goroutines {

@@ -24,6 +24,9 @@ func NewErrorWriter(opts ...HandlerOption) *ErrorWriter {
 	for _, option := range opts {
 		option.applyToHandler(c)
 	}
+	if c.connectGo {
+		c.sendMax = 0
+	}
 	return &ErrorWriter{c}
 }
 
@@ -142,7 +145,7 @@ func unknownProcedure(known string, options []HandlerOption) http.Handler {
 			_ = writer.write(w, r, d, err)
 			return
 		}
-		addMetadata(w.Header(), e.meta)
+		addMetadata(w.Header(), e.meta, false)
 		w.Header()[headerContentType] = valueJSON
 		w.WriteHeader(d.unknown)
 		_, _ = w.Write(marshalError(e))

@@ -68,7 +68,11 @@ func NewUnaryHandler[Req, Res any](
 	unary func(context.Context, *Request[Req]) (*Response[Res], error),
 	options ...HandlerOption,
 ) *Handler {
-	c := newHandlerConfig(procedure, StreamTypeUnary, options)
+	return newUnaryHandler(newHandlerConfig(procedure, StreamTypeUnary, options), unary)
+}
+
+// newUnaryHandler is NewUnaryHandler with settings.
+func newUnaryHandler[Req, Res any](c *config, unary func(context.Context, *Request[Req]) (*Response[Res], error)) *Handler {
 	call := UnaryFunc(func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
 		typed, ok := request.(*Request[Req])
 		if !ok {
@@ -79,7 +83,7 @@ func NewUnaryHandler[Req, Res any](
 			return response, err
 		}
 		if err == nil {
-			err = errNoResponse(c.spec.Procedure)
+			err = c.noResponse()
 		}
 		return nil, err // not a nil *Response in an AnyResponse
 	})
@@ -132,9 +136,11 @@ func NewUnaryHandlerSimple[Req, Res any](
 	unary func(context.Context, *Req) (*Res, error),
 	options ...HandlerOption,
 ) *Handler {
-	return NewUnaryHandler(procedure, func(ctx context.Context, request *Request[Req]) (*Response[Res], error) {
-		return respond(unary(ctx, request.Msg))
-	}, options...)
+	c := newHandlerConfig(procedure, StreamTypeUnary, options)
+	return newUnaryHandler(c, func(ctx context.Context, request *Request[Req]) (*Response[Res], error) {
+		msg, err := unary(ctx, request.Msg)
+		return respond(c, msg, err)
+	})
 }
 
 // NewClientStreamHandler returns a handler that calls implementation for each
@@ -145,17 +151,25 @@ func NewClientStreamHandler[Req, Res any](
 	implementation func(context.Context, *ClientStream[Req]) (*Response[Res], error),
 	options ...HandlerOption,
 ) *Handler {
-	c := newHandlerConfig(procedure, StreamTypeClient, options)
+	return newClientStreamHandler(newHandlerConfig(procedure, StreamTypeClient, options), implementation)
+}
+
+// newClientStreamHandler is NewClientStreamHandler with settings.
+func newClientStreamHandler[Req, Res any](c *config, implementation func(context.Context, *ClientStream[Req]) (*Response[Res], error)) *Handler {
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
 		response, err := implementation(ctx, &ClientStream[Req]{receiver[Req]{conn: conn, initialize: c.initialize}})
 		if err != nil {
 			return err
 		}
 		if response == nil {
-			return errNoResponse(c.spec.Procedure)
+			return c.noResponse()
 		}
-		addMetadata(conn.ResponseHeader(), response.header.made())
-		addMetadata(conn.ResponseTrailer(), response.trailer.made())
+		add := func(into, from http.Header) { addMetadata(into, from, false) }
+		if c.connectGo {
+			add = addHeader
+		}
+		add(conn.ResponseHeader(), response.header.made())
+		add(conn.ResponseTrailer(), response.trailer.made())
 		return conn.Send(response.Msg)
 	})
 }
@@ -168,9 +182,11 @@ func NewClientStreamHandlerSimple[Req, Res any](
 	implementation func(context.Context, *ClientStream[Req]) (*Res, error),
 	options ...HandlerOption,
 ) *Handler {
-	return NewClientStreamHandler(procedure, func(ctx context.Context, stream *ClientStream[Req]) (*Response[Res], error) {
-		return respond(implementation(ctx, stream))
-	}, options...)
+	c := newHandlerConfig(procedure, StreamTypeClient, options)
+	return newClientStreamHandler(c, func(ctx context.Context, stream *ClientStream[Req]) (*Response[Res], error) {
+		msg, err := implementation(ctx, stream)
+		return respond(c, msg, err)
+	})
 }
 
 // NewServerStreamHandler returns a handler that calls implementation for each
@@ -220,16 +236,23 @@ func NewBidiStreamHandler[Req, Res any](
 	})
 }
 
-// respond puts a message into a response. Without a message there is no response.
-func respond[Res any](msg *Res, err error) (*Response[Res], error) {
-	if err != nil || msg == nil {
+// respond puts a message into a response. Without a message there is no response, but
+// with connect-go's meaning one without a message, which is sent as an empty one.
+func respond[Res any](c *config, msg *Res, err error) (*Response[Res], error) {
+	if err != nil || msg == nil && !c.connectGo {
 		return nil, err
 	}
 	return NewResponse(msg), nil
 }
 
-func errNoResponse(procedure string) error {
-	return errorf(CodeInternal, "%s returned neither a response nor an error", procedure)
+// noResponse returns the error of a handler that has returned neither a response nor
+// an error. With connect-go's meaning it panics.
+func (c *config) noResponse() error {
+	err := errorf(CodeInternal, "%s returned neither a response nor an error", c.spec.Procedure)
+	if c.connectGo {
+		panic(err.Error())
+	}
+	return err
 }
 
 // ServeHTTP serves one call. It returns when the call has ended.

@@ -104,14 +104,17 @@ func (c *config) serveUnary(ctx context.Context, conn StreamingHandlerConn, requ
 		return err
 	}
 	found, err := look(response)
+	if err != nil && c.connectGo { // any message is sent, and nil panics
+		found, err = content{response.Any(), response.Header(), response.Trailer()}, nil
+	}
 	if err != nil {
 		return err
 	}
 	if len(found.header) > 0 {
-		addMetadata(conn.ResponseHeader(), found.header)
+		addMetadata(conn.ResponseHeader(), found.header, c.connectGo)
 	}
 	if len(found.trailer) > 0 {
-		addMetadata(conn.ResponseTrailer(), found.trailer)
+		addMetadata(conn.ResponseTrailer(), found.trailer, c.connectGo)
 	}
 	return conn.Send(found.msg)
 }
@@ -125,7 +128,7 @@ func (c *config) outcome(err error) *Error {
 	switch {
 	case c.safeErrors && (!coded || e.foreign()):
 		return &Error{code: ownCode(e)}
-	case e.code == 0: // gRPC's OK: must not look like success
+	case e.code == 0 && !c.connectGo: // gRPC's OK: must not look like success
 		known := *e
 		known.code = CodeUnknown
 		return &known

@@ -81,11 +81,16 @@ func first(h http.Header, key string) string {
 // protocols write it. Applications can set all others, also if they begin with
 // "Connect-" or "Grpc-".
 func protocolOwns(key string) bool {
+	return key == headerDate || isOfConnection(key) || ownsOfRequest(key)
+}
+
+// isOfConnection reports whether a header is about the connection of HTTP/1.1.
+func isOfConnection(key string) bool {
 	switch key {
-	case headerDate, "Transfer-Encoding", "Keep-Alive", "Upgrade":
+	case "Transfer-Encoding", "Keep-Alive", "Upgrade":
 		return true
 	}
-	return ownsOfRequest(key)
+	return false
 }
 
 // ownsOfRequest is protocolOwns for requests. Applications can set Date there, and
@@ -136,10 +141,15 @@ func trailerKey(key string) string {
 }
 
 // addMetadata appends the application's metadata in from to into. It leaves out
-// the headers that the protocols own, and keys without values.
-func addMetadata(into, from http.Header) {
+// the headers that the protocols own, and keys without values. With connect-go's
+// meaning it adds the connection's headers, too, and those in another spelling.
+func addMetadata(into, from http.Header, connectGo bool) {
 	for key, values := range from {
-		if len(values) > 0 && !protocolOwns(http.CanonicalHeaderKey(key)) {
+		owned := protocolOwns(http.CanonicalHeaderKey(key))
+		if owned && connectGo {
+			owned = protocolOwns(key) && !isOfConnection(key)
+		}
+		if len(values) > 0 && !owned {
 			into[key] = append(into[key], values...)
 		}
 	}

@@ -47,7 +47,7 @@ func TestAddMetadata(t *testing.T) {
 	}
 	into := http.Header{"X-A": {"0"}}
 	shared := into["X-A"][:1:1]
-	addMetadata(into, from)
+	addMetadata(into, from, false)
 	want := http.Header{"X-A": {"0", "1", "2"}, "x-lower": {"l"}} // keys stay as they are
 	if !sameHeader(into, want) {
 		t.Errorf("got %q, want %q", into, want)

@@ -183,7 +183,7 @@ func randomDetails(r *rand.Rand) []*ErrorDetail {
 	var details []*ErrorDetail
 	for range r.IntN(3) {
 		name := []string{"google.protobuf.Duration", "acme.foo.v1.Reason", "google.protobuf.StringValue"}[r.IntN(3)]
-		details = append(details, &ErrorDetail{typeURLPrefix + name, string(randomBytes(r, 20))})
+		details = append(details, &ErrorDetail{typeURL: typeURLPrefix + name, value: string(randomBytes(r, 20))})
 	}
 	return details
 }

@@ -291,7 +291,7 @@ func WithSendMaxBytes(maxBytes int) Option {
 // connectrpc.com/connect v1.21.1 has where the defaults of this package differ
 // from it. The drop-in module uses it for everything that it makes. By default
 // this package keeps its own meaning. Bounds against hostile input, the texts of
-// errors and speed stay as they are. Put it first: it sets what
+// errors and speed stay as they are; defects of connect-go do not. Put it first: it sets what
 // [WithReadMaxBytes] and [WithCompressMinBytes] set to 0, and later options
 // change that.
 //
@@ -308,7 +308,20 @@ func WithSendMaxBytes(maxBytes int) Option {
 //
 // A client gives the headers of a response to an error only if the server has
 // sent one. If the connection is lost while a response arrives, the error is
-// CodeCanceled.
+// CodeCanceled. The content type of a response has one spelling. A GET has no query
+// besides its own, needs a codec with MarshalStable unless there is a fallback, and
+// is compressed where it is too long, whatever its size.
+//
+// Where a program makes a mistake, it gets what it gets from connect-go. A handler
+// that returns neither a response nor an error panics, or answers with an empty
+// message if it returns messages alone, and a call with a nil request panics. An
+// error with the code 0 is sent as that. What a program sets under the names of the
+// protocols, or of HTTP/1.1's connections, is sent: in requests, in streams of
+// responses and, of the connections, in all responses. A client whose message cannot
+// be encoded, or exceeds [WithSendMaxBytes], sends a request without a message. An
+// error that exceeds it loses its details in unary Connect, details and metadata in
+// the body of a stream, and nothing in gRPC; an [ErrorWriter] ignores it. A codec of
+// the program with the name "proto" encodes gRPC's status, too.
 func WithConnectGoBehavior() Option {
 	return option(func(c *config) { c.connectGo, c.readMax, c.compressMin = true, 0, 0 })
 }

@@ -36,6 +36,7 @@ type wireHead struct {
 	tls        *tls.ConnectionState // of the connection, nil without TLS
 	statusLine string               // status and reason as a response has them, "" if unknown
 	status     int32                // of a response
+	exact      bool                 // client: the content type has one spelling, see WithConnectGoBehavior
 	proto      uint8                // the major version of HTTP
 	protoMinor uint8
 }
@@ -46,16 +47,22 @@ type end struct {
 	trailer  http.Header
 	header   http.Header // client: the response's headers without its trailers; nil if they were not mixed
 	inHeader bool        // client: the trailers are the response's headers
+
+	connectGo  bool  // handler: the metadata may have the connection's headers, see WithConnectGoBehavior
+	anyTrailer bool  // handler: trailers may have any name
+	protobuf   Codec // handler: of gRPC's status; nil for Protobuf
 }
 
 // wireEnd is an end as HTTP values.
 type wireEnd struct {
-	status  int         // HTTP status, 0 if it is 200 or sent already
-	header  http.Header // client: all headers of the response
-	trailer http.Header
-	body    []byte // the end frame's payload, or the body of an unframed error
-	hasBody bool   // there is a body, which may be empty
-	empty   bool   // client: no message was received
+	status   int         // HTTP status, 0 if it is 200 or sent already
+	header   http.Header // client: all headers of the response
+	trailer  http.Header
+	body     []byte // the end frame's payload, or the body of an unframed error
+	hasBody  bool   // there is a body, which may be empty
+	empty    bool   // client: no message was received
+	exact    bool   // client: as in wireHead
+	protobuf Codec  // client: of gRPC's status; nil for Protobuf
 }
 
 // keepForbidden moves fields that HTTP forbids in trailers into the header, which is
@@ -203,16 +210,18 @@ func (f *facts) readHead(h *fields) (head, error) {
 	return hd, nil
 }
 
-// openRequest reads the head of a request.
+// openRequest reads the head of a request. With an error the head has what could be
+// read.
 func (d *dialect) openRequest(w *wireHead) (head, error) {
 	hd, err := d.readHead(w.fields)
 	if err == nil {
 		err = d.checkVersion(w)
 	}
-	if err != nil {
-		return hd, err
+	hd, malformed := d.readRequest(w, hd)
+	if err == nil {
+		err = malformed
 	}
-	return d.readRequest(w, hd)
+	return hd, err
 }
 
 // checkVersion returns an error if a request has a protocol version that is not
@@ -253,7 +262,9 @@ func (f *facts) checkResponse(w *wireHead, codec string) error {
 	if ok && got == codec {
 		return nil
 	}
-	contentType = canonicalType(contentType)
+	if !w.exact {
+		contentType = canonicalType(contentType)
+	}
 	switch got, ok = f.codecOf(contentType); {
 	case !ok:
 		return errorf(CodeUnknown, "content type %q is not this protocol's: expected %q", contentType, f.contentType(codec))
@@ -285,6 +296,14 @@ func (e end) minimal() end {
 	return end{err: &Error{code: e.err.code, cause: e.err.cause}}
 }
 
+// withoutDetails returns the end with an error that has no details.
+func (e end) withoutDetails() end {
+	short := *e.err
+	short.details = nil
+	e.err = &short
+	return e
+}
+
 // metadata returns the trailers and the error's metadata together, without the
 // headers that the protocols own: a proxy may have copied those. It leaves out the
 // metadata of an error that came from another server, or from a call to one.
@@ -297,8 +316,12 @@ func (e end) metadata() http.Header {
 		return nil
 	}
 	merged := make(http.Header, len(e.trailer)+len(meta))
-	addMetadata(merged, e.trailer)
-	addMetadata(merged, meta)
+	if e.anyTrailer {
+		addHeader(merged, e.trailer)
+	} else {
+		addMetadata(merged, e.trailer, e.connectGo)
+	}
+	addMetadata(merged, meta, e.connectGo)
 	return merged
 }
 

@@ -70,7 +70,9 @@ func (connectUnary) readResponse(w *wireHead, codec string) error {
 	if ok && got == codec {
 		return nil
 	}
-	contentType = canonicalType(contentType)
+	if !w.exact {
+		contentType = canonicalType(contentType)
+	}
 	switch got, ok = unaryFacts.codecOf(contentType); {
 	case ok && got == codec, codec == codecJSON && got == codecJSONUTF:
 		return nil
@@ -89,7 +91,7 @@ func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 	}
 	w := wireEnd{header: make(http.Header, len(e.trailer))}
 	for key, values := range e.trailer {
-		if !protocolOwns(key) {
+		if !protocolOwns(key) || e.connectGo && isOfConnection(key) {
 			w.header[trailerPrefix+key] = values
 		}
 	}
@@ -97,7 +99,7 @@ func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 		return w
 	}
 	if !e.err.foreign() {
-		addMetadata(w.header, e.err.meta)
+		addMetadata(w.header, e.err.meta, e.connectGo)
 	}
 	w.header[headerContentType] = valueJSON
 	w.status = e.err.code.HTTPStatus()
@@ -143,7 +145,7 @@ func (connectUnary) decodeEnd(w wireEnd) end {
 // its JSON body, or one with the code for the status.
 func unaryError(w wireEnd) *Error {
 	implied := CodeFromHTTPStatus(w.status)
-	if isJSON(first(w.header, headerContentType)) {
+	if isJSON(first(w.header, headerContentType), w.exact) {
 		if e, err := unmarshalError(w.body, implied); err == nil {
 			return e
 		}
@@ -151,9 +153,12 @@ func unaryError(w wireEnd) *Error {
 	return NewError(implied, errors.New(statusText(w.status)))
 }
 
-// isJSON reports whether a content type is that of an error in JSON.
-func isJSON(contentType string) bool {
-	contentType = canonicalType(contentType)
+// isJSON reports whether a content type is that of an error in JSON, in any spelling
+// or exactly.
+func isJSON(contentType string, exact bool) bool {
+	if !exact {
+		contentType = canonicalType(contentType)
+	}
 	return contentType == valueJSON[0] || contentType == valueJSON[0]+charsetUTF8
 }
 

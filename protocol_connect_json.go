@@ -47,8 +47,12 @@ func newWireError(e *Error) *wireError {
 	return w
 }
 
-// debugJSON returns a detail as JSON, nil if the program does not have its type.
+// debugJSON returns a detail as JSON, nil if the program does not have its type. What
+// the peer has sent stays, so that a program without the type can pass it on.
 func debugJSON(d *ErrorDetail) json.RawMessage {
+	if d.debug != "" {
+		return json.RawMessage(d.debug)
+	}
 	msg, err := d.Value()
 	if err != nil {
 		return nil
@@ -79,7 +83,7 @@ func (w *wireError) error(implied Code) *Error {
 		if !strings.Contains(typeURL, "/") {
 			typeURL = typeURLPrefix + typeURL
 		}
-		e.details = append(e.details, &ErrorDetail{typeURL, string(value)})
+		e.details = append(e.details, &ErrorDetail{typeURL: typeURL, value: string(value), debug: string(d.Debug)})
 	}
 	return e
 }

@@ -28,7 +28,7 @@ func TestErrorJSON(t *testing.T) {
 	}{
 		{NewError(CodeNotFound, nil), `{"code":"not_found"}`},
 		{NewError(CodeNotFound, messageError("gone")), `{"code":"not_found","message":"gone"}`},
-		{&Error{code: CodeAborted, details: []*ErrorDetail{{typeURLPrefix + "acme.foo.v1.Reason", "\xfb\xff"}}},
+		{&Error{code: CodeAborted, details: []*ErrorDetail{{typeURL: typeURLPrefix + "acme.foo.v1.Reason", value: "\xfb\xff"}}},
 			`{"code":"aborted","details":[{"type":"acme.foo.v1.Reason","value":"+/8"}]}`},
 		{&Error{code: CodeAborted, details: []*ErrorDetail{detail}},
 			`{"code":"aborted","details":[{"type":"google.protobuf.Duration","value":"CAEQgMq17gE","debug":"1.500s"}]}`},
@@ -42,7 +42,9 @@ func TestErrorJSON(t *testing.T) {
 // TestErrorJSONForms reads errors as other implementations write them.
 // [checklist 44, 46–48]
 func TestErrorJSONForms(t *testing.T) {
-	d := func(value string) []*ErrorDetail { return []*ErrorDetail{{typeURLPrefix + "a.B", value}} }
+	d := func(value string) []*ErrorDetail {
+		return []*ErrorDetail{{typeURL: typeURLPrefix + "a.B", value: value}}
+	}
 	for _, c := range []struct {
 		in   string
 		want *Error // nil: not an error's JSON
@@ -87,6 +89,18 @@ func TestErrorJSONForms(t *testing.T) {
 		if !got.wire {
 			t.Errorf("%s: got an error that the client found", c.in)
 		}
+	}
+}
+
+// TestDetailPassedOn: a program without a detail's type passes on the JSON for people.
+func TestDetailPassedOn(t *testing.T) {
+	const body = `{"code":"aborted","details":[{"type":"acme.unknown.v1.Reason","value":"CgFh","debug":{"text":"a"}}]}`
+	e, err := unmarshalError([]byte(body), CodeUnknown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(marshalError(e)); got != body {
+		t.Errorf("got %s, want %s", got, body)
 	}
 }
 
@@ -241,7 +255,7 @@ func withDefaultURLs(e *Error) *Error {
 	c.details = nil
 	for _, d := range e.details {
 		if d.Type() != "" {
-			c.details = append(c.details, &ErrorDetail{typeURLPrefix + d.Type(), d.value})
+			c.details = append(c.details, &ErrorDetail{typeURL: typeURLPrefix + d.Type(), value: d.value})
 		}
 	}
 	return &c
@@ -279,9 +293,9 @@ func FuzzEndStream(f *testing.F) {
 			t.Errorf("%q: written and read: %v", data, err)
 		}
 		kept := make(http.Header)
-		addMetadata(kept, got.trailer)
+		addMetadata(kept, got.trailer, false)
 		reread := make(http.Header)
-		addMetadata(reread, again.trailer)
+		addMetadata(reread, again.trailer, false)
 		if !sameHeader(reread, kept) {
 			t.Errorf("%q: got %q, written and read %q", data, kept, reread)
 		}

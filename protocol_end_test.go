@@ -63,7 +63,7 @@ func passEnd(t *testing.T, d *dialect, e end, sent bool) (end, http.Header) {
 // custom returns the application's part of the metadata, as it is after the wire.
 func custom(t *testing.T, h http.Header) http.Header {
 	clean := make(http.Header)
-	addMetadata(clean, h)
+	addMetadata(clean, h, false)
 	return overTheWire(t, clean)
 }
 
@@ -234,7 +234,7 @@ func TestEndCodes(t *testing.T) {
 				t.Errorf("code %d: got %s, want %v", code, tell(got.err), CodeUnknown)
 			}
 			e := NewError(code, errors.New("broken"))
-			e.details = []*ErrorDetail{{typeURLPrefix + "google.protobuf.Empty", ""}}
+			e.details = []*ErrorDetail{{typeURL: typeURLPrefix + "google.protobuf.Empty", value: ""}}
 			got, _ = passEnd(t, d, end{err: e}, d.framed)
 			if got.err == nil || got.err.code != CodeUnknown {
 				t.Errorf("code %d with details: got %s, want %v", code, tell(got.err), CodeUnknown)

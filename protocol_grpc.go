@@ -72,11 +72,17 @@ func (grpc) encodeEnd(e end, _ bool) wireEnd {
 		t[headerGRPCStatus] = grpcSucceeded[headerGRPCStatus]
 		return wireEnd{trailer: t}
 	}
-	t[headerGRPCStatus] = []string{strconv.FormatUint(uint64(e.err.code), 10)}
-	t[headerGRPCMessage] = []string{encodeMessage(e.err.text())}
+	code, message := e.err.code, e.err.text()
 	if len(e.err.details) > 0 {
-		t[headerGRPCDetails] = []string{EncodeBinaryHeader(appendStatus(nil, e.err))}
+		status, err := marshalStatus(e.err, e.protobuf)
+		if err != nil { // of the program's codec
+			code, message = CodeInternal, fmt.Sprintf("marshal gRPC's status: %v", err)
+		} else {
+			t[headerGRPCDetails] = []string{EncodeBinaryHeader(status)}
+		}
 	}
+	t[headerGRPCStatus] = []string{strconv.FormatUint(uint64(code), 10)}
+	t[headerGRPCMessage] = []string{encodeMessage(message)}
 	return wireEnd{trailer: t}
 }
 
@@ -90,13 +96,13 @@ func (grpc) decodeEnd(w wireEnd) end {
 				trailer[key] = values
 			}
 		}
-		return end{err: grpcError(w.header), trailer: trailer, inHeader: true}
+		return end{err: grpcError(w.header, w.protobuf), trailer: trailer, inHeader: true}
 	}
-	return end{err: grpcError(w.trailer), trailer: w.trailer}
+	return end{err: grpcError(w.trailer, w.protobuf), trailer: w.trailer}
 }
 
 // grpcError returns the error in trailers, nil for success.
-func grpcError(t http.Header) *Error {
+func grpcError(t http.Header, protobuf Codec) *Error {
 	status := first(t, headerGRPCStatus)
 	switch status {
 	case "":
@@ -122,7 +128,7 @@ func grpcError(t http.Header) *Error {
 		if err != nil {
 			return NewError(CodeInternal, fmt.Errorf("protocol error: Grpc-Status-Details-Bin: %w", err))
 		}
-		parsed, err := parseStatus(data)
+		parsed, err := unmarshalStatus(data, protobuf)
 		if err != nil {
 			return NewError(CodeInternal, fmt.Errorf("protocol error: Grpc-Status-Details-Bin: %w", err))
 		}
@@ -170,9 +176,9 @@ func (p grpcWeb) decodeEnd(w wireEnd) end {
 		return end{err: NewError(CodeInternal, fmt.Errorf("protocol error: trailers: %w", err))}
 	}
 	if len(trailer) == 0 && w.empty && first(w.header, headerGRPCStatus) != "" {
-		return p.grpc.decodeEnd(wireEnd{header: w.header, empty: true}) // some servers send "Trailers-Only" and an empty frame
+		return p.grpc.decodeEnd(wireEnd{header: w.header, empty: true, protobuf: w.protobuf}) // some servers send "Trailers-Only" and an empty frame
 	}
-	return p.grpc.decodeEnd(wireEnd{trailer: trailer})
+	return p.grpc.decodeEnd(wireEnd{trailer: trailer, protobuf: w.protobuf})
 }
 
 // oneLine replaces line breaks, so that a value cannot begin another trailer.

@@ -26,8 +26,10 @@ const (
 
 // appendStatus appends err as a google.rpc.Status message.
 func appendStatus(b []byte, err *Error) []byte {
-	b = protowire.AppendTag(b, statusCode, protowire.VarintType)
-	b = protowire.AppendVarint(b, uint64(err.code))
+	if err.code != 0 {
+		b = protowire.AppendTag(b, statusCode, protowire.VarintType)
+		b = protowire.AppendVarint(b, uint64(err.code))
+	}
 	if message := err.text(); message != "" {
 		b = protowire.AppendTag(b, statusMessage, protowire.BytesType)
 		b = protowire.AppendString(b, message)

@@ -68,8 +68,8 @@ func statusOf(m protoreflect.Message) *Error {
 	for i := range list.Len() {
 		a := list.Get(i).Message()
 		e.details = append(e.details, &ErrorDetail{
-			a.Get(a.Descriptor().Fields().ByNumber(1)).String(),
-			string(a.Get(a.Descriptor().Fields().ByNumber(2)).Bytes()),
+			typeURL: a.Get(a.Descriptor().Fields().ByNumber(1)).String(),
+			value:   string(a.Get(a.Descriptor().Fields().ByNumber(2)).Bytes()),
 		})
 	}
 	return e
@@ -117,7 +117,7 @@ func TestStatusOfProtobuf(t *testing.T) {
 // takes texts that are not UTF-8 as they are; in all else they agree.
 func FuzzStatus(f *testing.F) {
 	f.Add([]byte(nil))
-	f.Add(appendStatus(nil, &Error{code: CodeNotFound, cause: messageError("text"), details: []*ErrorDetail{{typeURLPrefix + "a.B", "xyz"}}}))
+	f.Add(appendStatus(nil, &Error{code: CodeNotFound, cause: messageError("text"), details: []*ErrorDetail{{typeURL: typeURLPrefix + "a.B", value: "xyz"}}}))
 	f.Add([]byte{0x08})                               // a tag without a value
 	f.Add([]byte{0x12, 0xff, 0xff, 0xff, 0xff, 0x0f}) // a length of 4 GiB
 	f.Add([]byte{0x0a, 0x01, 0x05})                   // the code as bytes
@@ -235,7 +235,7 @@ func FuzzMessage(f *testing.F) {
 // [checklist 63, 68–70]
 func TestStatusHeaders(t *testing.T) {
 	details := func(e *Error) string { return EncodeBinaryHeader(appendStatus(nil, e)) }
-	detail := &ErrorDetail{typeURLPrefix + "a.B", "x"}
+	detail := &ErrorDetail{typeURL: typeURLPrefix + "a.B", value: "x"}
 	for _, c := range []struct {
 		name                     string
 		status, message, details string
@@ -273,7 +273,7 @@ func TestStatusHeaders(t *testing.T) {
 			if c.details != "" {
 				h[headerGRPCDetails] = []string{c.details}
 			}
-			got := grpcError(h)
+			got := grpcError(h, nil)
 			if c.contains != "" {
 				if got == nil || got.code != c.want.code || !strings.Contains(got.Message(), c.contains) {
 					t.Errorf("got %s, want %v with %q", tell(got), c.want.code, c.contains)
@@ -285,7 +285,7 @@ func TestStatusHeaders(t *testing.T) {
 			}
 		})
 	}
-	if got := grpcError(http.Header{}); got == nil || got.code != CodeInternal {
+	if got := grpcError(http.Header{}, nil); got == nil || got.code != CodeInternal {
 		t.Errorf("no status: got %s, want %v", tell(got), CodeInternal)
 	}
 }

@@ -18,8 +18,8 @@ type packer struct {
 	codec       Codec
 	framed      bool
 	client      bool          // it is a client's
-	compression *compression  // nil is identity
 	plain       bool          // messages are not compressed for now
+	compression *compression  // nil is identity
 	minBytes    int           // smaller messages are not compressed
 	limit       int           // of a message, after compression; 0 is no limit
 	last        *atomic.Int64 // the size of the last message: the likely size of the next, for codecs that cannot measure it
@@ -61,7 +61,7 @@ func (p *packer) pack(msg any) (packed *buffer, size int, compressed bool, err e
 	switch {
 	case p.limit > 0 && packedSize > p.limit:
 		b.free()
-		return nil, 0, false, errorf(CodeResourceExhausted, "message of %d bytes exceeds the %s's limit of %d bytes for sending, which WithSendMaxBytes sets", packedSize, sideName(p.client), p.limit)
+		return nil, 0, false, errUnsendable(packedSize, sideName(p.client), p.limit)
 	case p.framed && uint64(packedSize) > math.MaxUint32:
 		b.free()
 		return nil, 0, false, errorf(CodeResourceExhausted, "message of %d bytes does not fit a frame", packedSize)
@@ -71,6 +71,11 @@ func (p *packer) pack(msg any) (packed *buffer, size int, compressed bool, err e
 		putPrefix(b.data, 0)
 	}
 	return b, size, compressed, nil
+}
+
+// errUnsendable returns the error for a message that exceeds a side's limit for sending.
+func errUnsendable(size int, side string, limit int) error {
+	return errorf(CodeResourceExhausted, "message of %d bytes exceeds the %s's limit of %d bytes for sending, which WithSendMaxBytes sets", size, side, limit)
 }
 
 // compresses reports whether messages of a size are compressed.

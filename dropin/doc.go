@@ -26,8 +26,8 @@
 // its own: the constructors put [WithConnectGoBehavior] before the caller's options.
 // They receive messages of any size unless [WithReadMaxBytes] sets a limit, and
 // compress answers of any size unless [WithCompressMinBytes] sets a size. What
-// still differs are the texts of errors, bounds against hostile input, speed, and a
-// few defects of connectrpc.com/connect: the README's table of the library has them.
+// still differs are the texts of errors, bounds against hostile input, and speed: the
+// README's table of the library has them.
 //
 // The module holds no code generator. A program with a tool line for
 // connectrpc.com/connect/cmd/protoc-gen-connect-go names

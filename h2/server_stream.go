@@ -329,13 +329,21 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	n, err := s.read(context.Background(), p) // the end of the stream ends the wait
 	if err == io.EOF && s.trailer != nil && s.request != nil {
-		for key, values := range s.trailer {
-			if _, announced := s.request.Trailer[key]; announced {
-				s.request.Trailer[key] = slices.Clone(values)
-			}
-		}
+		s.setTrailer()
 	}
 	return n, err
+}
+
+// setTrailer sets the announced trailers. It is not a part of Read, whose frame is on the
+// stack of each handler that waits.
+//
+//go:noinline
+func (s *serverStream) setTrailer() {
+	for key, values := range s.trailer {
+		if _, announced := s.request.Trailer[key]; announced {
+			s.request.Trailer[key] = slices.Clone(values)
+		}
+	}
 }
 
 // Close ends the reading: bytes that follow are dropped.

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -147,20 +146,14 @@ func TestNewErrors(t *testing.T) {
 	}
 }
 
-// closedURL is the URL of a port at which nothing listens.
-func closedURL(t *testing.T) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = listener.Close()
-	return "http://" + listener.Addr().String()
-}
+// closedURL is the URL of a port at which nothing listens: a free port could become that
+// of the next server.
+const closedURL = "http://127.0.0.1:1"
 
 // A server that cannot be reached is unavailable, in every protocol and for every kind.
 // The text does not name it; the hook gets the reason.
 func TestUnreachable(t *testing.T) {
-	target := closedURL(t)
+	target := closedURL
 	address := strings.TrimPrefix(target, "http://")
 	var hooked atomic.Int64
 	transport := &http.Transport{Protocols: new(http.Protocols)}

@@ -98,7 +98,7 @@ func TestRestarts(t *testing.T) {
 					transport, closeTransport := protocol.transport()
 					defer closeTransport()
 					client := connect.NewClient[message, message](&http.Client{Transport: transport}, "http://"+r.address+pathUnary,
-						append(protocol.options, connect.WithIdempotency(level), connect.WithInterceptors(retry.New(retry.Attempts(5), retry.Ratio(1, 1000))))...)
+						append(protocol.options, connect.WithIdempotency(level), connect.WithInterceptors(retry.New(retry.Attempts(20), retry.Ratio(1, 1000))))...) // enough for a slow restart
 					var next, failed atomic.Int64
 					var working sync.WaitGroup
 					done := make(chan struct{})

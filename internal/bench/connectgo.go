@@ -18,6 +18,7 @@ import (
 
 type connectGoClient struct {
 	*httpPair
+	*chain // nil without one
 	client benchv1connectgo.BenchServiceClient
 }
 
@@ -29,18 +30,29 @@ func openConnectGo(protocol, transport string) func(*network, work, int) (conten
 		if protocol == overGRPC {
 			clientOptions = append(clientOptions, connect.WithGRPC())
 		}
-		if w.gzip {
+		if w.extra == gzipped {
 			clientOptions = append(clientOptions, connect.WithSendGzip())
 		} else {
 			clientOptions = append(clientOptions, connect.WithAcceptCompression("gzip", nil, nil))
 		}
+		var handlerOptions []connect.HandlerOption
 		mux := http.NewServeMux()
-		mux.Handle(benchv1connectgo.NewBenchServiceHandler(connectGoServer{}))
-		pair, err := newHTTPPair(n, transport, mux, callers)
+		handler := http.Handler(mux)
+		var links *chain
+		if w.extra == chained {
+			links = newChain()
+			ofHandler, ofClient, authenticate, err := links.connectGo()
+			if err != nil {
+				return nil, err
+			}
+			handlerOptions, clientOptions, handler = ofHandler, append(clientOptions, ofClient...), authenticate(mux)
+		}
+		mux.Handle(benchv1connectgo.NewBenchServiceHandler(connectGoServer{}, handlerOptions...))
+		pair, err := newHTTPPair(n, transport, handler, callers)
 		if err != nil {
 			return nil, err
 		}
-		return &connectGoClient{pair, benchv1connectgo.NewBenchServiceClient(pair.client, pair.base, clientOptions...)}, nil
+		return &connectGoClient{pair, links, benchv1connectgo.NewBenchServiceClient(pair.client, pair.base, clientOptions...)}, nil
 	}
 }
 

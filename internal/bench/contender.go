@@ -35,17 +35,17 @@ type entry struct {
 	protocol  string
 	transport string
 	kinds     []kind
-	gzip      gzipUse
+	takes     extra
 	open      func(n *network, w work, callers int) (contender, error)
 }
 
-// gzipUse selects an entry's works: with and without gzip, without it, or with it.
-type gzipUse int
+// An extra is what a work has beside its messages, or a set of those that an entry takes.
+type extra uint8
 
 const (
-	gzipToo gzipUse = iota
-	gzipNever
-	gzipOnly
+	plain   extra = 1 << iota // nothing
+	gzipped                   // gzip in both directions
+	chained                   // telemetry, authentication and validation: see chain
 )
 
 const (
@@ -57,6 +57,7 @@ const (
 	twirpGo    = "twirp"
 	grpcGoOurs = "grpc-go+ours" // grpc-go's client on our server
 	drpcGo     = "drpc"
+	natsGo     = "nats.go"
 	bareHTTP   = "net/http"
 	bareTCP    = "net"
 )
@@ -68,36 +69,38 @@ var (
 )
 
 var entries = []entry{
-	{ours, overConnect, overHTTP1, http1Kinds, gzipToo, openOurs(overConnect, overHTTP1)},
-	{oursKlaus, overConnect, overHTTP1, http1Kinds, gzipOnly, openOurs(overConnect, overHTTP1, withKlauspost)},
-	{connectGo, overConnect, overHTTP1, http1Kinds, gzipToo, openConnectGo(overConnect, overHTTP1)},
-	{twirpGo, "twirp", overHTTP1, []kind{echo}, gzipNever, openTwirp},
-	{bareHTTP, "bytes", overHTTP1, http1Kinds, gzipToo, openHTTP(overHTTP1)},
-	{ours, overConnect, overH2C, allKinds, gzipToo, openOurs(overConnect, overH2C)},
-	{connectGo, overConnect, overH2C, allKinds, gzipToo, openConnectGo(overConnect, overH2C)},
-	{ours, overGRPC, overH2C, allKinds, gzipToo, openOurs(overGRPC, overH2C)},
-	{oursVT, overConnect, overH2C, allKinds, gzipNever, openOursVT(overConnect, overH2C)},
-	{oursKlaus, overGRPC, overH2C, allKinds, gzipOnly, openOurs(overGRPC, overH2C, withKlauspost)},
-	{connectGo, overGRPC, overH2C, allKinds, gzipToo, openConnectGo(overGRPC, overH2C)},
-	{grpcGo, overGRPC, overH2C, allKinds, gzipToo, openGRPCGo(overH2C)},
-	{bareHTTP, "bytes", overH2C, allKinds, gzipToo, openHTTP(overH2C)},
-	{ours, overConnect, overEngine, allKinds, gzipToo, openOurs(overConnect, overEngine)},
-	{ours, overGRPC, overEngine, allKinds, gzipToo, openOurs(overGRPC, overEngine)},
-	{oursVT, overGRPC, overEngine, allKinds, gzipNever, openOursVT(overGRPC, overEngine)},
-	{ours, overGRPC, overBalance, allKinds, gzipNever, openOurs(overGRPC, overBalance)},
-	{grpcGoOurs, overGRPC, overEngine, allKinds, gzipNever, openGRPCGoOnOurs},
-	{bareHTTP, "bytes", overEngine, allKinds, gzipToo, openHTTP(overEngine)},
-	{ours, overGRPC, overTLS, allKinds, gzipToo, openOurs(overGRPC, overTLS)},
-	{connectGo, overGRPC, overTLS, allKinds, gzipToo, openConnectGo(overGRPC, overTLS)},
-	{grpcGo, overGRPC, overTLS, allKinds, gzipToo, openGRPCGo(overTLS)},
-	{ours, overGRPC, overEngineTLS, allKinds, gzipToo, openOurs(overGRPC, overEngineTLS)},
-	{bareHTTP, "bytes", overTLS, allKinds, gzipToo, openHTTP(overTLS)},
-	{bareHTTP, "bytes", overEngineTLS, allKinds, gzipToo, openHTTP(overEngineTLS)},
-	{ours, overConnect, inProcess, allKinds, gzipToo, openOurs(overConnect, inProcess)},
-	{ours, overGRPC, inProcess, allKinds, gzipToo, openOurs(overGRPC, inProcess)},
-	{bareHTTP, "bytes", inProcess, allKinds, gzipToo, openHTTP(inProcess)},
-	{drpcGo, "drpc", overTCP, allKinds, gzipNever, openDRPC},
-	{bareTCP, "bytes", overTCP, allKinds, gzipNever, openTCP},
+	{ours, overConnect, overHTTP1, http1Kinds, plain | gzipped, openOurs(overConnect, overHTTP1)},
+	{oursKlaus, overConnect, overHTTP1, http1Kinds, gzipped, openOurs(overConnect, overHTTP1, withKlauspost)},
+	{connectGo, overConnect, overHTTP1, http1Kinds, plain | gzipped, openConnectGo(overConnect, overHTTP1)},
+	{twirpGo, "twirp", overHTTP1, []kind{echo}, plain, openTwirp},
+	{bareHTTP, "bytes", overHTTP1, http1Kinds, plain | gzipped, openHTTP(overHTTP1)},
+	{ours, overConnect, overH2C, allKinds, plain | gzipped, openOurs(overConnect, overH2C)},
+	{connectGo, overConnect, overH2C, allKinds, plain | gzipped, openConnectGo(overConnect, overH2C)},
+	{ours, overGRPC, overH2C, allKinds, plain | gzipped | chained, openOurs(overGRPC, overH2C)},
+	{oursVT, overConnect, overH2C, allKinds, plain, openOursVT(overConnect, overH2C)},
+	{oursKlaus, overGRPC, overH2C, allKinds, gzipped, openOurs(overGRPC, overH2C, withKlauspost)},
+	{connectGo, overGRPC, overH2C, allKinds, plain | gzipped | chained, openConnectGo(overGRPC, overH2C)},
+	{grpcGo, overGRPC, overH2C, allKinds, plain | gzipped | chained, openGRPCGo(overH2C)},
+	{bareHTTP, "bytes", overH2C, allKinds, plain | gzipped | chained, openHTTP(overH2C)},
+	{ours, overConnect, overEngine, allKinds, plain | gzipped, openOurs(overConnect, overEngine)},
+	{ours, overGRPC, overEngine, allKinds, plain | gzipped | chained, openOurs(overGRPC, overEngine)},
+	{oursVT, overGRPC, overEngine, allKinds, plain, openOursVT(overGRPC, overEngine)},
+	{ours, overGRPC, overBalance, allKinds, plain, openOurs(overGRPC, overBalance)},
+	{grpcGoOurs, overGRPC, overEngine, allKinds, plain, openGRPCGoOnOurs},
+	{bareHTTP, "bytes", overEngine, allKinds, plain | gzipped | chained, openHTTP(overEngine)},
+	{ours, overGRPC, overTLS, allKinds, plain | gzipped, openOurs(overGRPC, overTLS)},
+	{connectGo, overGRPC, overTLS, allKinds, plain | gzipped, openConnectGo(overGRPC, overTLS)},
+	{grpcGo, overGRPC, overTLS, allKinds, plain | gzipped, openGRPCGo(overTLS)},
+	{ours, overGRPC, overEngineTLS, allKinds, plain | gzipped, openOurs(overGRPC, overEngineTLS)},
+	{bareHTTP, "bytes", overTLS, allKinds, plain | gzipped, openHTTP(overTLS)},
+	{bareHTTP, "bytes", overEngineTLS, allKinds, plain | gzipped, openHTTP(overEngineTLS)},
+	{ours, overConnect, inProcess, allKinds, plain | gzipped, openOurs(overConnect, inProcess)},
+	{ours, overGRPC, inProcess, allKinds, plain | gzipped, openOurs(overGRPC, inProcess)},
+	{bareHTTP, "bytes", inProcess, allKinds, plain | gzipped, openHTTP(inProcess)},
+	{ours, overConnect, overNATS, allKinds, plain, openOurs(overConnect, overNATS)},
+	{natsGo, "request", overNATS, allKinds, plain, openNATSGo},
+	{drpcGo, "drpc", overTCP, allKinds, plain, openDRPC},
+	{bareTCP, "bytes", overTCP, allKinds, plain, openTCP},
 }
 
 // Protocols and transports.
@@ -111,6 +114,7 @@ const (
 	overBalance   = "balance" // overEngine, with a balancer and its one endpoint in the client
 	overEngineTLS = "engine-tls"
 	overTCP       = "tcp"
+	overNATS      = "nats"       // a NATS server in this process, over loopback TCP
 	inProcess     = "in-process" // package inprocess, without a network
 )
 
@@ -121,8 +125,8 @@ func (e entry) String() string {
 
 // does reports whether the entry takes part in a work.
 func (e entry) does(w work) bool {
-	if w.gzip && e.gzip == gzipNever || !w.gzip && e.gzip == gzipOnly {
+	if e.library == natsGo && w.size >= natsPayload {
 		return false
 	}
-	return slices.Contains(e.kinds, w.kind)
+	return e.takes&w.extra != 0 && slices.Contains(e.kinds, w.kind)
 }

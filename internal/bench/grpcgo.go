@@ -21,6 +21,7 @@ import (
 )
 
 type grpcGoClient struct {
+	*chain // nil without one
 	conn   *grpc.ClientConn
 	server *grpc.Server
 	served chan error
@@ -48,14 +49,21 @@ func openGRPCGo(transport string) func(*network, work, int) (contender, error) {
 			grpc.WithTransportCredentials(dialing),
 			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return n.dial(ctx, address) }),
 		}
-		if w.gzip {
+		if w.extra == gzipped {
 			options = append(options, grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
+		}
+		serverOptions := []grpc.ServerOption{grpc.Creds(serving)}
+		var links *chain
+		if w.extra == chained {
+			links = newChain()
+			ofServer, ofClient := links.grpcGo()
+			serverOptions, options = append(serverOptions, ofServer...), append(options, ofClient...)
 		}
 		conn, err := grpc.NewClient("passthrough:///"+l.Addr().String(), options...)
 		if err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
-		c := &grpcGoClient{conn: conn, server: grpc.NewServer(grpc.Creds(serving)), served: make(chan error, 1), client: benchv1.NewBenchServiceClient(conn)}
+		c := &grpcGoClient{chain: links, conn: conn, server: grpc.NewServer(serverOptions...), served: make(chan error, 1), client: benchv1.NewBenchServiceClient(conn)}
 		benchv1.RegisterBenchServiceServer(c.server, grpcGoServer{})
 		go func() { c.served <- c.server.Serve(l) }()
 		return c, nil

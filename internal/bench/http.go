@@ -61,7 +61,7 @@ func openHTTP(transport string) func(*network, work, int) (contender, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &httpClient{httpPair: pair, urls: make(map[string]*url.URL), gzip: w.gzip}
+		c := &httpClient{httpPair: pair, urls: make(map[string]*url.URL), gzip: w.extra == gzipped}
 		for _, path := range []string{pathEcho, pathGzip, pathDownload, pathUpload, pathChat} {
 			if c.urls[path], err = url.Parse(pair.base + path); err != nil {
 				return nil, errors.Join(err, pair.Close())

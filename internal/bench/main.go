@@ -6,6 +6,8 @@
 // that only the works with gzip compress answers.
 //
 //	go run .                                   everything, in less than five minutes
+//	go run . -work '^chain'                    calls with telemetry, auth and validation
+//	go run . -contenders 'nats|connect/engine' calls over NATS, beside the same over h2c
 //	go run . -memory                           what idle connections and waiting streams hold
 //	go run . -slow                             balancers, with one slow backend of four
 //	go run . -storm                            servers with three times the calls they can serve

@@ -43,6 +43,9 @@ type httpPair struct {
 }
 
 func newHTTPPair(n *network, transport string, handler http.Handler, callers int) (*httpPair, error) {
+	if transport == overNATS {
+		return newNATSPair(handler)
+	}
 	server := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
 	if transport == inProcess {
 		p := &httpPair{base: "http://in.process", server: server, served: make(chan error, 1)}

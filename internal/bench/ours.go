@@ -20,6 +20,7 @@ import (
 
 type oursClient struct {
 	*httpPair
+	*chain // nil without one
 	client benchv1connect.BenchServiceClient
 }
 
@@ -46,10 +47,16 @@ func openOursWith(protocol, transport string, ofHandlers []connect.HandlerOption
 		if protocol == overGRPC {
 			clientOptions = append(clientOptions, connect.WithGRPC())
 		}
-		if w.gzip {
+		if w.extra == gzipped {
 			clientOptions = append(clientOptions, connect.WithSendGzip())
 		} else {
 			clientOptions = append(clientOptions, connect.WithAcceptCompression("gzip", nil, nil))
+		}
+		var links *chain
+		if w.extra == chained {
+			links = newChain()
+			ofHandler, ofClient := links.ours()
+			handlerOptions, clientOptions = append(handlerOptions, ofHandler...), append(clientOptions, ofClient...)
 		}
 		mux := http.NewServeMux()
 		mux.Handle(benchv1connect.NewBenchServiceHandler(oursServer{}, handlerOptions...))
@@ -58,7 +65,7 @@ func openOursWith(protocol, transport string, ofHandlers []connect.HandlerOption
 			return nil, err
 		}
 		clientOptions = append(clientOptions, pair.options...)
-		return &oursClient{pair, benchv1connect.NewBenchServiceClient(pair.client, pair.base, clientOptions...)}, nil
+		return &oursClient{pair, links, benchv1connect.NewBenchServiceClient(pair.client, pair.base, clientOptions...)}, nil
 	}
 }
 

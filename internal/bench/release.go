@@ -29,6 +29,9 @@ var (
 	releaseArgs  = []string{"-work", "^(" + strings.Join(releaseWorks, "|") + ")$", "-contenders", "^ours/(connect/http1|grpc/h2c)$", "-callers", "16", "-rounds", "3"}
 )
 
+// releaseModules are the library's modules that this program uses, below the root.
+var releaseModules = []string{"", "/compress", "/nats", "/overload", "/telemetry", "/validate"}
+
 const (
 	releaseTurns = 6               // half of them without a release
 	releaseSlice = 5 * time.Second // of each program in each turn
@@ -119,7 +122,11 @@ func buildRelease(ctx context.Context, run runner, dir string) (release, program
 		}
 	}
 	const library = "github.com/seed-b7c59c10/connect"
-	if _, err := run(ctx, ".", "go", "mod", "edit", "-replace", library+"="+tree, "-replace", library+"/compress="+filepath.Join(tree, "compress"), "-replace", library+"/overload="+filepath.Join(tree, "overload"), modfile); err != nil {
+	edit := []string{"mod", "edit"}
+	for _, module := range releaseModules {
+		edit = append(edit, "-replace", library+module+"="+filepath.Join(tree, module))
+	}
+	if _, err := run(ctx, ".", "go", append(edit, modfile)...); err != nil {
 		return fail(err)
 	}
 	program = filepath.Join(dir, "before")

@@ -38,6 +38,8 @@ var rivals = []struct{ library, module string }{
 	{grpcGo, "google.golang.org/grpc"},
 	{twirpGo, "github.com/twitchtv/twirp"},
 	{drpcGo, "storj.io/drpc"},
+	{natsGo, "github.com/nats-io/nats.go"},
+	{"nats-server", "github.com/nats-io/nats-server/v2"},
 }
 
 func describeMachine(now time.Time) machine {
@@ -97,6 +99,9 @@ func printCase(out io.Writer, c caseReport) {
 		rounds = len(c.Results[0].Rounds)
 	}
 	fmt.Fprintf(out, "\n%s, %s: medians of %d rounds, per %s\n", c.work.title, countCallers(c.Callers), rounds, c.Unit)
+	if c.work.note != "" {
+		fmt.Fprintln(out, c.work.note)
+	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "contender\tCPU µs\t÷ ours\tallocs\tbytes\twrites\tper second\tp50 µs\tp99 µs\t")
 	for _, r := range c.Results {

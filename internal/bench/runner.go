@@ -307,8 +307,9 @@ type versus struct {
 }
 
 // compare returns the ratios of a case: other libraries against ours, for the same
-// protocol and wire; ours against the bare transport; ours with a balancer against ours
-// without; and bare net/http against the bare engine.
+// protocol and wire; ours against the bare transport; ours with a balancer, and over NATS,
+// against ours without; nats.go against ours over NATS; and bare net/http against the bare
+// engine.
 func compare(results []result) []versus {
 	var all []versus
 	add := func(over, under result) {
@@ -330,7 +331,11 @@ func compare(results []result) []versus {
 				}
 			case other.Library == bareHTTP && other.Transport == mine.Transport:
 				add(mine, other)
-			case mine.Transport == overBalance:
+			case other.Library == natsGo:
+				if other.Transport == mine.Transport {
+					add(other, mine)
+				}
+			case mine.Transport == overBalance || mine.Transport == overNATS:
 				if other.Library == mine.Library && other.Protocol == mine.Protocol && other.Transport == overEngine {
 					add(mine, other)
 				}

@@ -26,20 +26,24 @@ type work struct {
 	name  string
 	title string
 	kind  kind
-	size  int  // bytes of each message
-	count int  // messages in a stream
-	gzip  bool // in both directions
+	size  int // bytes of each message
+	count int // messages in a stream
+	extra extra
+	note  string // what the title does not say
 }
 
 // Streams are long enough that their beginning and end weigh little.
 var works = []work{
-	{name: "unary-64", title: "unary, 64 B", kind: echo, size: 64},
-	{name: "unary-4k", title: "unary, 4 KiB", kind: echo, size: 4 << 10},
-	{name: "unary-1m", title: "unary, 1 MiB", kind: echo, size: 1 << 20},
-	{name: "gzip-4k", title: "unary, 4 KiB, gzip", kind: echo, size: 4 << 10, gzip: true},
-	{name: "server-stream", title: "server stream, 64 B", kind: download, size: 64, count: 1000},
-	{name: "client-stream", title: "client stream, 64 B", kind: upload, size: 64, count: 1000},
-	{name: "bidi", title: "bidi ping-pong, 64 B", kind: chat, size: 64, count: 100},
+	{name: "unary-64", title: "unary, 64 B", kind: echo, size: 64, extra: plain},
+	{name: "unary-4k", title: "unary, 4 KiB", kind: echo, size: 4 << 10, extra: plain},
+	{name: "unary-64k", title: "unary, 64 KiB", kind: echo, size: 64 << 10, extra: plain},
+	{name: "unary-1m", title: "unary, 1 MiB", kind: echo, size: 1 << 20, extra: plain},
+	{name: "gzip-4k", title: "unary, 4 KiB, gzip", kind: echo, size: 4 << 10, extra: gzipped},
+	{name: "server-stream", title: "server stream, 64 B", kind: download, size: 64, count: 1000, extra: plain},
+	{name: "client-stream", title: "client stream, 64 B", kind: upload, size: 64, count: 1000, extra: plain},
+	{name: "bidi", title: "bidi ping-pong, 64 B", kind: chat, size: 64, count: 100, extra: plain},
+	{name: "chain-64", title: "unary, 64 B, with telemetry, auth and validation", kind: echo, size: 64, extra: chained, note: chainNote},
+	{name: "chain-stream", title: "client stream, 64 B, with telemetry, auth and validation", kind: upload, size: 64, count: 1000, extra: chained, note: chainNote},
 }
 
 // unit is the noun of a work's figures, which are per call or per message.

@@ -197,6 +197,21 @@ func everyKindCases() []clientCase {
 			} else if !strings.HasSuffix(string(kind), "Simple") {
 				add("nil", "nil request", script.Call{NilCall: true}, d.ok(kind, "", "", "answer"))
 			}
+			if kind == script.Unary {
+				for returned, item := range map[string]string{"nothing": "87", "nil response": "nil", "another message": "87"} {
+					cases = append(cases, clientCase{
+						name:   fmt.Sprintf("%s %s %s interceptor returns %s", item, d.name, kind, returned),
+						client: with(d.client, func(c *script.Client) { c.Replace = returned }), call: script.Call{Kind: kind, Messages: []string{"hello"}}, answer: d.ok(kind, "", "", "answer"),
+					})
+				}
+			}
+			if !d.client.JSON {
+				cases = append(cases, clientCase{
+					name:   fmt.Sprintf("25 %s %s message cannot be encoded", d.name, kind),
+					client: with(d.client, func(c *script.Client) { c.ProtoCodec = "fails" }),
+					call:   script.Call{Kind: kind, Messages: []string{"unspeakable"}}, answer: d.ok(kind, "", "", "answer"),
+				})
+			}
 			if !single(kind) {
 				add("34", "several answers", hello, d.ok(kind, "", "", "one", "", "three"))
 			}

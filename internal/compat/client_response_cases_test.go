@@ -17,6 +17,15 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/compat/script"
 )
 
+// reversedBase64 returns data in base64 in reverse order.
+func reversedBase64(text string) string {
+	data, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil {
+		panic(err)
+	}
+	return base64.RawStdEncoding.EncodeToString([]byte(reversed(string(data))))
+}
+
 // responseCases are responses that are wrong in the same way for each dialect.
 func responseCases() []clientCase {
 	var cases []clientCase
@@ -230,6 +239,19 @@ func grpcResponseCases() []clientCase {
 		add("69", "details with code 0", answer{trailer: "Grpc-Status: 5\nGrpc-Message: user: a\nGrpc-Status-Details-Bin: " + statusDetails(0, "user: b") + "\n"})
 		add("69", "details with code 99", answer{trailer: "Grpc-Status: 5\nGrpc-Message: user: a\nGrpc-Status-Details-Bin: " + statusDetails(99, "user: b") + "\n"})
 		add("69", "details and ok", answer{body: hello, trailer: "Grpc-Status: 0\nGrpc-Status-Details-Bin: " + details + "\n"})
+		for _, status := range []string{"reverse", "fails"} {
+			for name, details := range map[string]string{"": details, " in reverse": reversedBase64(details)} {
+				cases = append(cases, clientCase{
+					name:   fmt.Sprintf("codec grpc %s status %s, details%s", kind, status, name),
+					client: script.Client{Protocol: "grpc", ProtoCodec: status}, call: script.Call{Kind: kind, Messages: []string{"hello"}},
+					answer: answer{header: "Content-Type: application/grpc\n", trailer: "Grpc-Status: 5\nGrpc-Message: user: a\nGrpc-Status-Details-Bin: " + details + "\n"},
+				}, clientCase{
+					name:   fmt.Sprintf("codec web %s status %s, details%s", kind, status, name),
+					client: script.Client{Protocol: "grpcweb", ProtoCodec: status}, call: script.Call{Kind: kind, Messages: []string{"hello"}},
+					answer: answer{header: webHeader, body: envelope(0x80, "grpc-status: 5\r\ngrpc-status-details-bin: "+details+"\r\n")},
+				})
+			}
+		}
 		add("72", "metadata", answer{header: "Meta: a\nMeta-Bin: AAE\n", body: hello, trailer: "Grpc-Status: 5\nAfter: a\nAfter: b\nAfter-Bin: AAE=\n"})
 		add("62", "status 500 with trailers", answer{status: 500, body: hello, trailer: "Grpc-Status: 5\nGrpc-Message: user: a\n"})
 		add("62", "status 503 with status in the header", answer{status: 503, header: "Grpc-Status: 5\nGrpc-Message: user: a\n"})
@@ -312,6 +334,19 @@ func clientGetCases() []clientCase {
 	add("56", "gzip json", func(c *script.Client) { c.SendGzip, c.JSON = true, true }, script.Call{}, okJSON)
 	add("56", "gzip below the minimum", func(c *script.Client) { c.SendGzip, c.CompressMinBytes = true, 100 }, script.Call{}, ok)
 	add("60", "timeout", nil, script.Call{Timeout: time.Hour}, ok)
+	add("get", "query in the client's URL", nil, script.Call{URL: "http://compat.test?a=b&c="}, ok)
+	for _, fallback := range []bool{false, true} {
+		raw := answer{header: "Content-Type: application/raw\n", body: "answer"}
+		add("get", fmt.Sprintf("codec without MarshalStable, fallback %v", fallback), func(c *script.Client) { c.RawCodec, c.GetFallback = true, fallback }, script.Call{}, raw)
+		// The message has 7 bytes; reversed it is no shorter. Its URL has 91 bytes, and 111 with the compression.
+		for _, limit := range []struct{ minimum, message, url int }{{1, 6, 0}, {100, 6, 0}, {100, 7, 0}, {1, 0, 91}, {1, 0, 90}, {100, 0, 90}, {100, 7, 90}} {
+			name := fmt.Sprintf("reverse from %d, message of at most %d, URL of at most %d, fallback %v", limit.minimum, limit.message, limit.url, fallback)
+			add("get", name, func(c *script.Client) {
+				c.Reverse, c.SendCompression, c.CompressMinBytes = true, "reverse", limit.minimum
+				c.SendMaxBytes, c.GetMaxURL, c.GetFallback = limit.message, limit.url, fallback
+			}, script.Call{}, ok)
+		}
+	}
 	add("60", "metadata", nil, script.Call{Header: header("Meta: a\nIf-None-Match: x\n")}, ok)
 	add("60", "interceptor", func(c *script.Client) { c.Interceptor = true }, script.Call{}, ok)
 	// The whole URL of the plain call below has 96 bytes.

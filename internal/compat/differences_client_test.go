@@ -77,6 +77,7 @@ var clientDifferences = []difference{
 	{
 		item:   "nil",
 		row:    "`nil` as a request, or as a response without an error",
+		on:     "root",
 		reason: "a nil request is refused, nothing is sent",
 		tests: []string{
 			"TestClient/nil_*",
@@ -90,6 +91,7 @@ var clientDifferences = []difference{
 	{
 		item:   "6",
 		row:    "a response's media type in upper case",
+		on:     "root",
 		reason: "content types are compared without regard to case, in responses, too",
 		tests: []string{
 			"TestClient/43_connect_Unary_error_with_upper_*",
@@ -258,12 +260,18 @@ var clientDifferences = []difference{
 	},
 	{
 		item:   "25, 60",
-		row:    "a message of a client that is larger than `WithSendMaxBytes`",
+		row:    "a message of a client that is larger than `WithSendMaxBytes`, or cannot be encoded",
+		on:     "root",
 		reason: "where the message cannot be sent, nothing is, and the call has no method",
 		tests: []string{
+			"TestClient/25_*_ServerStream_message_cannot_be_encoded",
 			"TestClient/25_*_ServerStream_send_limit",
+			"TestClient/25_*_UnarySimple_message_cannot_be_encoded",
+			"TestClient/25_*_Unary_message_cannot_be_encoded",
 			"TestClient/25_*_Unary_send_limit",
 			"TestClient/25_GET_*",
+			"TestClient/get_GET_reverse_*_message_of_at_most_6,_*",
+			"TestClient/get_GET_reverse_*_URL_of_at_most_90,_fallback_false",
 			"TestClient/60_*_URL_of_at_most_1,_fallback_false",
 			"TestClient/60_*_URL_of_at_most_1,_gzip",
 			"TestClient/60_*_URL_of_at_most_100,_gzip",
@@ -284,6 +292,31 @@ var clientDifferences = []difference{
 			`- body ""`,
 			"- request POST *",
 			"+ request  *",
+			"- info POST *",
+			"+ info  *",
+			"- header Content-Type: *",
+		},
+	},
+	{
+		item:   "60",
+		row:    "a GET of a client",
+		on:     "root",
+		reason: "a query in the client's URL is kept, as in a POST; a codec that cannot be used for a GET is used for a POST; compression has one minimum",
+		tests: []string{
+			"TestClient/get_GET_codec_*",
+			"TestClient/get_GET_query_*",
+			"TestClient/get_GET_reverse_from_100,_*_URL_of_at_most_90,_fallback_true",
+		},
+		lines: []string{
+			"- GET http://compat.test?connect=*",
+			"+ GET http://compat.test?a=b*",
+			"- > Content-Encoding: reverse",
+			"- body *",
+			"+ body *",
+			"- error internal",
+			"- error text *",
+			"+ message *",
+			"+ header *",
 		},
 	},
 	{
@@ -329,6 +362,25 @@ var clientDifferences = []difference{
 		},
 	},
 	{
+		item:   "69",
+		row:    "gRPC's status where a codec of the program is called `proto`",
+		on:     "root",
+		reason: "gRPC's status is Protobuf whatever codec goes by the name of proto",
+		tests: []string{
+			"TestClient/codec_*",
+		},
+		lines: []string{
+			"- error internal",
+			"+ error internal",
+			"- error failed_precondition",
+			"+ error failed_precondition",
+			"- error text *",
+			"+ error text *",
+			"- error detail *",
+			"+ error detail *",
+		},
+	},
+	{
 		item:   "70",
 		row:    "what breaks its protocol: flags, trailers, timeouts, statuses",
 		reason: "a Grpc-Status that is no code is unknown, with what the server said in the text",
@@ -353,6 +405,7 @@ var clientDifferences = []difference{
 	{
 		item:   "73",
 		row:    "request metadata under the protocols' own names",
+		on:     "root",
 		reason: "a caller's User-Agent takes the library's place in every kind of call",
 		tests: []string{
 			"TestClient/73_*_BidiStreamSimple_*",
@@ -396,6 +449,7 @@ var clientDifferences = []difference{
 	{
 		item:   "90",
 		row:    "request metadata under the protocols' own names",
+		on:     "root",
 		reason: "reserved request metadata is not sent, and cannot damage the request",
 		tests: []string{
 			"TestClient/90_*_json_*_reserved_metadata",

@@ -161,6 +161,7 @@ var blackBoxDifferences = []difference{
 	{
 		item:   "nil",
 		row:    "`nil` as a request, or as a response without an error",
+		on:     "root",
 		reason: "a handler that returns neither a response nor an error answers internal, without a panic",
 		tests:  []string{"TestHandlerReturnsNilResponse"},
 		lines:  []string{"connect_ext_test.go:2935"},
@@ -168,6 +169,7 @@ var blackBoxDifferences = []difference{
 	{
 		item:   "status",
 		row:    "gRPC's status where a codec of the program is called `proto`",
+		on:     "root",
 		reason: "gRPC's status is Protobuf whatever codec goes by the name of proto: a codec that fails costs no error its code",
 		tests:  []string{"TestGRPCMarshalStatusError"},
 		lines:  []string{"connect_ext_test.go:1187", "connect_ext_test.go:1188"},

@@ -34,7 +34,6 @@ const (
 var shownElsewhere = map[string]struct{ file, test string }{
 	"the built-in gzip":                    {"compression_test.go", "TestGzipLevel"},
 	"nested `google.protobuf.Any` in JSON": {"codec_json_test.go", "TestNestedAny"},
-	"`Keep-Alive`, `Upgrade`, `Transfer-Encoding` in a response's metadata": {"header_test.go", "TestProtocolOwns"},
 }
 
-var differences = slices.Concat(serverDifferences, clientDifferences)
+var differences = slices.Concat(serverDifferences, handlerDifferences, clientDifferences)

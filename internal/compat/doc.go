@@ -13,7 +13,7 @@
 //     listed fails the test, and so does a listed one that does not occur. Each
 //     one belongs to the root alone or to the drop-in, too. readme_test.go
 //     compares them with the README's table, whose last column allows the drop-in
-//     bounds against hostile input, speed and defects of the reference.
+//     bounds against hostile input and speed.
 //   - ecosystem_test.go runs published test suites on top of this library and of
 //     the drop-in: the reference's own black-box tests, and those of modules which
 //     use connectrpc.com/connect. differences_suites_test.go lists which tests

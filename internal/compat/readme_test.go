@@ -21,7 +21,7 @@ const asConnectGo = "as connect-go"
 
 // dropInCells are the last cells that a row of the README's table may have: the
 // drop-in has no difference of any other sort.
-var dropInCells = []string{asConnectGo, "as here: a bound", "as here: speed", "as here: a defect of connect-go"}
+var dropInCells = []string{asConnectGo, "as here: a bound", "as here: speed"}
 
 // row is a row of the README's table: its first and its last cell.
 type row struct{ name, dropIn string }

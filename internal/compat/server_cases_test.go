@@ -153,6 +153,14 @@ func everyWireCases() []serverCase {
 				add("nil", "nil answer", path, "", "nil")
 			}
 			add("51", "reserved metadata", "Unary", "", "reserved")
+			for _, key := range []string{"Www-Authenticate", "Cache-Control", "Vary", "content-type"} {
+				add("51", "metadata "+key, "Unary", "", "connection="+key)
+				add("51", "error metadata "+key, "Unary", "", "code=9 errconn="+key)
+			}
+			for _, key := range []string{"Keep-Alive", "Upgrade", "Transfer-Encoding"} {
+				add("51", "metadata "+key, "Unary", "", "connection="+key)
+				add("51", "error metadata "+key, "Unary", "", "code=9 errconn="+key)
+			}
 			add("61", "vary", "Unary", "", "vary")
 			add("47", "details", "Unary", "", "code=3 detail")
 			add("47", "details of a plain error", "Unary", "", "detail")
@@ -180,11 +188,23 @@ func everyWireCases() []serverCase {
 			for _, path := range []string{"ClientStream", "ClientStreamSimple", "ServerStream", "ServerStreamSimple"} {
 				add("34", "echo", path, "", "hello")
 				add("51", "metadata", path, "Meta: a\nMeta: b\n", "see header")
+				add("51", "reserved metadata", path, "", "harmless")
+				add("51", "reserved metadata and error", path, "", "harmless code=9 errmeta")
 				add("66", "metadata and error", path, "", "header code=9 detail errmeta")
 				add("54", "plain error", path, "", "plain")
 				add("54", "body over a limit", path, "", "toolarge")
 				add("54", "broken connection", path, "", "broken")
 				add("34", "empty answer", path, "", "empty")
+			}
+			for _, key := range []string{"Keep-Alive", "Upgrade", "Transfer-Encoding"} {
+				for _, path := range []string{"ClientStream", "ServerStream"} {
+					add("51", "metadata "+key, path, "", "connection="+key)
+					add("51", "error metadata "+key, path, "", "code=9 errconn="+key)
+				}
+			}
+			for _, key := range []string{"Www-Authenticate", "content-type"} {
+				add("51", "error metadata "+key, "ServerStream", "", "code=9 errconn="+key)
+				add("51", "error metadata "+key+" after a message", "ServerStream", "", "first n=1 code=9 errconn="+key)
 			}
 			add("34", "several", "ClientStream", "", "a", "b", "", "d")
 			add("34", "nothing", "ClientStream", "")
@@ -200,6 +220,7 @@ func everyWireCases() []serverCase {
 			add("53", "not modified", "ServerStream", "", "notmodified")
 			add("54", "wrapped", "ServerStream", "", "code=5 detail wrapped")
 			add("41", "error without text", "ServerStream", "", "nothing")
+			add("41", "code zero", "ServerStream", "", "first n=1 code=0 detail")
 			add("88", "panic", "ServerStream", "", "panic")
 			add("88", "abort after messages", "ServerStream", "", "abort")
 			add("34", "several", "BidiStream", "", "a", "n=2", "", "n=0", "see header")
@@ -243,6 +264,19 @@ func compressionCases() []serverCase {
 		add("14", "request encoding unknown", path, w.encoding+": zstd\n", one(1, hello), script.Server{})
 		add("14", "request encoding unknown and not used", path, w.encoding+": zstd\n", one(0, hello), script.Server{})
 		add("14", "request encoding unknown to a server with more", path, w.encoding+": zstd\n", one(1, hello), script.Server{Reverse: true})
+		timeout := "Grpc-Timeout: x\n"
+		if strings.HasPrefix(w.name, "connect") {
+			timeout = "Connect-Timeout-Ms: x\n"
+		}
+		add("order", "timeout malformed and encoding unknown", path, w.encoding+": zstd\n"+timeout, one(1, hello), script.Server{})
+		add("order", "timeout malformed and gzip answer", path, w.accept+": gzip\n"+timeout, one(0, hello), script.Server{})
+		if strings.HasPrefix(w.name, "connect") {
+			add("order", "version wrong and encoding unknown", path, w.encoding+": zstd\nConnect-Protocol-Version: 2\n", one(1, hello), script.Server{})
+			add("order", "version wrong and gzip answer", path, w.accept+": gzip\nConnect-Protocol-Version: 2\n", one(0, hello), script.Server{})
+		}
+		if w.unary() {
+			add("order", "version missing and encoding unknown", path, w.encoding+": zstd\n", one(1, hello), script.Server{RequireHeader: true})
+		}
 		add("14", "request encoding removed", path, w.encoding+": gzip\n", one(1, gzipped(hello)), script.Server{NoGzip: true})
 		add("20", "answer encoding unknown", path, w.accept+": zstd\n", one(0, hello), script.Server{})
 		add("20", "answer encoding second", path, w.accept+": zstd, gzip\n", one(0, hello), script.Server{})

@@ -51,6 +51,17 @@ func limitCases() []serverCase {
 		add("25", "send limit with compression", path, script.Server{SendMaxBytes: 100, CompressMinBytes: 1}, w.accept+": gzip\n", w.request("big=5000"), false)
 		add("27", "send limit and large error", path, script.Server{SendMaxBytes: 60}, "", w.request("code=9 detail errmeta"), false)
 		if w.framed {
+			for name, server := range map[string]script.Server{
+				"": {SendMaxBytes: 60}, ", compressed": {SendMaxBytes: 190, CompressMinBytes: 1}, ", small when compressed": {SendMaxBytes: 450, CompressMinBytes: 1}, ", too small to compress": {SendMaxBytes: 60, CompressMinBytes: 1000},
+			} {
+				accept := ""
+				if server.CompressMinBytes > 0 {
+					accept = w.accept + ": gzip\n"
+				}
+				add("27", "send limit and large error"+name, "ServerStream", server, accept, w.request("code=9 detail errmeta"), false)
+				add("27", "send limit and large error after a message"+name, "ServerStream", server, accept, w.request("first n=1 code=9 detail errmeta"), false)
+				add("27", "send limit and large trailers"+name, "ServerStream", server, accept, w.request("n=1 header"), false)
+			}
 			add("26", "third message over the limit", "ClientStream", script.Server{ReadMaxBytes: exact - 1}, "", w.request("a", "b", text), false)
 			cases = append(cases, serverCase{
 				name: fmt.Sprintf("26 %s BidiStream third message over the limit", w.name), server: script.Server{ReadMaxBytes: exact - 1},
@@ -89,6 +100,22 @@ func optionCases() []serverCase {
 				path: path, header: w.header + header, body: w.request(text),
 			})
 		}
+		for _, status := range []string{"reverse", "fails"} {
+			add("codec", "status "+status, path, script.Server{ProtoCodec: status}, "", "code=9 detail errmeta header")
+			if w.stream() {
+				add("codec", "status "+status, "ServerStream", script.Server{ProtoCodec: status}, "", "first n=1 code=9 detail")
+			}
+			add("codec", "status "+status+" without details", path, script.Server{ProtoCodec: status}, "", "code=9")
+			cases = append(cases, serverCase{
+				name: fmt.Sprintf("codec %s ErrorWriter status %s", w.name, status), server: script.Server{ProtoCodec: status},
+				path: "/errorwriter", header: w.header + "Script: code=9 detail\n",
+			})
+		}
+		if w.unary() {
+			for returned, item := range map[string]string{"nothing": "nil", "nil response": "nil", "another message": "87"} {
+				add(item, "interceptor returns "+returned, path, script.Server{Replace: returned}, "", "hello")
+			}
+		}
 		add("88", "panic recovered", path, script.Server{Recover: true}, "", "header panic")
 		add("88", "abort not recovered", path, script.Server{Recover: true}, "", "abort")
 		add("87", "interceptor", path, script.Server{Interceptor: true}, "", "header")
@@ -116,7 +143,7 @@ func optionCases() []serverCase {
 
 func errorWriterCases() []serverCase {
 	var cases []serverCase
-	for _, script := range []string{"code=16", "code=5 detail errmeta", "plain", "wrapped", "nothing", "wire errmeta", "code=4 wrapped"} {
+	for _, script := range []string{"code=0 detail", "code=16", "code=5 detail errmeta", "plain", "wrapped", "nothing", "wire errmeta", "code=4 wrapped"} {
 		for _, w := range wires {
 			cases = append(cases, serverCase{
 				name: fmt.Sprintf("ErrorWriter %s %s", w.name, script), path: "/errorwriter",
@@ -142,6 +169,9 @@ func errorWriterCases() []serverCase {
 		serverCase{name: "ErrorWriter GET other", verb: http.MethodGet, path: "/errorwriter", header: "Script: code=5\n"},
 		serverCase{name: "ErrorWriter GET without version", verb: http.MethodGet, path: "/errorwriter?encoding=json&message=%7B%7D", header: "Script: code=5\n"},
 		serverCase{name: "ErrorWriter required version given", server: script.Server{RequireHeader: true}, path: "/errorwriter", header: protoHeader + "Connect-Protocol-Version: 1\nScript: code=5\n"},
+		serverCase{name: "ErrorWriter send limit", server: script.Server{SendMaxBytes: 20}, path: "/errorwriter", header: protoHeader + "Script: code=5 detail errmeta\n"},
+		serverCase{name: "ErrorWriter send limit of a stream", server: script.Server{SendMaxBytes: 20}, path: "/errorwriter", header: connectHeader + "Script: code=5 detail errmeta\n"},
+		serverCase{name: "ErrorWriter send limit in grpc", server: script.Server{SendMaxBytes: 20}, path: "/errorwriter", header: grpcHeader + "Script: code=5 detail errmeta\n"},
 		serverCase{name: "ErrorWriter gzip accepted", path: "/errorwriter", header: connectHeader + "Connect-Accept-Encoding: gzip\nScript: code=5 detail\n"},
 		serverCase{name: "ErrorWriter PUT", verb: http.MethodPut, path: "/errorwriter", header: protoHeader + "Script: code=5\n"},
 	)

@@ -109,3 +109,41 @@ func TestConnectGoBehaviorErrorMetadata(t *testing.T) {
 		}
 	})
 }
+
+// With the option on both sides, metadata under names of the protocols goes out as the
+// program has set it: in requests of all kinds, and in the responses of streams. Without
+// it, it is left out. The library's own headers are complete in either case.
+func TestConnectGoBehaviorMetadata(t *testing.T) {
+	runFew(t, func(t *testing.T, m mode) {
+		for name, test := range map[string]struct {
+			handler []connect.HandlerOption
+			client  []connect.ClientOption
+			want    []string
+		}{
+			"by default": {},
+			"connect-go": {[]connect.HandlerOption{connect.WithConnectGoBehavior()}, []connect.ClientOption{connect.WithConnectGoBehavior()}, []string{"7", "8"}},
+		} {
+			site := m.serve(t, everyKind(func(_ context.Context, x *exchange) error {
+				requests, err := x.receiveAll()
+				if err != nil {
+					return err
+				}
+				wantValues(t, name+", request", x.header, "Grpc-Message", test.want...)
+				wantValues(t, name+", request", x.header, "Own", "yes")
+				x.answer["Grpc-Timeout"] = []string{"7", "8"}
+				x.answer.Set("Own", "too")
+				return x.send(&conntestv1.Response{Text: requests[0].GetText()})
+			}), handlerOptions(test.handler...))
+			client := site.client(test.client...)
+			forKinds(t, m, func(t *testing.T, k kind) {
+				o := call(testContext(t), client, k, http.Header{"Grpc-Message": {"7", "8"}, "Own": {"yes"}}, text("hello"))
+				wantNil(t, o.err)
+				wantEqual(t, "text", o.messages[0].GetText(), "hello")
+				wantValues(t, name, o.header, "Own", "too")
+				if k != unary && k != get {
+					wantValues(t, name, o.header, "Grpc-Timeout", test.want...)
+				}
+			})
+		}
+	})
+}

@@ -2,7 +2,8 @@
 
 // Generate writes the code below gen anew: messages and our stubs with
 // internal/protogen, then the stubs of the other libraries with their own
-// generators, pinned as tools of this module. Run it from internal/bench:
+// generators, pinned as tools of this module. Run it from internal/bench, twice after a
+// change of the schema, because it links the schema that it gives to those generators:
 //
 //	go run ./generate
 package main
@@ -14,10 +15,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
 
@@ -69,6 +72,18 @@ func run() error {
 	return nil
 }
 
+// imports appends the files that a file imports, each after those that it imports itself.
+func imports(file protoreflect.FileDescriptor, all []*descriptorpb.FileDescriptorProto) []*descriptorpb.FileDescriptorProto {
+	for i := range file.Imports().Len() {
+		imported := file.Imports().Get(i).FileDescriptor
+		if slices.ContainsFunc(all, func(f *descriptorpb.FileDescriptorProto) bool { return f.GetName() == imported.Path() }) {
+			continue
+		}
+		all = append(imports(imported, all), protodesc.ToFileDescriptorProto(imported))
+	}
+	return all
+}
+
 // run gives the schema to the generator and writes the files that it returns.
 func (g generator) run(file *descriptorpb.FileDescriptorProto) error {
 	file = proto.CloneOf(file)
@@ -86,7 +101,7 @@ func (g generator) run(file *descriptorpb.FileDescriptorProto) error {
 	request, err := proto.Marshal(&pluginpb.CodeGeneratorRequest{
 		FileToGenerate: []string{schema},
 		Parameter:      proto.String(g.parameter),
-		ProtoFile:      []*descriptorpb.FileDescriptorProto{file},
+		ProtoFile:      append(imports(benchv1.File_bench_v1_bench_proto, nil), file),
 	})
 	if err != nil {
 		return err

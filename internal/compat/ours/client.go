@@ -77,6 +77,12 @@ func clientOptions(config script.Client, options []connect.ClientOption) []conne
 	if config.RawCodec {
 		options = append(options, connect.WithCodec(script.RawCodec{}))
 	}
+	if config.ProtoCodec != "" {
+		options = append(options, connect.WithCodec(script.ProtoCodec{Status: config.ProtoCodec}))
+	}
+	if config.Replace != "" {
+		options = append(options, connect.WithInterceptors(replace(config.Replace)))
+	}
 	if config.Get {
 		options = append(options, connect.WithHTTPGet(), connect.WithIdempotency(connect.IdempotencyNoSideEffects))
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds an interceptor that adds headers to the calls which pass it.
+// This file holds the interceptors: one adds headers to the calls which pass it, one replaces responses.
 
 package ours
 
@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/seed-b7c59c10/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // marker is an interceptor for both sides and all kinds of calls. The headers that it
@@ -43,5 +44,25 @@ func (marker) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.St
 		err := next(ctx, conn)
 		conn.ResponseTrailer().Add("Marked-After", fmt.Sprint(err == nil))
 		return err
+	}
+}
+
+// replace returns an interceptor that returns something in place of a unary response:
+// "nothing", a "nil response", or "another message".
+func replace(with string) connect.UnaryInterceptorFunc {
+	return func(next connect.UnaryFunc) connect.UnaryFunc {
+		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+			if _, err := next(ctx, req); err != nil {
+				return nil, err
+			}
+			switch with {
+			case "nil response":
+				var none *connect.Response[Message]
+				return none, nil
+			case "another message":
+				return connect.NewResponse(durationpb.New(1)), nil
+			}
+			return nil, nil
+		}
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds the compressions and the codec that the tests add to both libraries.
+// This file holds the compressions and the codecs that the tests add to both libraries.
 
 package script
 
@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/sourcecontextpb"
 )
 
@@ -108,4 +109,39 @@ func (RawCodec) Unmarshal(data []byte, message any) error {
 	}
 	context.FileName = string(data)
 	return nil
+}
+
+// ProtoCodec is a program's own codec with the name "proto". It fails for the file name
+// "unspeakable". Of messages that are no SourceContext, such as gRPC's status, the bytes
+// are in reverse order, or it fails if Status is "fails".
+type ProtoCodec struct{ Status string }
+
+// Name returns "proto".
+func (ProtoCodec) Name() string { return "proto" }
+
+// Marshal encodes a message.
+func (c ProtoCodec) Marshal(message any) ([]byte, error) {
+	context, ok := message.(*sourcecontextpb.SourceContext)
+	if ok && context.GetFileName() != "unspeakable" {
+		return proto.Marshal(context)
+	}
+	if ok || c.Status == "fails" {
+		return nil, fmt.Errorf("%scannot write", User)
+	}
+	data, err := proto.Marshal(message.(proto.Message))
+	slices.Reverse(data)
+	return data, err
+}
+
+// Unmarshal decodes a message.
+func (c ProtoCodec) Unmarshal(data []byte, message any) error {
+	if context, ok := message.(*sourcecontextpb.SourceContext); ok {
+		return proto.Unmarshal(data, context)
+	}
+	if c.Status == "fails" {
+		return fmt.Errorf("%scannot read", User)
+	}
+	data = slices.Clone(data)
+	slices.Reverse(data)
+	return proto.Unmarshal(data, message.(proto.Message))
 }

@@ -37,6 +37,8 @@ type Server struct {
 	Gate                bool     // a gate that refuses calls with the header "Refuse"
 	ConditionalReadMax1 bool     // WithConditionalHandlerOptions that limits Unary to 1 byte
 	RawCodec            bool     // the codec "raw" added
+	ProtoCodec          string   // the codec ProtoCodec added, with this Status
+	Replace             string   // an interceptor replaces unary responses: see the function replace of the driver packages
 }
 
 // Client holds the options of one client. Zero values leave the library's defaults.
@@ -55,7 +57,9 @@ type Client struct {
 	ReadMaxBytes     int // negative for the option with the value 0
 	SendMaxBytes     int
 	CompressMinBytes int
-	Interceptor      bool // one that marks the request
+	Interceptor      bool   // one that marks the request
+	ProtoCodec       string // the codec is ProtoCodec, with this Status
+	Replace          string // as in Server
 }
 
 // Kind is the kind of a method and the flavour of the API to call it with.

@@ -104,6 +104,12 @@ func serverOptions(config script.Server, options []connect.HandlerOption) []conn
 	if config.RawCodec {
 		options = append(options, connect.WithCodec(script.RawCodec{}))
 	}
+	if config.ProtoCodec != "" {
+		options = append(options, connect.WithCodec(script.ProtoCodec{Status: config.ProtoCodec}))
+	}
+	if config.Replace != "" {
+		options = append(options, connect.WithInterceptors(replace(config.Replace)))
+	}
 	return options
 }
 
@@ -145,9 +151,12 @@ type meta struct{ header, trailer http.Header }
 //	notmodified  return the error of NewNotModifiedError
 //	detail       add details to the error
 //	errmeta      add metadata to the error
+//	errconn      add metadata under names of HTTP/1.1's connections to the error
 //	wrapped      wrap the error once more
 //	header       set metadata
 //	reserved     set metadata under names that the protocols own
+//	harmless     the same, without those that cut the body of a stream off
+//	connection   set metadata under names of HTTP/1.1's connections
 //	vary         set the header Vary
 //	big=N        answer with N bytes
 //	empty        answer with an empty message
@@ -192,6 +201,11 @@ func follow(ctx context.Context, text string, out meta, see func() string) ([]st
 				coded.Meta()["Error-Meta"] = []string{"one", "two"}
 				coded.Meta().Set("Error-Bin", connect.EncodeBinaryHeader([]byte{0, 255}))
 			}
+		case "errconn":
+			var coded *connect.Error
+			if errors.As(err, &coded) {
+				addConnection(coded.Meta(), value)
+			}
 		case "wrapped":
 			err = fmt.Errorf("%swrapped: %w", script.User, err)
 		case "header":
@@ -202,6 +216,15 @@ func follow(ctx context.Context, text string, out meta, see func() string) ([]st
 		case "reserved":
 			addReserved(out.header)
 			addReserved(out.trailer)
+		case "harmless":
+			for _, header := range []http.Header{out.header, out.trailer} {
+				addReserved(header)
+				header.Del("Content-Length")
+				header.Del("Trailer")
+			}
+		case "connection":
+			addConnection(out.header, value)
+			addConnection(out.trailer, value)
 		case "vary":
 			out.header.Set("Vary", "Cookie")
 		case "big":
@@ -242,6 +265,11 @@ func withDetails(err error) error {
 		coded.AddDetail(detail)
 	}
 	return coded
+}
+
+// addConnection sets a header of HTTP/1.1's connections.
+func addConnection(header http.Header, key string) {
+	header[key] = []string{"7", "8"}
 }
 
 // addReserved sets all headers that HTTP or the protocols own, and some with similar
