@@ -163,26 +163,28 @@ var cases = map[string]struct {
 		defer end.Close()
 		return outcome(transport.RoundTrip(newRequest(t, http.MethodPost, "/", body)))
 	}},
-	"write deadline": {func(seen io.Writer, w http.ResponseWriter, _ *http.Request) {
+	"write deadline": {func(seen io.Writer, w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		_ = rc.Flush()
+		_, _ = io.ReadAll(r.Body)
 		_ = rc.SetWriteDeadline(time.Now().Add(-time.Second))
 		for {
 			if _, err := w.Write(make([]byte, 4096)); err != nil {
 				return
 			}
 		}
-	}, post("x")},
+	}, afterHead},
 	"panic": {func(_ io.Writer, w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "text")
 		panic("some reason")
 	}, post("x")},
-	"panic after a flush": {func(_ io.Writer, w http.ResponseWriter, _ *http.Request) {
+	"panic after a flush": {func(_ io.Writer, w http.ResponseWriter, r *http.Request) {
 		w.Header()["Date"] = nil
 		fmt.Fprint(w, "text")
 		_ = http.NewResponseController(w).Flush()
+		_, _ = io.ReadAll(r.Body)
 		panic(http.ErrAbortHandler)
-	}, post("x")},
+	}, afterHead},
 	"early answer": {func(_ io.Writer, w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "early")
 	}, func(t *testing.T, transport http.RoundTripper) string {
@@ -280,6 +282,15 @@ type valueKey struct{}
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// afterHead sends a body that ends when the head of the response is there: a handler that
+// has read the body can break the response, and the caller does not lose its head.
+func afterHead(t *testing.T, transport http.RoundTripper) string {
+	body, end := io.Pipe()
+	response, err := transport.RoundTrip(newRequest(t, http.MethodPost, "/", body))
+	_ = end.Close()
+	return outcome(response, err)
+}
 
 // traced notes the informational responses.
 func traced(expects bool) scene {
