@@ -32,7 +32,7 @@ test: ## all tests of all modules with the race detector, conformance, interoper
 		echo "== $$m: $$(( $$(date +%s) - start )) s"; \
 	done
 	@echo "== allocation budgets, without the race detector; conntest's whole matrix, of which the race detector gets a part"
-	@go test -run Alloc -count=1 . ./h2 ./balance ./drain ./health ./inprocess ./retry
+	@go test -run Alloc -count=1 . ./auth ./h2 ./balance ./drain ./health ./inprocess ./retry
 	@cd compress && go test -run Alloc -count=1 .
 	@cd overload && go test -run Alloc -count=1 .
 	@cd validate && go test -run Alloc -count=1 .
