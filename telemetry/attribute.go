@@ -22,7 +22,7 @@ import (
 type key struct {
 	spec     fields
 	protocol string
-	address  string // of a client's server, "" on handlers
+	address  string // of a client's server; "" on handlers, and before the end
 	ended    bool
 	code     string
 	failed   string // error.type
@@ -169,9 +169,6 @@ type measurement struct {
 	record []metric.RecordOption
 	old    []metric.RecordOption // in the conventions of version 1.37.0
 }
-
-// options returns the options of the active calls.
-func (i *interceptor) options(k key) []metric.AddOption { return i.measurement(k).add }
 
 // measurement returns the options for a key.
 func (i *interceptor) measurement(k key) *measurement {

@@ -5,15 +5,9 @@
 package telemetry
 
 import (
-	"context"
-	"time"
-
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
-
-	"github.com/seed-b7c59c10/connect"
 )
 
 // instruments are those of one side.
@@ -71,20 +65,4 @@ func sizes(meter metric.Meter, name, description string) metric.Int64Histogram {
 		return noop.Int64Histogram{}
 	}
 	return h
-}
-
-// record records a call that has ended.
-func (n *instruments) record(ctx context.Context, i *interceptor, k key, more []attribute.KeyValue, took time.Duration, requests, responses connect.MessageStats) {
-	m := i.measurement(k)
-	if len(more) > 0 {
-		m = i.measure(k, more)
-	}
-	n.duration.Record(ctx, took.Seconds(), m.record...)
-	size := key{spec: k.spec, protocol: k.protocol}
-	options := i.measurement(size).record
-	n.request.Record(ctx, requests.WireBytes, options...)
-	n.response.Record(ctx, responses.WireBytes, options...)
-	if n.old != nil {
-		n.old.record(ctx, m.old, took, requests, responses)
-	}
 }

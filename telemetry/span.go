@@ -23,7 +23,9 @@ import (
 func (o *observed) start(ctx context.Context, spec connect.Spec, peer connect.Peer) {
 	i := o.i
 	options := make([]trace.SpanStartOption, 0, 5)
-	options = append(options, trace.WithTimestamp(o.call.Stats().Begin), trace.WithAttributes(i.startAttributes(o.key, spec, peer)...))
+	if !i.untraced {
+		options = append(options, trace.WithTimestamp(o.call.Stats().Begin), trace.WithAttributes(i.startAttributes(o.key, spec, peer)...))
+	}
 	if spec.IsClient {
 		options = append(options, trace.WithSpanKind(trace.SpanKindClient))
 	} else {
@@ -121,10 +123,11 @@ const maxDescription = 1 << 10
 
 // finish ends the span.
 func (o *observed) finish(spec connect.Spec, stats connect.CallStats, done key, now time.Time) {
-	defer o.span.End(trace.WithTimestamp(now))
 	if !o.span.IsRecording() {
+		o.span.End()
 		return
 	}
+	defer o.span.End(trace.WithTimestamp(now))
 	i := o.i
 	o.span.SetAttributes(i.kept(spec, i.endAttributes(done, spec, stats, o.err))...)
 	if len(i.responseHeaders) > 0 && (!spec.IsClient || !stats.FirstByte.IsZero()) { // a client's would wait otherwise

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/seed-b7c59c10/connect"
 )
@@ -49,6 +50,7 @@ func New(options ...Option) connect.CallInterceptorFunc {
 		handlers: newInstruments(meter, "server", s.old),
 		clients:  newInstruments(meter, "client", s.old),
 	}
+	_, i.untraced = s.tracers.(noop.TracerProvider)
 	return i.wrap
 }
 
@@ -67,6 +69,7 @@ func dup(list string) bool {
 type interceptor struct {
 	settings
 	tracer            trace.Tracer
+	untraced          bool // there are no spans: their attributes are not made
 	handlers, clients *instruments
 	sets              sets
 }
@@ -90,9 +93,10 @@ type observed struct {
 	call *connect.Call
 	key  key
 
-	ctx  context.Context // with the span
-	span trace.Span
-	set  *instruments
+	ctx     context.Context // with the span
+	span    trace.Span
+	set     *instruments
+	running *measurement // of the call before its end, and of its sizes
 
 	err      error
 	returned bool // next has not panicked
@@ -101,11 +105,12 @@ type observed struct {
 func (i *interceptor) begin(ctx context.Context, call *connect.Call) *observed {
 	spec, peer := call.Spec(), call.Peer()
 	o := &observed{i: i, call: call, set: i.handlers, key: key{spec: fields{spec.Procedure, spec.IsClient}, protocol: peer.Protocol}}
+	o.running = i.measurement(o.key)
 	if spec.IsClient {
 		o.set, o.key.address = i.clients, peer.Addr
 	}
 	o.start(ctx, spec, peer)
-	o.set.active.Add(o.ctx, 1, i.options(o.key)...)
+	o.set.active.Add(o.ctx, 1, o.running.add...)
 	return o
 }
 
@@ -113,7 +118,7 @@ func (i *interceptor) begin(ctx context.Context, call *connect.Call) *observed {
 func (o *observed) end() {
 	now, i := time.Now(), o.i
 	spec, stats := o.call.Spec(), o.call.Stats()
-	o.set.active.Add(o.ctx, -1, i.options(o.key)...)
+	o.set.active.Add(o.ctx, -1, o.running.add...)
 
 	done := o.key
 	done.ended, done.code = true, o.code()
@@ -123,7 +128,17 @@ func (o *observed) end() {
 		requests, responses = stats.Sent, stats.Received
 	}
 	defer o.finish(spec, stats, done, now) // after the metrics: a call whose span has ended is in them
-	o.set.record(o.ctx, i, done, o.more(), now.Sub(stats.Begin), requests, responses)
+	m := i.measurement(done)
+	if more := o.more(); len(more) > 0 {
+		m = i.measure(done, more)
+	}
+	took := now.Sub(stats.Begin)
+	o.set.duration.Record(o.ctx, took.Seconds(), m.record...)
+	o.set.request.Record(o.ctx, requests.WireBytes, o.running.record...)
+	o.set.response.Record(o.ctx, responses.WireBytes, o.running.record...)
+	if o.set.old != nil {
+		o.set.old.record(o.ctx, m.old, took, requests, responses)
+	}
 }
 
 // more returns the program's own attributes of the duration.
