@@ -9,6 +9,7 @@ package retry_test
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"testing"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -30,7 +31,7 @@ func TestSuccessAllocs(t *testing.T) {
 			connect.WithIdempotency(idempotent), connect.WithInterceptors(interceptor))
 		best := 1e9
 		for range 5 {
-			best = min(best, testing.AllocsPerRun(200, func() {
+			best = min(best, mallocs(200, func() {
 				if _, err := c.CallUnary(context.Background(), connect.NewRequest(request)); err != nil {
 					t.Fatal(err)
 				}
@@ -44,7 +45,21 @@ func TestSuccessAllocs(t *testing.T) {
 			return next(ctx, request)
 		}
 	})
-	if with, without := measure(retry.New()), measure(headers); with > without {
+	if with, without := measure(retry.New()), measure(headers); with > without+0.5 {
 		t.Errorf("got %v allocations a call with a policy and %v with an interceptor that reads the headers, want no more", with, without)
 	}
+}
+
+// mallocs is testing.AllocsPerRun with a fraction: connections allocate now and then, and
+// the whole number below an average that is nearly whole changes from run to run.
+func mallocs(runs int, f func()) float64 {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	f()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		f()
+	}
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs-before.Mallocs) / float64(runs)
 }
