@@ -54,8 +54,7 @@ func TestReflectionSchema(t *testing.T) {
 	sameFile(t, handler, grpc_reflection_v1alpha.File_grpc_reflection_v1alpha_reflection_proto)
 }
 
-// TestGRPCurl lists, describes and calls with grpcurl, which the module internal/tools pins. Its reflection client is
-// that of grpcui. The first run compiles it.
+// TestGRPCurl lists, describes and calls with grpcurl, which the module internal/tools pins. The first run compiles it.
 func TestGRPCurl(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "grpcurl")
 	build := exec.Command("go", "build", "-o", program, "github.com/fullstorydev/grpcurl/cmd/grpcurl")
