@@ -45,7 +45,11 @@ func TestServerRapidReset(t *testing.T) {
 					p.reset(id, http2.ErrCodeCancel)
 				}
 				f := p.wantGoAway(http2.ErrCodeEnhanceYourCalm)
-				wantAtMost(t, "handlers started", s.started.Load(), controlBurst+1) // the last one may have begun
+				most := int64(controlBurst + 1) // the handler of the stream that exceeds the bucket may have begun
+				if name == "after the header" { // a response that has begun before the reset spares the token
+					most += int64(p.count(func(f *frame) bool { return f.Type == http2.FrameHeaders }))
+				}
+				wantAtMost(t, "handlers started", s.started.Load(), most)
 				wantAtMost(t, "handlers at a time", s.peak.Load(), handlerLimit)
 				if int64(f.last) < 2*s.started.Load()-1 {
 					t.Errorf("got last stream %d in GOAWAY, want that of the last of %d handlers", f.last, s.started.Load())
