@@ -98,8 +98,10 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callState, header http.Header, msg any, a *arrived) error {
 	conn := newUnaryConn(ctx, c, a)
 	conn.header = header
+	var timeout string
 	if c.connectGo {
 		conn.header, conn.asGiven = c.given(request, state, header)
+		timeout = conn.timeLeft()
 	}
 	defer conn.release()
 	info, _ := ctx.Value(callInfoKey{}).(*clientInfo)
@@ -114,6 +116,9 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 		}
 	}
 	state.method = conn.sentMethod()
+	if c.connectGo {
+		conn.leaveHeader(request, timeout)
+	}
 	if conn.call != nil {
 		conn.call.setResponse(state.method, conn, false)
 	}

@@ -39,6 +39,20 @@ func showHeader(into, fixed http.Header) {
 	}
 }
 
+// leaveHeader changes the headers of a unary request to those that were sent, as
+// connect-go leaves them: a further call with the request sends them, too.
+func (c *clientConn) leaveHeader(request AnyRequest, timeout string) {
+	if timeout != "" {
+		request.Header()[c.timeout] = []string{timeout}
+	}
+	switch {
+	case c.method == http.MethodGet:
+		deleteInQuery(request.Header())
+	case c.compressed && !c.framed:
+		request.Header()[c.encoding] = []string{c.out.compression.name}
+	}
+}
+
 // askHeader appends a caller's headers to those of the library. A caller's user
 // agent replaces the library's, but not with connect-go's meaning.
 func (c *config) askHeader(into, asked http.Header) {
@@ -60,18 +74,21 @@ func (c *clientConn) Send(msg any) (err error) {
 	if c.pipe == nil {
 		return c.sendOnly(msg)
 	}
-	if err := c.parent.Err(); err != nil {
-		return ofClient(fault(c.parent, err, CodeCanceled))
-	}
 	if msg == nil {
-		c.start()
-		return nil
+		err := c.expired()
+		if err == nil {
+			c.start()
+		}
+		return err
 	}
 	b, size, _, err := c.out.pack(msg)
 	if err != nil {
 		return ofClient(err)
 	}
 	defer b.free()
+	if err := c.expired(); err != nil {
+		return err
+	}
 	if len(b.data) > pipeBuffered {
 		c.start() // such a message waits for its reader
 	}
@@ -113,11 +130,8 @@ func (c *clientConn) sendOnly(msg any) error {
 	case phaseAbandoned, phaseReleased:
 		return ofClient(errorf(CodeInternal, "send: the call has ended: Close or CloseResponse was called before, or the response was read to its end"))
 	}
-	if err := c.parent.Err(); err != nil {
-		return ofClient(fault(c.parent, err, CodeCanceled))
-	}
 	if msg == nil {
-		return nil // the headers go with the message
+		return c.expired() // the headers go with the message
 	}
 	if _, stable := c.config.codec.(stableCodec); stable && c.config.connectGo && c.mayGet() {
 		c.out.limit, c.out.minBytes = 0, 0 // getURL looks at the limit, and compresses only if it must
@@ -127,15 +141,31 @@ func (c *clientConn) sendOnly(msg any) error {
 		return ofClient(err)
 	}
 	c.compressed = compressed
+	if err := c.expired(); err != nil && !c.config.connectGo {
+		b.free()
+		return err
+	}
 	x, err := c.newExchange(msg, b, size)
 	if err != nil {
+		c.compressed = false
 		return ofClient(err)
 	}
 	c.exchangeOnly(x)
-	if err := c.parent.Err(); err != nil {
-		return ofClient(fault(c.parent, err, CodeCanceled))
+	return c.expired() // Receive returns other errors
+}
+
+// expired returns the error of a call whose context has ended. It does not come before
+// that of a message which cannot be encoded. With connect-go's meaning the transport sees
+// the request all the same, and refuses it.
+func (c *clientConn) expired() error {
+	err := c.parent.Err()
+	if err == nil {
+		return nil
 	}
-	return nil // Receive returns other errors
+	if c.pipe != nil && c.config.connectGo {
+		c.start()
+	}
+	return ofClient(fault(c.parent, err, CodeCanceled))
 }
 
 // exchangeOnly sends a request of at most one message and waits for the response

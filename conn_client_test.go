@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 func (p phase) String() string {
@@ -130,5 +132,45 @@ func (d *phaseDriver) step(t *testing.T, name string) {
 		d.cancel()
 	default:
 		t.Fatal(fmt.Errorf("no step %q", name))
+	}
+}
+
+// TestContextEndedBeforeSend: an error of the message comes before that of the context,
+// and a call that could be sent is canceled. With connect-go's meaning the transport sees
+// the latter.
+func TestContextEndedBeforeSend(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		limit int
+		want  Code
+		seen  int // calls that connect-go's transport sees
+	}{{1, CodeResourceExhausted, 0}, {100, CodeCanceled, 1}} {
+		for _, kind := range []StreamType{StreamTypeUnary, StreamTypeServer, StreamTypeClient, StreamTypeBidi} {
+			for _, options := range [][]ClientOption{nil, {WithConnectGoBehavior()}} {
+				synctest.Test(t, func(t *testing.T) {
+					seen := 0
+					transport := roundTripper(func(r *http.Request) (*http.Response, error) {
+						seen++
+						return nil, r.Context().Err()
+					})
+					config, err := newClientConfig(&http.Client{Transport: transport}, "http://host/a/b", append(options, WithSendMaxBytes(c.limit)))
+					if err != nil {
+						t.Fatal(err)
+					}
+					conn := newUnaryConn(ctx, config, new(arrived))
+					if kind != StreamTypeUnary {
+						conn = newStreamConn(ctx, config, Spec{StreamType: kind})
+					}
+					err = conn.Send(wrapperspb.String("longer than a byte"))
+					conn.release()
+					synctest.Wait()
+					want := c.seen * len(options)
+					if got := CodeOf(err); got != c.want || seen != want {
+						t.Errorf("%v, %d options, limit of %d bytes: got %v (%v) and %d calls of the transport, want %v and %d", kind, len(options), c.limit, got, err, seen, c.want, want)
+					}
+				})
+			}
+		}
 	}
 }

@@ -85,7 +85,7 @@ func (c *handlerConn) sendHead() error {
 	if errors.Is(err, http.ErrNotSupported) && !c.config.spec.StreamType.serverStreams() {
 		return nil // the headers leave with the message
 	}
-	return c.because(fault(&c.ctx, c.lateWrite(err), CodeCanceled))
+	return c.unwritten(err)
 }
 
 // ---- clients ----

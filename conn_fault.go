@@ -162,6 +162,24 @@ func expired(ctx context.Context) bool {
 	return ok && !time.Now().Before(deadline)
 }
 
+// unwritten returns the error of a response that could not be written. If the server's
+// own ResponseWriter fails, the client is gone. Middleware's may fail for reasons of its
+// own.
+func (c *handlerConn) unwritten(err error) error {
+	otherwise := CodeCanceled
+	if err != nil && !c.own && !disconnected(err) && !abandoned(err) {
+		otherwise = CodeUnknown
+	}
+	return c.because(fault(&c.ctx, c.lateWrite(err), otherwise))
+}
+
+// abandoned reports whether err is the error of net/http's HTTP/2 server for a response
+// whose stream or connection the client has ended.
+func abandoned(err error) bool {
+	text := err.Error()
+	return text == "client disconnected" || text == "http2: stream closed"
+}
+
 // disconnected reports whether err is the system's error for a connection that the
 // other side has closed.
 func disconnected(err error) bool {

@@ -141,7 +141,7 @@ func (c *handlerConn) Send(msg any) (err error) {
 	if err != nil {
 		// Does not free the buffer: if net/http returned early from Write, because the
 		// stream was reset, its goroutine may still read it.
-		return c.because(fault(&c.ctx, c.lateWrite(err), CodeCanceled)) // the client is gone
+		return c.unwritten(err)
 	}
 	if c.call != nil {
 		c.call.sent(msg, size, len(b.data), c.out.prefix())
@@ -263,9 +263,27 @@ func (c *handlerConn) begin(w wireEnd) {
 	if c.request.proto > 2 {
 		delete(c.exchange.Header(), headerConnection) // HTTP/3 forbids it, and servers would send it (RFC 9114, section 4.2)
 	}
+	if c.takesAnyName() && first(c.exchange.Header(), headerContentLength) != "" {
+		c.exchange, c.own = measuredResponse{c.exchange}, false
+	}
 	if w.status != 0 {
 		c.exchange.WriteHeader(w.status)
 	}
+}
+
+// measuredResponse is the exchange of a stream whose length the handler has declared,
+// which only connect-go's meaning allows. Servers refuse a write that exceeds the
+// length. As many bytes have to pass as with connect-go, which writes the prefix of a
+// message before the rest.
+type measuredResponse struct{ handlerExchange }
+
+func (x measuredResponse) Write(frame []byte) (int, error) {
+	n, err := x.handlerExchange.Write(frame[:prefixSize])
+	if err != nil {
+		return n, err
+	}
+	rest, err := x.handlerExchange.Write(frame[prefixSize:])
+	return n + rest, err
 }
 
 // finish writes the end of the call, into the headers, the body or the trailers as

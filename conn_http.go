@@ -170,10 +170,15 @@ func (c *clientConn) newGet(u *url.URL) *httpExchange {
 	c.dialect = dialectGet
 	x.url = *u
 	x.request.Method = c.method
-	for _, key := range []string{headerContentType, headerContentEncoding, headerContentLength, headerConnectVersion} {
-		delete(x.request.Header, key) // the query has these
-	}
+	deleteInQuery(x.request.Header)
 	return x
+}
+
+// deleteInQuery deletes the headers of a POST that the query of a GET has instead.
+func deleteInQuery(h http.Header) {
+	for _, key := range []string{headerContentType, headerContentEncoding, headerContentLength, headerConnectVersion} {
+		delete(h, key)
+	}
 }
 
 // setBody sets the request's body to a packed message. A transport may read the body

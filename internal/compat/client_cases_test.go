@@ -146,6 +146,7 @@ func clientCases() []clientCase {
 	for _, group := range [][]clientCase{
 		everyKindCases(), clientCompressionCases(), responseCases(), connectResponseCases(), endStreamCases(),
 		grpcResponseCases(), webResponseCases(), clientGetCases(), transportCases(), clientLimitCases(),
+		againCases(),
 	} {
 		cases = append(cases, group...)
 	}
@@ -301,5 +302,34 @@ func clientCompressionCases() []clientCase {
 			header: webHeader + "Grpc-Encoding: gzip\n",
 			body:   stream.wire.request("one") + envelope(0x81, gzipped("grpc-status: 0\r\nafter: a\r\n"))}},
 	)
+	return cases
+}
+
+// againCases are unary calls whose Request serves a second call.
+func againCases() []clientCase {
+	var cases []clientCase
+	for _, d := range dialects {
+		add := func(name string, change func(*script.Client), call script.Call) {
+			call.Kind, call.Again = script.Unary, true
+			cases = append(cases, clientCase{
+				name:   fmt.Sprintf("again %s %s", d.name, name),
+				client: with(d.client, change), call: call, answer: d.ok(script.Unary, "", "", "answer"),
+			})
+		}
+		hello, none := []string{"hello"}, func(*script.Client) {}
+		gzip := func(c *script.Client) { c.SendGzip = true }
+		add("plain", none, script.Call{Messages: hello})
+		add("deadline", none, script.Call{Messages: hello, Timeout: time.Minute})
+		add("deadline, headers", none, script.Call{Messages: hello, Timeout: time.Minute, Header: http.Header{"Given": {"one", "two"}}})
+		add("deadline that takes more digits than there are", none, script.Call{Messages: hello, Timeout: 200 * 24 * time.Hour})
+		add("gzip", gzip, script.Call{Messages: hello})
+		add("gzip, below the minimum", func(c *script.Client) { c.SendGzip, c.CompressMinBytes = true, 100 }, script.Call{Messages: hello})
+		add("gzip, too large", func(c *script.Client) { c.SendGzip, c.SendMaxBytes = true, 2 }, script.Call{Messages: hello, Timeout: time.Minute})
+		if d.client.Protocol == "" {
+			add("GET", func(c *script.Client) { c.Get = true }, script.Call{Messages: hello, Timeout: time.Minute})
+			add("GET that is a POST", func(c *script.Client) { c.Get, c.SendGzip, c.GetMaxURL, c.GetFallback = true, true, 10, true }, script.Call{Messages: hello})
+			add("GET, URL too long", func(c *script.Client) { c.Get, c.SendGzip, c.GetMaxURL = true, true, 10 }, script.Call{Messages: hello, Timeout: time.Minute})
+		}
+	}
 	return cases
 }

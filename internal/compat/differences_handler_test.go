@@ -156,6 +156,23 @@ var handlerDifferences = []difference{
 		item:   "51",
 		row:    "response metadata under the protocols' own names, of streams or in lower case",
 		on:     "root",
+		reason: "a length that a handler sets would cut the stream off",
+		tests: []string{
+			"TestServer/51_*_length_*_in_metadata*",
+		},
+		lines: []string{
+			"- body cut off",
+			"- rest *",
+			"+ envelope *",
+			"+   trailer line *",
+			"- trailer Grpc-*",
+			"+ trailer Grpc-*",
+		},
+	},
+	{
+		item:   "51",
+		row:    "response metadata under the protocols' own names, of streams or in lower case",
+		on:     "root",
 		reason: "metadata must not damage the response: what the protocols own is left out of all kinds of responses",
 		tests: []string{
 			"TestServer/51_*_ClientStreamSimple_reserved_metadata*",

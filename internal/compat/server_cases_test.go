@@ -196,6 +196,12 @@ func everyWireCases() []serverCase {
 				add("54", "broken connection", path, "", "broken")
 				add("34", "empty answer", path, "", "empty")
 			}
+			for _, length := range []int{0, 3, 5, 7, 1000} {
+				add("51", fmt.Sprintf("length %d in metadata", length), "ServerStream", "", fmt.Sprintf("n=3 length=%d", length))
+				add("51", fmt.Sprintf("length %d in metadata and nil first", length), "ServerStream", "", fmt.Sprintf("sendnil n=3 length=%d", length))
+				add("51", fmt.Sprintf("length %d in metadata and error", length), "ServerStream", "", fmt.Sprintf("first code=9 n=1 length=%d", length))
+				add("51", fmt.Sprintf("length %d in metadata", length), "ClientStream", "", fmt.Sprintf("length=%d", length))
+			}
 			for _, key := range []string{"Keep-Alive", "Upgrade", "Transfer-Encoding"} {
 				for _, path := range []string{"ClientStream", "ServerStream"} {
 					add("51", "metadata "+key, path, "", "connection="+key)

@@ -126,6 +126,17 @@ func unary(ctx context.Context, t *script.Transcript, client *connect.Client[Mes
 		t.Add("request %s %s", req.HTTPMethod(), describe(req.Spec(), req.Peer()))
 	}
 	response(t, res, err)
+	if call.Again {
+		left := userOnly(req.Header())
+		for _, key := range []string{"User-Agent", "X-User-Agent"} {
+			if value := left.Get(key); value != "" {
+				left.Set(key, script.Text(value))
+			}
+		}
+		t.Header("left", left)
+		_, err := client.CallUnary(context.WithoutCancel(ctx), req)
+		failure(t, "again", err)
+	}
 }
 
 func unarySimple(ctx context.Context, t *script.Transcript, client *connect.Client[Message, Message], call script.Call) {

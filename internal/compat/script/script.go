@@ -84,6 +84,7 @@ type Call struct {
 	Messages []string
 	NilFirst bool // send nil before the messages, which sends the header alone
 	NilCall  bool // pass a nil *Request
+	Again    bool // of a unary call: record the *Request's headers, and pass it again without a deadline
 	Header   http.Header
 	Timeout  time.Duration
 	Cancel   bool   // cancel the context before the call

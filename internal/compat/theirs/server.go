@@ -225,6 +225,8 @@ func follow(ctx context.Context, text string, out meta, see func() string) ([]st
 		case "connection":
 			addConnection(out.header, value)
 			addConnection(out.trailer, value)
+		case "length":
+			out.header.Set("Content-Length", value)
 		case "vary":
 			out.header.Set("Vary", "Cookie")
 		case "big":
