@@ -8,20 +8,22 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// anyNesting is the default bound on the levels of google.protobuf.Any in a JSON
-// message. At each level protojson scans the content once more, to find its type.
-// The bound keeps the cost of decoding linear in the message's size. The C++ and
-// Java implementations of Protobuf refuse more than 100 levels of any nesting.
-// google.golang.org/protobuf allows 10,000 levels of other messages, which it
-// decodes in linear time.
-const anyNesting = 100
+// Defaults of the bounds on google.protobuf.Any in a JSON message. At each level
+// protojson scans the content once more, to find its type. The bound on all bytes keeps
+// the cost of decoding linear in the message's size. The C++ and Java implementations of
+// Protobuf refuse more than 100 levels of any nesting. google.golang.org/protobuf allows
+// 10,000 levels of other messages, which it decodes in linear time.
+const (
+	anyNesting = 100     // levels
+	anyTimes   = 4       // bytes of all Any for each byte of the message
+	anyFree    = 1 << 20 // bytes of all Any besides
+)
 
 // JSONOptions change the codec "json": see [WithJSONOptions]. The zero value is the
 // built-in codec. The fields from UseProtoNames to Resolver have the names and the
@@ -53,8 +55,10 @@ type JSONOptions struct {
 	RefuseUnknown bool
 	// AnyNesting bounds the levels of google.protobuf.Any in each other in a received
 	// message. The decoder scans the content of an Any once for each level, so a high
-	// bound lets a client ask for much work. Zero and less stand for 100. A message
-	// beyond the bound is refused before it is decoded.
+	// bound lets a client ask for much work. Zero and less stand for 100. Up to 100, the
+	// bytes of all Any together, each with those inside of it, are bounded, too: by 1 MiB
+	// and four times the message. A message beyond the bounds is refused before it is
+	// decoded.
 	AnyNesting int
 }
 
@@ -93,6 +97,9 @@ func (c jsonCodec) MarshalAppend(dst []byte, message any) ([]byte, error) {
 	if !ok {
 		return nil, notProto(message)
 	}
+	if err := c.checkAny(m); err != nil {
+		return nil, err
+	}
 	return protojson.MarshalOptions{
 		UseProtoNames:     c.options.UseProtoNames,
 		UseEnumNumbers:    c.options.UseEnumNumbers,
@@ -124,12 +131,10 @@ func (c jsonCodec) Unmarshal(data []byte, message any) error {
 	if len(data) == 0 {
 		return errors.New("zero-length payload is not a valid JSON object")
 	}
-	limit := c.options.AnyNesting
-	if limit <= 0 {
-		limit = anyNesting
-	}
-	if mayNestAny(data, limit) && nestsAny(data, limit) {
-		return fmt.Errorf("google.protobuf.Any is nested more than %d levels deep", limit)
+	if bounds := c.anyBounds(len(data)); bounds.mayExceed(data) {
+		if err := bounds.check(data); err != nil {
+			return err
+		}
 	}
 	return protojson.UnmarshalOptions{DiscardUnknown: !c.options.RefuseUnknown, Resolver: c.options.Resolver}.Unmarshal(data, m)
 }

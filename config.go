@@ -5,7 +5,6 @@
 package connect
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -167,9 +166,9 @@ func parseURL(raw string) (*url.URL, error) {
 		return u, nil
 	}
 	if err == nil || !strings.Contains(raw, "://") { // the scheme of "localhost:8080/a" is "localhost"
-		err = fmt.Errorf("URL %q has no scheme: write http:// or https:// before the host", raw)
+		return nil, errorf(CodeUnavailable, "URL %q has no scheme: write http:// or https:// before the host", withoutSecrets(raw))
 	}
-	return nil, NewError(CodeUnavailable, err)
+	return nil, errorf(CodeUnavailable, "URL %q: %w", withoutSecrets(raw), withoutURL(err))
 }
 
 // procedurePath returns the last two segments of a path: "/service/method".

@@ -44,12 +44,13 @@ func (c *clientConn) answer(x clientExchange, err error) {
 	}
 }
 
-// closeAtEnd closes the body when the context ends, for requests that may not be
-// sent to their end yet. While net/http's HTTP/2 transport waits for the server's
-// window, it does not look at the context, and a Read of the response would wait
-// for ever.
+// closeAtEnd closes the body when the context ends, where the transport may not do so,
+// and a Read of the response would wait for ever: a transport of the program may not look
+// at the context, and net/http's for HTTP/2 does not while it sends a request and waits
+// for the server's window.
 func (c *clientConn) closeAtEnd(x clientExchange) {
-	if h, ok := x.(*httpExchange); ok && (c.pipe != nil || h.request.ContentLength >= unsentMin) && c.ctx.Done() != nil {
+	h, ok := x.(*httpExchange)
+	if ok && (!c.config.heeds || c.pipe != nil || h.request.ContentLength >= unsentMin) && c.ctx.Done() != nil {
 		body := c.body
 		c.stop = context.AfterFunc(c.ctx, func() { _ = body.Close() })
 	}

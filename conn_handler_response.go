@@ -5,7 +5,9 @@
 package connect
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -63,7 +65,7 @@ func (c *handlerConn) remember(h http.Header) {
 			if c.given == nil {
 				c.given = make(http.Header)
 			}
-			c.given[key] = values
+			c.given[key] = slices.Clone(values) // the handler may write to it
 		}
 	}
 }
@@ -71,15 +73,11 @@ func (c *handlerConn) remember(h http.Header) {
 // restore undoes the handler's changes of headers that describe the body.
 func (c *handlerConn) restore(h http.Header) {
 	for key := range h {
-		if !describesMessages(key) {
-			continue
-		}
-		if values, ok := c.given[key]; ok {
-			h[key] = values
-		} else {
+		if describesMessages(key) {
 			delete(h, key)
 		}
 	}
+	maps.Copy(h, c.given)
 }
 
 // untouched reports whether the handler has added no response headers.
@@ -248,7 +246,7 @@ func (c *handlerConn) begin(w wireEnd) {
 	case c.announced == nil:
 	case c.request.proto == 1 && len(c.added) == 0: // the handler may have added a header of that name
 		c.exchange.field(headerTrailer, c.announced) // net/http sends only announced trailers over HTTP/1.1
-	case c.own:
+	case c.own || !canFlush(c.exchange): // writeEnd flushes middleware's
 		// Keeps net/http from adding a Content-Length to a short response. A proxy that
 		// sends the response on over HTTP/1.1 cannot send trailers after a body of known
 		// length.

@@ -48,7 +48,26 @@ func isOwn(w http.ResponseWriter) bool {
 	return t.PkgPath() == "net/http" && t.Name() != "timeoutWriter" // of http.TimeoutHandler
 }
 
-// readHTTP sets r to an [http.Request].
+// wholeRequest returns a request without the nil fields that servers always set, but
+// adapters and tests may not: URL, Header and Body.
+func wholeRequest(r *http.Request) *http.Request {
+	if r.URL != nil && r.Header != nil && r.Body != nil {
+		return r
+	}
+	c := *r
+	if c.URL == nil {
+		c.URL = new(url.URL)
+	}
+	if c.Header == nil {
+		c.Header = make(http.Header)
+	}
+	if c.Body == nil {
+		c.Body, c.ContentLength = http.NoBody, 0
+	}
+	return &c
+}
+
+// readHTTP sets r to a request that is whole.
 func (r *inbound) readHTTP(request *http.Request) {
 	if request.Header[headerHost] == nil {
 		r.host[0] = request.Host // net/http removes it from the header
@@ -56,9 +75,7 @@ func (r *inbound) readHTTP(request *http.Request) {
 	}
 	r.lazy.from = fields{header: request.Header}
 	r.wireHead = wireHead{fields: &r.lazy.from, tls: request.TLS, proto: uint8(request.ProtoMajor)}
-	if r.body, r.length = request.Body, request.ContentLength; request.Body == nil {
-		r.body, r.length = http.NoBody, 0 // servers set it; adapters and tests may not
-	}
+	r.body, r.length = request.Body, request.ContentLength
 	r.remote = request.RemoteAddr
 	if request.URL.RawQuery != "" {
 		r.query = request.URL.Query()

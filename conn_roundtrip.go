@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 )
 
 // transport returns the transport that [http.Client.Do] would call. It returns nil if
@@ -58,18 +57,6 @@ func clearer(err error) error {
 		return http.ErrSchemeMismatch
 	}
 	return err
-}
-
-// withoutURL removes the URL that Do puts before an error. The URL of a GET holds the
-// message, and any URL may hold a token: neither belongs in a log.
-func withoutURL(err error) error {
-	for {
-		named, ok := err.(*url.Error)
-		if !ok || named.Err == nil {
-			return err
-		}
-		err = named.Err
-	}
 }
 
 // isRedirect reports whether Do may send another request after a response of this

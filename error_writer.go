@@ -35,7 +35,7 @@ func NewErrorWriter(opts ...HandlerOption) *ErrorWriter {
 // [WithRequireConnectProtocolHeader] makes the query's parameter "connect" a
 // condition.
 func (w *ErrorWriter) IsSupported(request *http.Request) bool {
-	return w.dialect(request) != nil
+	return w.dialect(wholeRequest(request)) != nil
 }
 
 // dialect returns the dialect of a request, nil if it has none, or a version that
@@ -63,6 +63,7 @@ func (w *ErrorWriter) Write(response http.ResponseWriter, request *http.Request,
 	if err == nil {
 		err = errorf(CodeUnknown, "no error was given")
 	}
+	request = wholeRequest(request)
 	return w.write(response, request, w.dialect(request), w.hooked(request, err))
 }
 
@@ -134,6 +135,7 @@ func unknownProcedure(known string, options []HandlerOption) http.Handler {
 		return http.NotFoundHandler()
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = wholeRequest(r)
 		d := writer.dialect(r)
 		if d == nil || d == dialectGet && r.URL.Query().Get(queryVersion) == "" {
 			http.NotFound(w, r)

@@ -257,6 +257,7 @@ func (c *config) noResponse() error {
 
 // ServeHTTP serves one call. It returns when the call has ended.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r = wholeRequest(r)
 	rt := h.route(w, r)
 	if rt == nil {
 		return

@@ -47,18 +47,28 @@ func newWireError(e *Error) *wireError {
 	return w
 }
 
-// debugJSON returns a detail as JSON, nil if the program does not have its type. What
-// the peer has sent stays, so that a program without the type can pass it on.
+// debugMax bounds the bytes of a detail that is also sent as JSON for people, and those
+// of the JSON. JSON within it cannot be nested so deeply that encoding/json refuses it.
+const debugMax = 16 << 10
+
+// debugJSON returns a detail as JSON, nil if it is too large or the program does not have
+// its type. What the peer has sent stays, so that a program without the type can pass it
+// on.
 func debugJSON(d *ErrorDetail) json.RawMessage {
-	if d.debug != "" {
+	switch {
+	case len(d.debug) > debugMax:
+		return nil
+	case d.debug != "":
 		return json.RawMessage(d.debug)
+	case len(d.value) > debugMax:
+		return nil
 	}
 	msg, err := d.Value()
 	if err != nil {
 		return nil
 	}
 	data, err := protojson.Marshal(msg)
-	if err != nil {
+	if err != nil || len(data) > debugMax {
 		return nil
 	}
 	return data
@@ -130,7 +140,8 @@ func unmarshalEndStream(data []byte) (end, error) {
 	return e, nil
 }
 
-// mustJSON marshals values that cannot fail: strings, and the JSON of protojson.
+// mustJSON marshals values that cannot fail: strings, and the JSON of details up to
+// debugMax.
 func mustJSON(v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {

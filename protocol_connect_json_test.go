@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 func TestErrorJSON(t *testing.T) {
@@ -102,6 +105,55 @@ func TestDetailPassedOn(t *testing.T) {
 	if got := string(marshalError(e)); got != body {
 		t.Errorf("got %s, want %s", got, body)
 	}
+}
+
+// TestLargeDetails: a detail that is too large or too deep to be written as JSON for
+// people arrives without it, also through a program that passes it on.
+func TestLargeDetails(t *testing.T) {
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	nested, large := wrapped(durationpb.New(time.Second), 10_500), wrapperspb.String(strings.Repeat("x", debugMax))
+	for name, d := range map[string]*ErrorDetail{
+		"many levels of Any": {typeURL: "/" + anyName, value: string(encoded(t, nested))},
+		"large":              {typeURL: "/google.protobuf.StringValue", value: string(encoded(t, large))},
+		"large as JSON":      {typeURL: "/google.protobuf.BytesValue", value: string(encoded(t, wrapperspb.Bytes(make([]byte, debugMax-100))))},
+		"deep, of a peer":    {typeURL: "/acme.Unknown", value: "v", debug: deep(9_990)},
+		"large, of a peer":   {typeURL: "/acme.Unknown", value: "v", debug: `"` + large.Value + `"`},
+		"large value":        {typeURL: "/google.protobuf.Value", value: string(encoded(t, structpb.NewStringValue(large.Value)))},
+	} {
+		e := &Error{code: CodeAborted, details: []*ErrorDetail{d}}
+		data := marshalError(e)
+		if strings.Contains(string(data), `"debug"`) {
+			t.Errorf("%s: got %d bytes with the JSON for people, want none", name, len(data))
+		}
+		stream := marshalEndStream(end{err: e})
+		for kind, read := range map[string]func() (*Error, error){
+			"unary": func() (*Error, error) { return unmarshalError(data, CodeUnknown) },
+			"stream": func() (*Error, error) {
+				e, err := unmarshalEndStream(stream)
+				return e.err, err
+			},
+		} {
+			got, err := read()
+			if err != nil || len(got.details) != 1 || got.details[0].value != d.value {
+				t.Errorf("%s, %s: got %v, %v, want the detail", name, kind, got, err)
+			}
+		}
+	}
+	// The deepest JSON that is passed on.
+	debug := deep(debugMax / 2)
+	e := &Error{code: CodeAborted, details: []*ErrorDetail{{typeURL: "/acme.Unknown", value: "v", debug: debug}}}
+	if got, err := unmarshalEndStream(marshalEndStream(end{err: e})); err != nil || got.err.details[0].debug != debug {
+		t.Errorf("%d levels: got %v, %v, want them unchanged", debugMax/2, got, err)
+	}
+}
+
+func encoded(t *testing.T, m proto.Message) []byte {
+	t.Helper()
+	data, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // TestUnaryErrorTypes: a body is an error's JSON if its content type is JSON.

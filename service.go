@@ -68,6 +68,7 @@ type serviceHandler struct {
 
 // ServeHTTP serves one call.
 func (s *serviceHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r = wholeRequest(r)
 	if h, ok := s.procedures[r.URL.Path]; ok {
 		h.ServeHTTP(w, r)
 		return

@@ -203,7 +203,7 @@ func (b *buffer) readAll(r io.Reader, hint, limit int) error {
 		}
 		b.room(wanted)
 		space := b.data[len(b.data):cap(b.data)]
-		if limit > 0 && len(space) > limit-len(b.data)+1 {
+		if limit > 0 && len(space)-1 > limit-len(b.data) { // one byte more shows that the limit is exceeded
 			space = space[:limit-len(b.data)+1]
 		}
 		got, err := r.Read(space)

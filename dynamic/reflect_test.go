@@ -158,5 +158,5 @@ func TestReflectSilent(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	_, err := dynamic.Reflect(ctx, httpClient, url, nil)
-	wantError(t, err, connect.CodeCanceled, "reflect "+url)
+	wantError(t, err, connect.CodeCanceled, "reflect "+strings.TrimPrefix(url, "http://"))
 }

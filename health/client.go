@@ -95,7 +95,7 @@ func Probe(service string, options ...connect.ClientOption) func(ctx context.Con
 	return func(ctx context.Context, client connect.HTTPClient, baseURL string) error {
 		status, err := NewClient(client, baseURL, options...).Check(ctx, service)
 		if err == nil && status != StatusServing {
-			err = connect.NewError(connect.CodeUnavailable, fmt.Errorf("probe %s: service %q is %v: expected %v", baseURL, service, status, StatusServing))
+			err = connect.NewError(connect.CodeUnavailable, fmt.Errorf("probe: service %q is %v: expected %v", service, status, StatusServing))
 		}
 		return err
 	}

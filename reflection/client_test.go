@@ -94,7 +94,7 @@ func TestOldServer(t *testing.T) {
 	none := connecttest.NewServer(connect.NewUnknownProcedureHandler())
 	defer none.Close()
 	_, err := NewClient(none.Client(), none.URL).Services(testContext(t))
-	wantError(t, err, connect.CodeUnimplemented, "reflect "+none.URL)
+	wantError(t, err, connect.CodeUnimplemented, "reflect "+strings.TrimPrefix(none.URL, "http://"))
 }
 
 // countCalls counts the calls of a server.
@@ -389,7 +389,7 @@ func TestResolverContext(t *testing.T) {
 	for range 4 {
 		group.Go(func() {
 			_, err := r.FindDescriptorByName("a.B")
-			wantError(t, err, connect.CodeCanceled, "reflect "+s.URL)
+			wantError(t, err, connect.CodeCanceled, "reflect "+strings.TrimPrefix(s.URL, "http://"))
 		})
 	}
 	group.Wait()

@@ -177,7 +177,7 @@ func (r *Resolver) load(load func(*reflectcall.Set, *reflectcall.Call) error) er
 		if failed := r.add(file, broken); failed != nil {
 			r.left = append(r.left, file)
 			if err == nil {
-				err = connect.NewError(connect.CodeInternal, fmt.Errorf("reflect %s: %w", r.server.BaseURL, failed))
+				err = connect.NewError(connect.CodeInternal, fmt.Errorf("reflect %s: %w", r.server.Host(), failed))
 			}
 		}
 	}

@@ -183,7 +183,12 @@ func (r *remote) begin(now time.Time) {
 func (r *remote) fetch(ctx context.Context) (keys []jose.JSONWebKey, err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("jwt: fetching %s: %w", r.url, err)
+			address, _, _ := strings.Cut(r.url, "?") // a query may be secret, so it is not in the text
+			var named *url.Error
+			if errors.As(err, &named) {
+				err = named.Err
+			}
+			err = fmt.Errorf("jwt: fetching %s: %w", address, err)
 		}
 	}()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)

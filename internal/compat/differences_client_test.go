@@ -461,7 +461,6 @@ var clientDifferences = []difference{
 			"- left *",
 			"- > Connect-Timeout-Ms: *",
 			"- > Grpc-Timeout: *",
-			"- > Content-Encoding: gzip",
 		},
 	},
 	{

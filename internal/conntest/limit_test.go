@@ -7,6 +7,7 @@ package conntest
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -176,13 +177,15 @@ func TestDefaultReadMaxBytes(t *testing.T) {
 	}, func(m mode) bool { return m.engine.name == "h2c" }) // none of them has a part in it
 }
 
-// A negative limit is none, as 0 is.
-func TestNegativeLimits(t *testing.T) {
+// Limits that no message reaches, and negative ones, are none.
+func TestExtremeLimits(t *testing.T) {
 	runFew(t, func(t *testing.T, m mode) {
-		client := m.serve(t, echo, handlerOptions(connect.WithReadMaxBytes(-1), connect.WithSendMaxBytes(-1))).
-			client(connect.WithReadMaxBytes(-1), connect.WithSendMaxBytes(-1))
-		forKinds(t, m, func(t *testing.T, k kind) {
-			wantNil(t, call(testContext(t), client, k, nil, sized(t, 1000)).err)
-		})
+		for _, limit := range []int{math.MinInt, -1, 0, math.MaxInt - 1, math.MaxInt} {
+			client := m.serve(t, echo, handlerOptions(connect.WithReadMaxBytes(limit), connect.WithSendMaxBytes(limit))).
+				client(connect.WithReadMaxBytes(limit), connect.WithSendMaxBytes(limit))
+			forKinds(t, m, func(t *testing.T, k kind) {
+				wantNil(t, call(testContext(t), client, k, nil, sized(t, 1000)).err)
+			})
+		}
 	})
 }

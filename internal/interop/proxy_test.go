@@ -151,17 +151,19 @@ func withHealth(next http.Handler) http.Handler {
 
 func TestProxies(t *testing.T) {
 	for _, p := range proxies {
-		t.Run(p.program, func(t *testing.T) {
-			front := p.start(t, serve(t, engineH2C, withHealth(ours.NewHandler())))
-			for _, x := range []transport{http1, h2tls} {
-				for _, protocol := range []string{"connect", "grpc", "grpcweb"} {
-					t.Run(fmt.Sprintf("%s/%s", x, protocol), func(t *testing.T) {
-						client := &http.Client{Transport: interop.WatchTransport(proxyTransport(t, x))}
-						runCases(t, standardCases, x.bidi(), ourClients(client, front, protocol, "proto"))
-					})
+		for _, server := range []transport{engineH2C, h2c} {
+			t.Run(fmt.Sprintf("%s/%s", p.program, server), func(t *testing.T) {
+				front := p.start(t, serve(t, server, withHealth(ours.NewHandler())))
+				for _, x := range []transport{http1, h2tls} {
+					for _, protocol := range []string{"connect", "grpc", "grpcweb"} {
+						t.Run(fmt.Sprintf("%s/%s", x, protocol), func(t *testing.T) {
+							client := &http.Client{Transport: interop.WatchTransport(proxyTransport(t, x))}
+							runCases(t, standardCases, x.bidi(), ourClients(client, front, protocol, "proto"))
+						})
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -70,17 +71,27 @@ func (s *Server) Call(ctx context.Context, ask func(*Call) error) error {
 
 func (s *Server) explain(err error) error {
 	if err != nil {
-		return fmt.Errorf("reflect %s: %w", s.BaseURL, err)
+		return fmt.Errorf("reflect %s: %w", s.Host(), err)
 	}
 	return nil
+}
+
+// Host returns the server's host for the texts of errors. The rest of its URL may be
+// secret.
+func (s *Server) Host() string {
+	u, err := url.Parse(s.BaseURL)
+	if err != nil {
+		return "server"
+	}
+	return u.Host
 }
 
 func (s *Server) call(ctx context.Context, version string, ask func(*Call) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	url := strings.TrimRight(s.BaseURL, "/") + "/grpc.reflection." + version + ".ServerReflection/ServerReflectionInfo"
+	address := strings.TrimRight(s.BaseURL, "/") + "/grpc.reflection." + version + ".ServerReflection/ServerReflectionInfo"
 	options := append(slices.Clone(s.Options), connect.WithCodec(rawCodec{}))
-	stream := connect.NewClient[[]byte, []byte](s.HTTPClient, url, options...).CallBidiStream(ctx)
+	stream := connect.NewClient[[]byte, []byte](s.HTTPClient, address, options...).CallBidiStream(ctx)
 	defer func() { _ = stream.CloseResponse() }()
 	if err := ask(&Call{stream: stream}); err != nil {
 		return err
