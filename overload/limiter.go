@@ -61,11 +61,12 @@ type Limiter struct {
 // An Option changes a [Limiter].
 type Option func(*Limiter)
 
-// New returns a Limiter. It panics if an option has a value that makes no sense, with a
-// text that names the option.
+// New returns a Limiter. It panics if an option is nil, or has a value that makes no sense,
+// with a text that names the option.
 func New(options ...Option) *Limiter {
 	l := &Limiter{exempt: []string{healthPrefix}, streams: newFixed(defaultStreams)}
 	for _, option := range options {
+		check(option != nil, "New(nil): an option is nil")
 		option(l)
 	}
 	if l.calls == nil {
