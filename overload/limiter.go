@@ -53,7 +53,7 @@ type Limiter struct {
 	ownErrors bool // errors is the program's
 	answers   answers
 
-	full    atomic.Int64 // time.Now().UnixNano() when calls was at its limit
+	full    moment       // when calls was at its limit
 	expired atomic.Int64 // calls that have expired since one has ended by itself
 	refused [reasons]atomic.Uint64
 }
@@ -216,7 +216,7 @@ func (l *Limiter) admit(c *Call, stream bool) (permit, *refusal) {
 
 // acquire gets a permit for a unary call.
 func (l *Limiter) acquire(priority int) (permit, bool) {
-	if priority < 0 && time.Now().UnixNano()-l.full.Load() < int64(pressure) {
+	if priority < 0 && l.full.within(pressure) {
 		if l.calls.running() >= l.calls.size()>>-max(priority, -30) {
 			return nil, false
 		}
@@ -225,7 +225,7 @@ func (l *Limiter) acquire(priority int) (permit, bool) {
 	if ok {
 		return p, true
 	}
-	l.full.Store(time.Now().UnixNano())
+	l.full.note()
 	if priority > 0 {
 		return l.reserve.acquireOf(max(1, l.calls.size()/8))
 	}
