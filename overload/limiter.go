@@ -8,7 +8,8 @@
 // A server without it that gets more calls than it can serve queues them, until each
 // answer comes after its deadline: then it works at full speed and is of no use. A
 // [Limiter] lets in as many calls at once as the server can serve without a queue, and
-// refuses the others before it reads their messages, at a small part of a call's cost.
+// refuses the others before it reads their messages: they cost what a call costs without
+// its handler, or less.
 //
 // A call that is refused fails with resource_exhausted. Its error has the metadata
 // Grpc-Retry-Pushback-Ms [gRFC A6, "Pushback"] and Retry-After [RFC 9110, section 10.2.3]:
