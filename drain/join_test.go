@@ -53,7 +53,7 @@ func TestJoin(t *testing.T) {
 	const (
 		clients = 60
 		age     = time.Second
-		work    = 50 * time.Millisecond
+		work    = 100 * time.Millisecond
 		window  = 10 * age
 		least   = 0.24
 	)
