@@ -82,7 +82,7 @@ func OnDrain(f func()) Option {
 	return func(d *Drainer) { d.onDrain = append(d.onDrain, f) }
 }
 
-// New returns a Drainer of server. It panics if server is nil.
+// New returns a Drainer of server. It panics if server or an option is nil.
 func New(server Server, options ...Option) *Drainer {
 	if server == nil {
 		panic("drain: New: server is nil: pass an *http.Server or an *h2.Server")
@@ -95,6 +95,9 @@ func New(server Server, options ...Option) *Drainer {
 		done:   make(chan struct{}),
 	}
 	for _, option := range options {
+		if option == nil {
+			panic("drain: New: an option is nil")
+		}
 		option(d)
 	}
 	return d
@@ -136,6 +139,13 @@ var ErrCut = errors.New("calls were cut")
 // The first call counts. Others wait for it and return what it returns, or the error of
 // their own ctx if that ends first; their options have no effect.
 func (d *Drainer) Shutdown(ctx context.Context, options ...ShutdownOption) error {
+	t := times{grace: defaultGrace}
+	for _, option := range options {
+		if option == nil {
+			panic("drain: Shutdown: an option is nil") // before it begins: later calls do not wait for it
+		}
+		option(&t)
+	}
 	if !d.begun.CompareAndSwap(false, true) {
 		select {
 		case <-d.done:
@@ -143,10 +153,6 @@ func (d *Drainer) Shutdown(ctx context.Context, options ...ShutdownOption) error
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}
-	t := times{grace: defaultGrace}
-	for _, option := range options {
-		option(&t)
 	}
 	defer close(d.done)
 	d.err = errors.New("drain: a function of OnDrain did not return: the server goes on") // if it panics

@@ -29,9 +29,17 @@ func (d *Drainer) Handler(next http.Handler) http.Handler {
 func (d *Drainer) Running() int { return int(d.running.Load()) }
 
 // Signal returns a channel that is closed when the server ends: a handler of a stream then
-// returns, with an error such as unavailable, or sends what its client needs to continue
-// with another server. ctx is the context of a call to a [Drainer.Handler]; for others the
-// channel is nil, which never is ready.
+// returns. ctx is the context of a call to a [Drainer.Handler]; for others the channel is
+// nil, which never is ready.
+//
+// The best end is a last message that names where the client continues, and no error: to
+// retries, balancers and metrics the call has succeeded, and the client calls again. A
+// schema without such a message leaves unavailable. Package retry repeats that for
+// idempotent procedures, as long as the client has seen no message; otherwise the client's
+// program calls again. But it looks as the error of a server that is ill: a balancer that
+// counts errors takes one with many of them out, and maybe also its successor at the same
+// address. Do not add a pushback of 0, which has every procedure repeated, to the end of a
+// stream that has read a message or done anything.
 func Signal(ctx context.Context) <-chan struct{} {
 	if d, ok := ctx.Value(signalKey{}).(*Drainer); ok {
 		return d.signal

@@ -299,6 +299,7 @@ var engines = map[string][]connecttest.Option{
 func TestInvalid(t *testing.T) {
 	for name, f := range map[string]func(){
 		"New":     func() { drain.New(nil) },
+		"New: an": func() { drain.New(new(http.Server), nil) },
 		"OnDrain": func() { drain.OnDrain(nil) },
 		"Handler": func() { drain.New(new(http.Server)).Handler(nil) },
 		"Delay":   func() { drain.Delay(-1) },
@@ -313,6 +314,20 @@ func TestInvalid(t *testing.T) {
 			f()
 		}()
 	}
+	synctest.Test(t, func(t *testing.T) { // in which a Shutdown that waits for ever fails
+		d := drain.New(new(http.Server))
+		func() {
+			defer func() {
+				if text, _ := recover().(string); text != "drain: Shutdown: an option is nil" {
+					t.Errorf("got a panic with %q, want one that names Shutdown", text)
+				}
+			}()
+			_ = d.Shutdown(t.Context(), nil)
+		}()
+		if err := d.Shutdown(t.Context()); err != nil {
+			t.Errorf("got %v from the Shutdown after it, want nil", err)
+		}
+	})
 	if drain.Signal(t.Context()) != nil {
 		t.Error("got a signal without a Drainer, want none")
 	}

@@ -97,7 +97,7 @@ func (c *clientConn) checkAlive() {
 	a := &c.alive
 	if waits := calls || c.nextID > 1 && a.readsAtOpen == c.reads.Load(); waits && !a.awaiting {
 		if limit, ping := c.silenceLimitLocked(); limit > 0 {
-			left := limit - now.Sub(time.Unix(0, c.lastRead.Load()))
+			left := limit - c.silent()
 			if left <= 0 {
 				c.askRelocking(now, ping)
 				left = min(lateAfter, c.t.config.KeepAliveTimeout)

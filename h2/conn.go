@@ -71,7 +71,7 @@ type conn struct {
 	limits limits
 
 	rd       reader
-	lastRead atomic.Int64  // time.Now().UnixNano of the last bytes
+	lastRead atomic.Int64  // clock at the last bytes
 	reads    atomic.Uint64 // reads from the network that returned bytes
 	// scarce is set while so many bytes lie unread that the peer may run out of the
 	// connection's window: each read is then counted at once. Written with mu held.
@@ -127,9 +127,12 @@ func newConn(nc net.Conn, limits limits) *conn {
 	// Until the peer acknowledges our SETTINGS, its encoder may use the default table size.
 	// [RFC 9113, section 6.5.3]
 	c.rd.dec = wire.NewDecoder(max(limits.decoderTable, wire.TableSizeDefault), &c.rd.fields)
-	c.lastRead.Store(time.Now().UnixNano())
+	c.lastRead.Store(clock())
 	return c
 }
+
+// silent returns how long nothing has come from the peer.
+func (c *conn) silent() time.Duration { return time.Duration(clock() - c.lastRead.Load()) }
 
 // accepts reports whether the peer may open streams, which is so on the server's side.
 func (c *conn) accepts() bool { return c.limits.maxStreams > 0 }

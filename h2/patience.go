@@ -58,7 +58,7 @@ func (s *serverStream) prematureLocked() bool {
 	if s.w.headSent {
 		return false
 	}
-	lived := time.Duration(time.Now().UnixNano() - s.openedAt)
+	lived := time.Duration(clock() - s.openedAt)
 	if lived >= prematureBefore {
 		return false
 	}

@@ -12,7 +12,6 @@ package h2
 import (
 	"runtime"
 	"strings"
-	"time"
 
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
@@ -53,7 +52,7 @@ func (c *conn) beforeRead() {
 
 // afterRead counts a read that returned bytes.
 func (c *conn) afterRead(int) {
-	c.lastRead.Store(time.Now().UnixNano())
+	c.lastRead.Store(clock())
 	c.reads.Add(1)
 }
 

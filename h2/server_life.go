@@ -63,7 +63,7 @@ func (c *serverConn) checkHealth() {
 	if limit <= 0 {
 		limit = defaultPingTimeout
 	}
-	if silent := time.Since(time.Unix(0, c.lastRead.Load())); silent >= wait {
+	if silent := c.silent(); silent >= wait {
 		c.mu.Lock()
 		answered := c.pingLocked()
 		c.flushRelocking()
@@ -81,7 +81,7 @@ func (c *serverConn) checkHealth() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil {
-		c.healthTimer.Reset(max(wait-time.Since(time.Unix(0, c.lastRead.Load())), time.Millisecond))
+		c.healthTimer.Reset(max(wait-c.silent(), time.Millisecond))
 	}
 }
 

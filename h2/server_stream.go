@@ -44,7 +44,7 @@ type serverStream struct {
 	bodiless  bool          // the request has no body
 	abandoned bool          // counted in serverConn.abandoned; guarded by conn.mu
 	timer     *time.Timer   // for the write deadline; guarded by conn.mu
-	openedAt  int64         // time.Now().UnixNano when its head was read
+	openedAt  int64         // clock when its head was read
 	timeout   time.Duration // that the request carries; 0: none, or see pairs
 
 	// Set by the reading goroutine before the handler runs; see inline.go.

@@ -40,7 +40,7 @@ type stream struct {
 	detached        bool          // recvWindow counts no more; see detachLocked
 	countEach       bool          // every read takes the lock
 	err             error         // why the stream ended before both halves were closed
-	lastGiveBack    int64         // time.Now().UnixNano of the last WINDOW_UPDATE; 0: none
+	lastGiveBack    int64         // clock at the last WINDOW_UPDATE; 0: none
 	room            chan struct{} // has room for one; made when first needed
 	sentEnd, gotEnd bool          // END_STREAM was sent, was received
 	waiting         bool          // in table.waiting

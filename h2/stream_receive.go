@@ -13,7 +13,6 @@ package h2
 
 import (
 	"context"
-	"time"
 
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
@@ -97,7 +96,7 @@ func (s *stream) giveBackLocked() bool {
 // more.
 func (s *stream) growLocked(unsent int) {
 	c := s.conn
-	now := time.Now().UnixNano()
+	now := clock()
 	before := s.lastGiveBack
 	s.lastGiveBack = now
 	size := s.recvWindow.Size()

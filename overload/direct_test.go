@@ -182,7 +182,8 @@ func BenchmarkRefusal(b *testing.B) {
 }
 
 // BenchmarkCall is a whole call over a connection, let in and refused: CPU time of both
-// sides, to compare a refusal with.
+// sides. A client has more to do with a refusal, of which it makes an error with metadata,
+// than with an answer; BenchmarkServer leaves the client out.
 func BenchmarkCall(b *testing.B) {
 	for protocol, options := range protocols {
 		for name, h := range map[string]http.Handler{

@@ -301,7 +301,7 @@ func (d recorded) DirectTrailer(name, value string) {
 func TestPriorityBounds(t *testing.T) {
 	for priority, want := range map[int]bool{math.MinInt: false, math.MinInt + 1: false, -1: true, math.MaxInt: true} {
 		l := New(Fixed(16), Priority(func(http.Header) int { return priority }))
-		l.full.Store(time.Now().UnixNano())
+		l.full.note()
 		p, no := l.admit(&Call{header: http.Header{}}, false)
 		if got := no == nil; got != want {
 			t.Errorf("got a call of priority %d let in %v, want %v", priority, got, want)

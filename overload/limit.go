@@ -70,9 +70,9 @@ func (f *fixed) ease()         {}
 type adaptive struct {
 	limiter adaptivelimiter.AdaptiveLimiter[any]
 	least   int
-	fell    atomic.Int64 // time.Now().UnixNano() of the last change, if the limit fell because of load; 0 otherwise
+	fell    moment       // of the last change, if the limit fell because of load; never otherwise
 	braked  atomic.Int64 // the limit while the brake is on; 0: it is off
-	eased   atomic.Int64 // time.Now().UnixNano() when braked was changed
+	eased   moment       // when braked was changed
 }
 
 func newAdaptive(least, most int) *adaptive {
@@ -88,9 +88,9 @@ func newAdaptive(least, most int) *adaptive {
 // no call has come near it.
 func (a *adaptive) changed(e adaptivelimiter.LimitChangedEvent) {
 	if e.NewLimit < e.OldLimit && 5*a.limiter.MaxInflight() >= 4*int(e.OldLimit) {
-		a.fell.Store(time.Now().UnixNano())
+		a.fell.note()
 	} else {
-		a.fell.Store(0)
+		a.fell.forget()
 	}
 }
 
@@ -104,21 +104,16 @@ func (a *adaptive) acquire() (permit, bool) {
 
 // brake halves the limit.
 func (a *adaptive) brake() {
-	now := time.Now().UnixNano()
 	a.braked.Store(int64(max(a.least, a.size()/2)))
-	a.eased.Store(now)
-	a.fell.Store(now)
+	a.eased.note()
+	a.fell.note()
 }
 
 // ease makes a braked limit grow slowly, until it is that of the limiter, which has fallen
 // meanwhile if it was too high.
 func (a *adaptive) ease() {
 	braked := a.braked.Load()
-	if braked == 0 {
-		return
-	}
-	now, last := time.Now().UnixNano(), a.eased.Load()
-	if now-last < int64(easeEvery) || !a.eased.CompareAndSwap(last, now) {
+	if braked == 0 || !a.eased.next(easeEvery) {
 		return
 	}
 	if braked++; int(braked) >= a.limiter.Limit() {
@@ -137,7 +132,4 @@ func (a *adaptive) size() int {
 
 func (a *adaptive) running() int { return a.limiter.Inflight() }
 
-func (a *adaptive) falling() bool {
-	fell := a.fell.Load()
-	return fell != 0 && time.Now().UnixNano()-fell < int64(fallingFor)
-}
+func (a *adaptive) falling() bool { return a.fell.within(fallingFor) }

@@ -8,7 +8,8 @@
 // A server without it that gets more calls than it can serve queues them, until each
 // answer comes after its deadline: then it works at full speed and is of no use. A
 // [Limiter] lets in as many calls at once as the server can serve without a queue, and
-// refuses the others before it reads their messages, at a small part of a call's cost.
+// refuses the others before it reads their messages: they cost what a call costs without
+// its handler, or less.
 //
 // A call that is refused fails with resource_exhausted. Its error has the metadata
 // Grpc-Retry-Pushback-Ms [gRFC A6, "Pushback"] and Retry-After [RFC 9110, section 10.2.3]:
@@ -53,7 +54,7 @@ type Limiter struct {
 	ownErrors bool // errors is the program's
 	answers   answers
 
-	full    atomic.Int64 // time.Now().UnixNano() when calls was at its limit
+	full    moment       // when calls was at its limit
 	expired atomic.Int64 // calls that have expired since one has ended by itself
 	refused [reasons]atomic.Uint64
 }
@@ -61,11 +62,12 @@ type Limiter struct {
 // An Option changes a [Limiter].
 type Option func(*Limiter)
 
-// New returns a Limiter. It panics if an option has a value that makes no sense, with a
-// text that names the option.
+// New returns a Limiter. It panics if an option is nil, or has a value that makes no sense,
+// with a text that names the option.
 func New(options ...Option) *Limiter {
 	l := &Limiter{exempt: []string{healthPrefix}, streams: newFixed(defaultStreams)}
 	for _, option := range options {
+		check(option != nil, "New(nil): an option is nil")
 		option(l)
 	}
 	if l.calls == nil {
@@ -215,7 +217,7 @@ func (l *Limiter) admit(c *Call, stream bool) (permit, *refusal) {
 
 // acquire gets a permit for a unary call.
 func (l *Limiter) acquire(priority int) (permit, bool) {
-	if priority < 0 && time.Now().UnixNano()-l.full.Load() < int64(pressure) {
+	if priority < 0 && l.full.within(pressure) {
 		if l.calls.running() >= l.calls.size()>>-max(priority, -30) {
 			return nil, false
 		}
@@ -224,7 +226,7 @@ func (l *Limiter) acquire(priority int) (permit, bool) {
 	if ok {
 		return p, true
 	}
-	l.full.Store(time.Now().UnixNano())
+	l.full.note()
 	if priority > 0 {
 		return l.reserve.acquireOf(max(1, l.calls.size()/8))
 	}

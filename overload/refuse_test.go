@@ -344,6 +344,7 @@ func TestInvalid(t *testing.T) {
 		"Adaptive": func() { overload.Adaptive(2, 1) },
 		"Fixed":    func() { overload.Fixed(0) },
 		"Streams":  func() { overload.Streams(-1) },
+		"New":      func() { overload.New(overload.Fixed(1), nil) },
 		"Rate":     func() { overload.Rate(0, 1, nil) },
 		"ByField":  func() { overload.ByField("") },
 		"Priority": func() { overload.Priority(nil) },
