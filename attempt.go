@@ -31,14 +31,15 @@ import (
 //		}
 //	}
 func NewAttempt(ctx context.Context, request AnyRequest) (_ context.Context, attempt AnyRequest, commit func()) {
-	var info, own *clientInfo
-	if info, _ = ctx.Value(callInfoKey{}).(*clientInfo); info != nil {
+	var own *clientInfo
+	info, begun := callInfoOf(ctx)
+	if !begun {
+		info = nil // the call fails, as it would without NewAttempt
+	}
+	if info != nil {
 		own = &clientInfo{call: callState{spec: info.call.spec, peer: info.call.peer}, compression: info.compression}
 		own.call.header.own = info.call.header.made().Clone()
-		if checkCall(ctx) == nil { // otherwise the call fails, as it would without NewAttempt
-			ctx = context.WithValue(ctx, clientInfoKey{}, own)
-		}
-		ctx = context.WithValue(ctx, callInfoKey{}, own)
+		ctx = context.WithValue(ctx, clientInfoKey{}, begunCall{own})
 	}
 	attempt = copyRequest(request)
 	return ctx, attempt, func() {

@@ -104,7 +104,7 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 		timeout = conn.timeLeft()
 	}
 	defer conn.release()
-	info, _ := ctx.Value(callInfoKey{}).(*clientInfo)
+	info, _ := callInfoOf(ctx)
 	if info != nil {
 		info.response = conn
 	}
@@ -314,7 +314,7 @@ func (c *config) stream(ctx context.Context, spec Spec) StreamingClientConn {
 // begin begins a streaming call below the interceptors.
 func (c *config) begin(ctx context.Context, spec Spec) StreamingClientConn {
 	conn := newStreamConn(ctx, c, spec)
-	if info, _ := ctx.Value(callInfoKey{}).(*clientInfo); info != nil {
+	if info, _ := callInfoOf(ctx); info != nil {
 		info.conn.Store(conn)
 		if err := info.choose(conn); err != nil {
 			conn.release()

@@ -63,8 +63,7 @@ type CallInfo interface {
 }
 
 type (
-	clientInfoKey  struct{} // the *clientInfo of NewClientContext
-	callInfoKey    struct{} // the *clientInfo with which the call began
+	clientInfoKey  struct{} // the *clientInfo of NewClientContext, or that of a begunCall
 	handlerInfoKey struct{} // the CallInfo of the handler's call
 )
 
@@ -131,12 +130,28 @@ func (i *clientInfo) ResponseTrailer() http.Header {
 	return i.response.ResponseTrailer()
 }
 
+// A begunCall is the call information with which a call has begun. It hides that of
+// NewClientContext, so that one look shows whether there was a NewClientContext since.
+type begunCall struct{ *clientInfo }
+
+// callInfoOf returns the call information of ctx, nil if there is none. begun is false if
+// no call has begun with it.
+func callInfoOf(ctx context.Context) (info *clientInfo, begun bool) {
+	switch found := ctx.Value(clientInfoKey{}).(type) {
+	case *clientInfo:
+		return found, false
+	case begunCall:
+		return found.clientInfo, true
+	}
+	return nil, true
+}
+
 // beginCall returns the call information of ctx, nil if there is none, and a
-// context that also has it under a second key, for checkCall.
+// context in which a call has begun with it, for checkCall.
 func beginCall(ctx context.Context) (context.Context, *clientInfo) {
-	info, _ := ctx.Value(clientInfoKey{}).(*clientInfo)
-	if remembered, _ := ctx.Value(callInfoKey{}).(*clientInfo); remembered != info {
-		ctx = context.WithValue(ctx, callInfoKey{}, info)
+	info, begun := callInfoOf(ctx)
+	if !begun {
+		ctx = context.WithValue(ctx, clientInfoKey{}, begunCall{info})
 	}
 	return ctx, info
 }
@@ -145,8 +160,7 @@ func beginCall(ctx context.Context) (context.Context, *clientInfo) {
 // beginCall: after an interceptor's call of NewClientContext, the caller would
 // not find the response's headers in the information that it made.
 func checkCall(ctx context.Context) error {
-	info, _ := ctx.Value(clientInfoKey{}).(*clientInfo)
-	if remembered, _ := ctx.Value(callInfoKey{}).(*clientInfo); remembered != info {
+	if _, begun := callInfoOf(ctx); !begun {
 		return errorf(CodeUnknown, "interceptors must not call NewClientContext: change the request's headers instead")
 	}
 	return nil

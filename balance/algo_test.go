@@ -28,10 +28,10 @@ func endpointsFor(n int, weights ...uint32) []*endpoint {
 }
 
 // calls makes n picks one after the other, and returns the number of each endpoint.
-func calls(p Policy, all []*endpoint, n int, now time.Time) map[*endpoint]int {
+func calls(p Policy, all []*endpoint, n int, now moment) map[*endpoint]int {
 	counts := make(map[*endpoint]int)
 	for range n {
-		counts[p.pick(all, all, pickInfo{now: now})]++
+		counts[p.pick(all, pickInfo{now: now})]++
 	}
 	return counts
 }
@@ -75,7 +75,7 @@ func (s simulation) run() simulated {
 		index[e] = i
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	start := time.Now()
+	start := clock()
 	var open events
 	var arrivals []event
 	result := simulated{counts: make([]int, len(s.all))}
@@ -84,7 +84,7 @@ func (s simulation) run() simulated {
 			e := heap.Pop(&open).(event)
 			s.all[e.endpoint].load.end(start.Add(e.at), e.took)
 		}
-		e := s.policy.pick(s.all, s.all, pickInfo{now: start.Add(at)})
+		e := s.policy.pick(s.all, pickInfo{now: start.Add(at)})
 		e.load.begin()
 		i := index[e]
 		took := s.took(i, at)

@@ -46,6 +46,7 @@ type Balancer struct {
 	client   *http.Client
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
+	closed   atomic.Bool    // as ctx, for a look without its methods
 	working  sync.WaitGroup // goroutines; added to with changing held and before ctx ends
 
 	began     time.Time
@@ -107,6 +108,7 @@ func (b *Balancer) Options() connect.ClientOption { return connect.WithIntercept
 // when all goroutines of the Balancer have ended.
 func (b *Balancer) Close() {
 	b.changing.Lock()
+	b.closed.Store(true)
 	b.cancel()
 	b.changing.Unlock()
 	b.working.Wait()

@@ -34,15 +34,14 @@ const (
 
 // A use is one request at an endpoint. The zero value is none.
 type use struct {
-	d     *backend
-	began time.Time
-	trial bool // decides whether an ejected endpoint returns
-
-	status int // of the response, in a call's use; 0: it is 200, or there is none yet
+	d       *backend
+	began   moment
+	trial   bool // decides whether an ejected endpoint returns
+	replied bool // with a status other than 200, in a call's use
 }
 
 // judge counts the outcome.
-func (u *use) judge(now time.Time, v verdict) {
+func (u *use) judge(now moment, v verdict) {
 	h := &u.d.health
 	if v == lost {
 		v = bad
@@ -67,13 +66,12 @@ func (u *use) judge(now time.Time, v verdict) {
 }
 
 // release ends the use but for its outcome. timed reports whether its time counts.
-func (u *use) release(now time.Time, timed bool) {
+func (u *use) release(now moment, timed bool) {
 	took := time.Duration(-1)
 	if timed {
 		took = now.Sub(u.began)
 	}
-	u.d.load.end(now, took)
-	u.d.leave()
+	u.d.leave(now, took)
 }
 
 // sooner is how much earlier a server may find that the time of a call is over: the time
@@ -130,16 +128,21 @@ func verdictOfTransport(ctx context.Context, err error) verdict {
 
 // A call is the context of an attempt, in which the transport finds it. It holds the use
 // that the interceptor ends.
+//
+// It has 64 bytes, as each call allocates one: so the fields of its use are here.
 type call struct {
 	context.Context
 	b    *Balancer
-	kind connect.StreamType
+	vain *errNotReady // why there was no endpoint when the context ended; nil if it did not end
 
 	mu    sync.Mutex
-	use   use
-	addr  string // of the last endpoint
-	vain  error  // why there was none when the context ended; nil if it did not end
+	d     *backend // the last one
+	began moment
+	kind  connect.StreamType // never written
+	has   bool               // a use, of d
 	ended bool
+
+	trial, replied bool // as in use
 }
 
 type callKey struct{}
@@ -153,22 +156,26 @@ func (c *call) Value(key any) any {
 
 // callOf returns the call of a context, nil if there is none of this Balancer's.
 func (b *Balancer) callOf(ctx context.Context) *call {
-	if c, _ := ctx.Value(callKey{}).(*call); c != nil && c.b == b {
-		return c
+	c, ok := ctx.(*call) // the usual case, without a look at every context
+	if !ok {
+		c, _ = ctx.Value(callKey{}).(*call)
 	}
-	return nil
+	if c == nil || c.b != b {
+		return nil
+	}
+	return c
 }
 
 // take hands a use to the call. It reports false if the call has one, because attempts
 // are made between the interceptor and the transport, or has ended.
 func (c *call) take(u use) bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended || c.use.d != nil {
-		return false
+	taken := !c.ended && !c.has
+	if taken {
+		c.has, c.d, c.began, c.trial, c.replied = true, u.d, u.began, u.trial, false
 	}
-	c.use, c.addr = u, u.d.addr
-	return true
+	c.mu.Unlock()
+	return taken
 }
 
 // giveBack takes the use away: another endpoint is tried. It reports false if the call has
@@ -176,8 +183,8 @@ func (c *call) take(u use) bool {
 func (c *call) giveBack() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	had := c.use.d != nil
-	c.use = use{}
+	had := c.has
+	c.has = false
 	return had
 }
 
@@ -188,17 +195,15 @@ func (c *call) answered(status int) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.use.d != nil {
-		c.use.status = status
-	}
+	c.replied = c.has
 }
 
 // works ends a trial by the first message of its stream, whose end may be far, and is often
 // that the caller cancels. The outcome at the end counts as well.
 func (c *call) works() {
 	c.mu.Lock()
-	u := c.use
-	c.use.trial = false
+	u := use{d: c.d, began: c.began, trial: c.has && c.trial}
+	c.trial = false
 	c.mu.Unlock()
 	if u.trial {
 		u.judge(clock(), good)
@@ -206,29 +211,28 @@ func (c *call) works() {
 }
 
 // gaveUp notes that the context has ended before there was an endpoint.
-func (c *call) gaveUp(err error) {
+func (c *call) gaveUp(err *errNotReady) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.vain = err
 }
 
-// end ends the call, and returns its use and the address of its endpoint.
-func (c *call) end() (u use, addr string) {
+// end ends the call, and returns its use. held reports whether there was one; if not, u.d
+// is the last endpoint, nil if there was none.
+func (c *call) end() (u use, held bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	u, c.use, c.ended = c.use, use{}, true
-	return u, c.addr
+	u, held = use{c.d, c.began, c.trial, c.replied}, c.has
+	c.has, c.ended = false, true
+	c.mu.Unlock()
+	return u, held
 }
 
 // finish ends the call, and returns its error with the name of the endpoint.
 func (c *call) finish(err error) error {
-	u, addr := c.end()
-	if addr == "" && err != nil {
-		return c.explain(err)
-	}
-	if u.d != nil {
+	u, held := c.end()
+	if held {
 		v, timed := verdictOf(c.Context, err)
-		if v == lost && u.status != 0 {
+		if v == lost && u.replied {
 			v = bad // a proxy's answer: the connection is not lost
 		}
 		now := clock()
@@ -237,7 +241,13 @@ func (c *call) finish(err error) error {
 		}
 		u.judge(now, v)
 	}
-	return tried.Mark(err, addr)
+	switch {
+	case err == nil:
+		return nil
+	case u.d == nil:
+		return c.explain(err)
+	}
+	return tried.Mark(err, u.d.addr)
 }
 
 // explain returns the error of a call without an endpoint: if the deadline has passed, it
@@ -253,7 +263,7 @@ func (c *call) explain(err error) error {
 
 // abandon ends a call whose outcome is not known, if it has not ended.
 func (c *call) abandon() {
-	if u, _ := c.end(); u.d != nil {
+	if u, held := c.end(); held {
 		now := clock()
 		if c.kind == connect.StreamTypeUnary {
 			u.release(now, false)

@@ -7,7 +7,6 @@ package balance
 import (
 	"cmp"
 	"slices"
-	"time"
 )
 
 // A chooser has the settings by which endpoints are preferred.
@@ -37,7 +36,7 @@ type choice struct {
 //     would get the calls of all, and be ejected in their turn.
 //   - Zone: endpoints of the client's zone get all calls while the zone has two thirds of
 //     an even share: that of all known endpoints, divided by the number of zones.
-func (c chooser) choose(now time.Time, all []*endpoint, ready func(*endpoint) bool) choice {
+func (c chooser) choose(now moment, all []*endpoint, ready func(*endpoint) bool) choice {
 	const readyBit, ejectedBit = 1, 2
 	state := make([]uint8, len(all))
 	trials := []*endpoint(nil)

@@ -93,7 +93,7 @@ func TestChoose(t *testing.T) {
 		{"zone in panic", "a/0/x! b/0/y!", "x", half, "a b", "a b", true},
 	} {
 		all, ready := setOf(t, test.set)
-		got := chooser{test.zone, test.panic}.choose(time.Now(), all, ready)
+		got := chooser{test.zone, test.panic}.choose(clock(), all, ready)
 		if names(got.candidates) != test.want || names(got.trials) != test.trials || got.panicked != test.panicked {
 			t.Errorf("%s: %s: got %q, trials %q, panic %v, want %q, %q, %v", test.name, test.set,
 				names(got.candidates), names(got.trials), got.panicked, test.want, test.trials, test.panicked)
@@ -199,7 +199,7 @@ func FuzzChoosePick(f *testing.F) {
 	f.Add([]byte{0x11, 0x31, 0x51, 0x91}, "y", uint8(100), uint64(1))
 	f.Fuzz(func(t *testing.T, data []byte, zone string, share uint8, hash uint64) {
 		data = data[:min(len(data), 64)]
-		now := time.Now()
+		now := clock()
 		up, out, seen := make(map[*endpoint]bool), make(map[*endpoint]bool), make(map[*endpoint]bool)
 		var all []*endpoint
 		usable := 0
@@ -210,7 +210,7 @@ func FuzzChoosePick(f *testing.F) {
 			out[e] = e.health.out
 			if b&8 != 0 {
 				e.slowStart = time.Hour
-				e.readySince.Store(since(now))
+				e.readySince.Store(int64(now))
 			}
 			if b&1 != 0 {
 				e.load.begin()
@@ -239,7 +239,7 @@ func FuzzChoosePick(f *testing.F) {
 		}
 		for name, p := range policies() {
 			for _, info := range []pickInfo{{now: now}, {now: now, hash: hash, hashed: true}, {now: now, hash: hash, hashed: true, tried: func(e *endpoint) bool { return seen[e] }}, {now: now, tried: func(e *endpoint) bool { return seen[e] }}} {
-				e := p.pick(got.candidates, got.all, info)
+				e := p.pick(got.candidates, info)
 				if (e == nil) != (len(got.candidates) == 0) || e != nil && !slices.Contains(got.candidates, e) {
 					t.Fatalf("%s: got %v of %d candidates", name, e, len(got.candidates))
 				}
@@ -257,6 +257,6 @@ func BenchmarkChoose(b *testing.B) {
 		e.Zone = string('x' + rune(i%3))
 	}
 	for b.Loop() {
-		chooser{"x", 0.5}.choose(time.Now(), all, everyOne)
+		chooser{"x", 0.5}.choose(clock(), all, everyOne)
 	}
 }

@@ -93,7 +93,8 @@ func (t *target) of(d *backend) (directTarget, error) {
 // returns nil without an error if the call needs net/http's types: then nothing was sent.
 // It uses neither own nor body after it has returned.
 func (t *target) RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error) {
-	s := t.g.search(ctx)
+	var s search
+	s.begin(t.g, ctx)
 	if p, ok := t.g.policy.(*hashing); ok {
 		s.key(p, func(name string) string { return t.field(own, strings.ToLower(name)) })
 	}
@@ -110,7 +111,7 @@ func (t *target) RoundTripDirect(ctx context.Context, own [][2]string, body []by
 			s.undo()
 			return nil, nil
 		}
-		answer, err := to.RoundTripDirect(ctx, own, body)
+		answer, err := to.RoundTripDirect(s.ctx, own, body)
 		switch {
 		case err == nil && answer == nil:
 			s.undo()

@@ -40,14 +40,13 @@ type endpoint struct {
 
 // A backend has the connections to one address, and the records of its calls.
 type backend struct {
-	// Every call writes load, users and health: the first two share a cache line, and
-	// what calls only read is in others.
+	// What every call writes is in load and the beginning of health, which share a cache
+	// line. What calls only read is in others.
 	load    load
-	users   atomic.Int64 // calls, until their bodies are closed
-	removed atomic.Bool
 	health  health
+	removed atomic.Bool
 
-	readySince atomic.Int64  // since(now) when it became ready; 0: no slow start
+	readySince atomic.Int64  // the moment when it became ready; 0: no slow start
 	slowStart  time.Duration // the window; 0: no slow start
 	hash       atomic.Uint64 // of Addr, for id
 
@@ -70,10 +69,10 @@ type backend struct {
 	connected bool
 	passed    bool // the last probe, or there are none
 	probeErr  error
-	lastErr   error     // of the last connection that could not be opened; nil once one was
-	lostAt    time.Time // when the loss of a connection was counted as a failure
-	lostAfter int64     // value of opened then
-	failed    bool      // a connection could not be opened, and none has lasted since
+	lastErr   error  // of the last connection that could not be opened; nil once one was
+	lostAt    moment // when the loss of a connection was counted as a failure
+	lostAfter int64  // value of opened then
+	failed    bool   // a connection could not be opened, and none has lasted since
 	changed   time.Time
 }
 
@@ -130,18 +129,17 @@ func newHTTPTransport(c *tls.Config, dial Dial) *http.Transport {
 
 // enter counts a call. It reports false if the endpoint is removed.
 func (d *backend) enter() bool {
-	d.users.Add(1)
+	d.load.begin()
 	if d.removed.Load() {
-		d.leave()
+		d.leave(0, -1)
 		return false
 	}
-	d.load.begin()
 	return true
 }
 
-// leave counts a call off that has entered; the caller has ended its load.
-func (d *backend) leave() {
-	if d.users.Add(-1) <= 0 && d.removed.Load() {
+// leave counts a call off that has entered, with the time it took as for load.end.
+func (d *backend) leave(now moment, took time.Duration) {
+	if d.load.end(now, took) <= 0 && d.removed.Load() {
 		d.once.Do(func() { close(d.unused) })
 	}
 }
@@ -150,7 +148,7 @@ func (d *backend) leave() {
 func (d *backend) remove() {
 	d.health.leave()
 	d.removed.Store(true)
-	if d.users.Load() <= 0 {
+	if d.load.calls.Load() <= 0 {
 		d.once.Do(func() { close(d.unused) })
 	}
 	d.cancel()
@@ -227,7 +225,7 @@ func (d *backend) settle() bool {
 	}
 	now := time.Now()
 	if ready && (d.readySince.Load() == 0 || now.Sub(d.changed) >= steadyAfter) { // and not only a new connection for an old one
-		d.startSlowly(now)
+		d.startSlowly(clock())
 	}
 	d.changed = now
 	d.ready.Store(ready)
@@ -238,11 +236,11 @@ func (d *backend) settle() bool {
 // a failure. All calls of a connection are lost with it, and after a restart all
 // connections are. So a loss counts only if the call began, and a connection was opened,
 // after the last one that has counted.
-func (d *backend) lose(now, began time.Time) bool {
+func (d *backend) lose(now, began moment) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	opened := d.opened.Load()
-	if !began.After(d.lostAt) || opened > 0 && opened == d.lostAfter {
+	if began <= d.lostAt || opened > 0 && opened == d.lostAfter {
 		return false
 	}
 	d.lostAt, d.lostAfter = now, opened
@@ -250,9 +248,9 @@ func (d *backend) lose(now, began time.Time) bool {
 }
 
 // startSlowly begins the slow start.
-func (d *backend) startSlowly(now time.Time) {
+func (d *backend) startSlowly(now moment) {
 	if d.slowStart > 0 {
-		d.readySince.Store(cmp.Or(since(now), 1))
+		d.readySince.Store(int64(cmp.Or(now, 1)))
 	}
 }
 

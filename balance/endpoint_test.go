@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // newTestBackend returns a backend without a goroutine, of a Balancer that is closed at
@@ -50,8 +51,8 @@ func TestConnectFailed(t *testing.T) {
 // TestLose lists losses of connections and which of them count.
 func TestLose(t *testing.T) {
 	d := newTestBackend(t)
-	start := time.Now()
-	at := func(second int) time.Time { return start.Add(time.Duration(second) * time.Second) }
+	start := clock()
+	at := func(second int) moment { return start.Add(time.Duration(second) * time.Second) }
 	for _, step := range []struct {
 		opened     bool // a connection, before
 		now, began int
@@ -105,16 +106,39 @@ func TestEndedCall(t *testing.T) {
 	} {
 		d := newTestBackend(t)
 		c := &call{Context: t.Context(), b: d.group.b}
-		s := d.group.search(c)
+		var s search
+		s.begin(d.group, c)
 		if !d.enter() {
 			t.Fatal("got an endpoint that is removed")
 		}
-		s.use = use{d: d, began: time.Now()}
+		s.use = use{d: d, began: clock()}
 		s.owned = c.take(s.use)
 		c.abandon()
 		leave(&s)
-		if users, calls := d.users.Load(), d.load.calls.Load(); users != 0 || calls != 0 {
-			t.Errorf("%s: got %d users and %d calls in flight, want none", name, users, calls)
+		if calls := d.load.calls.Load(); calls != 0 {
+			t.Errorf("%s: got %d calls in flight, want none", name, calls)
+		}
+	}
+}
+
+// TestSizes checks what the cost of a call depends on: that all it writes at an endpoint is
+// in one cache line, which has nothing else that is often written, and that what it
+// allocates is one.
+func TestSizes(t *testing.T) {
+	const line = 64
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("sizes are those of 64-bit machines")
+	}
+	if size := unsafe.Sizeof(call{}); size > line {
+		t.Errorf("got a call of %d bytes, want at most %d", size, line)
+	}
+	d := newTestBackend(t)
+	for name, at := range map[string]unsafe.Pointer{
+		"load.calls": unsafe.Pointer(&d.load.calls), "load.latency": unsafe.Pointer(&d.load.latency),
+		"health.calls": unsafe.Pointer(&d.health.calls), "health.quiet": unsafe.Pointer(&d.health.quiet),
+	} {
+		if begin := uintptr(unsafe.Pointer(d)); begin%line != 0 || uintptr(at)-begin > line-8 {
+			t.Errorf("got %s at byte %d of a backend that begins at %#x, want it in its first cache line", name, uintptr(at)-begin, begin)
 		}
 	}
 }

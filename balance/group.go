@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // A group has the endpoints for one scheme and host. There is usually one for a Balancer.
@@ -104,7 +103,7 @@ func (g *group) refresh() {
 	err := g.b.resolution.none()
 	g.b.mu.Unlock()
 	o := &offer{replaced: make(chan struct{}), err: err}
-	o.choice = g.b.config.chooser.choose(time.Now(), g.endpoints, func(e *endpoint) bool { return e.ready.Load() })
+	o.choice = g.b.config.chooser.choose(clock(), g.endpoints, func(e *endpoint) bool { return e.ready.Load() })
 	if o.err == nil && g.b.config.failFast && len(o.candidates) == 0 && len(o.trials) == 0 {
 		o.err = g.unreachableLocked()
 	}

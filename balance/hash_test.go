@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/bits"
 	"testing"
-	"time"
 )
 
 // TestFNV1a has vectors of draft-eastlake-fnv, appendix C.
@@ -48,7 +47,7 @@ func TestMixDependsOnAllBits(t *testing.T) {
 }
 
 func pickKey(p Policy, all []*endpoint, key string) *endpoint {
-	return p.pick(all, all, pickInfo{now: time.Now(), hash: hashKey(key), hashed: true})
+	return p.pick(all, pickInfo{now: clock(), hash: hashKey(key), hashed: true})
 }
 
 func TestHashIsSticky(t *testing.T) {
@@ -169,7 +168,7 @@ func TestHashOfCall(t *testing.T) {
 		}
 	}
 	// Without a key calls go anywhere.
-	for e, n := range calls(HashHeader("x"), endpointsFor(4), 4000, time.Now()) {
+	for e, n := range calls(HashHeader("x"), endpointsFor(4), 4000, clock()) {
 		between(t, "calls without a key at "+e.Addr, float64(n), 700, 1300)
 	}
 }

@@ -7,6 +7,7 @@ package balance
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -138,21 +139,23 @@ func (j *ejector) give() {
 //	on trial ── report(succeeded) ──→ in use
 //	on trial ── abandon(), or no report within trialPatience ──→ ejected, try() again
 type health struct {
+	calls atomic.Int64 // with an outcome, since began
+	quiet atomic.Int64 // the moment until which successes count in calls and change nothing else
+
 	ejector *ejector // set before the endpoint is in use; nil: no ejection
 
 	mu       sync.Mutex
 	left     bool // the endpoint is no longer in the set
 	row      int  // failures since the last success
-	began    time.Time
-	calls    int // since began
+	began    moment
 	failures int // since began
 
 	out      bool
-	reason   string    // of the last ejection
-	until    time.Time // of the last ejection
-	times    int       // ejections that are not forgotten
-	returned time.Time // when the last ejection ended; zero: there was none
-	trial    time.Time // when the call for trial began; zero: there is none
+	reason   string // of the last ejection
+	until    moment // of the last ejection
+	times    int    // ejections that are not forgotten
+	returned moment // when the last ejection ended; zero: there was none
+	trial    moment // when the call for trial began; zero: there is none
 }
 
 // trialPatience is the time after which another call is tried if one has no outcome yet:
@@ -161,7 +164,11 @@ const trialPatience = 5 * time.Second
 
 // report counts a call with an outcome, and reports whether the endpoint is ejected or
 // returned by it.
-func (h *health) report(now time.Time, failed bool) (changed bool) {
+func (h *health) report(now moment, failed bool) (changed bool) {
+	if !failed && int64(now) < h.quiet.Load() {
+		h.calls.Add(1)
+		return false
+	}
 	if h.ejector == nil {
 		return false
 	}
@@ -171,13 +178,32 @@ func (h *health) report(now time.Time, failed bool) (changed bool) {
 		return false
 	}
 	if h.out {
-		return h.reportOut(now, failed)
+		changed = h.reportOut(now, failed)
+	} else {
+		changed = h.reportIn(now, failed)
 	}
+	h.setQuiet()
+	return changed
+}
+
+// setQuiet sets quiet: a success changes nothing but calls unless there was a failure
+// before, the endpoint is not in use, or Interval is over.
+func (h *health) setQuiet() {
+	until := moment(0)
+	if !h.left && !h.out && h.row == 0 {
+		until = h.began.Add(h.ejector.rule.Interval)
+	}
+	h.quiet.Store(int64(until))
+}
+
+// reportIn counts a call of an endpoint that is in use.
+func (h *health) reportIn(now moment, failed bool) (changed bool) {
 	rule := &h.ejector.rule
-	if passed := now.Sub(h.began); passed >= rule.Interval || h.began.IsZero() {
-		h.began, h.calls, h.failures = now, 0, 0
+	if passed := now.Sub(h.began); passed >= rule.Interval || h.began == 0 {
+		h.began, h.failures = now, 0
+		h.calls.Store(0)
 	}
-	h.calls++
+	calls := int(h.calls.Add(1))
 	if !failed {
 		h.row = 0
 		return false
@@ -188,15 +214,15 @@ func (h *health) report(now time.Time, failed bool) (changed bool) {
 	switch {
 	case rule.Consecutive > 0 && h.row >= rule.Consecutive:
 		reason = fmt.Sprintf("%d calls in a row have failed", h.row)
-	case rule.FailurePercent > 0 && h.calls >= rule.MinRequests && h.failures*100 >= rule.FailurePercent*h.calls:
-		reason = fmt.Sprintf("%d of %d calls have failed", h.failures, h.calls)
+	case rule.FailurePercent > 0 && calls >= rule.MinRequests && h.failures*100 >= rule.FailurePercent*calls:
+		reason = fmt.Sprintf("%d of %d calls have failed", h.failures, calls)
 	default:
 		return false
 	}
 	if !h.ejector.take() {
 		return false
 	}
-	if !h.returned.IsZero() {
+	if h.returned != 0 {
 		h.times = max(h.times-int(now.Sub(h.returned)/rule.Interval), 0)
 	}
 	h.eject(now, reason)
@@ -204,24 +230,25 @@ func (h *health) report(now time.Time, failed bool) (changed bool) {
 }
 
 // reportOut counts a call of an endpoint that is ejected.
-func (h *health) reportOut(now time.Time, failed bool) (changed bool) {
+func (h *health) reportOut(now moment, failed bool) (changed bool) {
 	switch {
-	case now.Before(h.until): // a call that began before the ejection, or in a panic
+	case now < h.until: // a call that began before the ejection, or in a panic
 		return false
 	case failed:
 		h.eject(now, "the call for trial has failed")
 		return true
 	}
 	h.ejector.give()
-	h.out, h.trial, h.returned = false, time.Time{}, now
-	h.row, h.calls, h.failures, h.began = 0, 0, 0, now
+	h.out, h.trial, h.returned = false, 0, now
+	h.row, h.failures, h.began = 0, 0, now
+	h.calls.Store(0)
 	return true
 }
 
-func (h *health) eject(now time.Time, reason string) {
+func (h *health) eject(now moment, reason string) {
 	rule := &h.ejector.rule
 	h.times++
-	h.out, h.reason, h.trial = true, reason, time.Time{}
+	h.out, h.reason, h.trial = true, reason, 0
 	lasts := rule.Max
 	if int64(h.times) <= int64(rule.Max/rule.Base) {
 		lasts = rule.Base * time.Duration(h.times)
@@ -231,21 +258,21 @@ func (h *health) eject(now time.Time, reason string) {
 
 // ejected reports whether the endpoint is ejected, why, and the time from which a call
 // is tried.
-func (h *health) ejected(_ time.Time) (out bool, reason string, until time.Time) {
+func (h *health) ejected(_ moment) (out bool, reason string, until moment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.out {
-		return false, "", time.Time{}
+		return false, "", 0
 	}
 	return true, h.reason, h.until
 }
 
 // try reports whether the caller's call is the one for trial. The caller ends it with
 // report or abandon.
-func (h *health) try(now time.Time) bool {
+func (h *health) try(now moment) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.out || now.Before(h.until) || !h.trial.IsZero() && now.Sub(h.trial) < trialPatience {
+	if !h.out || now < h.until || h.trial != 0 && now.Sub(h.trial) < trialPatience {
 		return false
 	}
 	h.trial = now
@@ -257,7 +284,7 @@ func (h *health) try(now time.Time) bool {
 func (h *health) abandon() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.trial = time.Time{}
+	h.trial = 0
 }
 
 // leave ends the endpoint's part in the set: it is not counted as ejected from then on.
@@ -268,6 +295,7 @@ func (h *health) leave() {
 		h.ejector.give()
 	}
 	h.left, h.out = true, false
+	h.quiet.Store(0)
 }
 
 // trialOf returns one of the ejected endpoints that shall be tried with the caller's

@@ -13,7 +13,7 @@ type ward struct {
 	*testing.T
 	rule *ejector
 	all  []*endpoint
-	now  time.Time
+	now  moment
 }
 
 func newWard(t *testing.T, n int, rule Ejection) *ward {
@@ -22,7 +22,7 @@ func newWard(t *testing.T, n int, rule Ejection) *ward {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &ward{T: t, rule: j, all: endpointsFor(n), now: time.Now()}
+	w := &ward{T: t, rule: j, all: endpointsFor(n), now: clock()}
 	for _, e := range w.all {
 		e.health.ejector = j
 	}
@@ -249,7 +249,7 @@ func TestBadBackendGetsFewCalls(t *testing.T) {
 			info := pickInfo{now: w.now, hash: mix(uint64(i)), hashed: true}
 			e := trialOf(chosen.trials, &info)
 			if e == nil {
-				e = p.pick(chosen.candidates, w.all, info)
+				e = p.pick(chosen.candidates, info)
 			}
 			if e == w.all[0] {
 				if bad++; i < 500 {
@@ -291,11 +291,11 @@ func TestEjectionRules(t *testing.T) {
 func TestHealthWithoutRule(t *testing.T) {
 	var h health
 	for range 100 {
-		h.report(time.Now(), true)
+		h.report(clock(), true)
 	}
 	h.abandon()
 	h.leave()
-	if out, _, _ := h.ejected(time.Now()); out || h.try(time.Now()) {
+	if out, _, _ := h.ejected(clock()); out || h.try(clock()) {
 		t.Error("got an ejection without a rule, want none")
 	}
 }
@@ -345,4 +345,22 @@ func FuzzHealth(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestCountsBeginAnew has successes, which are counted without the lock, end one interval
+// and begin the next: the percentage is of the calls since then.
+func TestCountsBeginAnew(t *testing.T) {
+	w := newWard(t, 2, Ejection{Consecutive: -1, FailurePercent: 50, MinRequests: 10, Interval: time.Second})
+	w.report(0, 1000, false)
+	w.now = w.now.Add(time.Second)
+	w.report(0, 10, false)
+	if n := w.report(0, 9, true); n != 0 {
+		t.Errorf("got an ejection after 9 failures of 19 calls, want none below 50 %%")
+	}
+	if n := w.report(0, 1, true); n != 1 {
+		t.Errorf("got %d changes by failure 10 of 20 calls, want an ejection", n)
+	}
+	if _, reason, _ := w.all[0].health.ejected(w.now); reason != "10 of 20 calls have failed" {
+		t.Errorf("got reason %q, want the counts since the interval began", reason)
+	}
 }

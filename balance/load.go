@@ -46,64 +46,103 @@ const (
 	faultFactor = 100
 )
 
-// epoch is the origin of times that are kept as numbers. Differences to it are those of
-// the monotonic clock: a wall clock that jumps changes nothing.
-var epoch = time.Now()
-
-// clock returns the time for differences: unlike [time.Now] it reads only the monotonic
-// clock, at half the price. Its wall clock is that of epoch plus what has passed since.
-func clock() time.Time { return epoch.Add(time.Since(epoch)) }
-
-// since returns the nanoseconds between epoch and now.
-func since(now time.Time) int64 { return int64(now.Sub(epoch)) }
-
 // A load counts the calls of an endpoint. The zero value is that of a new endpoint. Its
-// methods are safe for concurrent use.
+// methods are safe for concurrent use. Each call writes the first two fields.
 type load struct {
 	calls   atomic.Int64  // in flight
-	latency atomic.Uint64 // the average at the time of at, in ns as math.Float64bits; 0: not known yet
-	at      atomic.Int64  // since epoch
+	latency atomic.Uint64 // the average, as packAverage packs it; 0: not known yet
 
-	faults   atomic.Uint64 // the share of failures at the time of faultsAt, as math.Float64bits
-	faultsAt atomic.Int64  // since epoch
+	faults    atomic.Uint64 // the share of failures at faultsAt, as math.Float64bits
+	faultsAt  atomic.Int64  // a moment
+	unknownAt atomic.Int64  // when a policy first asked for the latency that was not known; a moment
 
-	mu sync.Mutex // taken by those who change latency or faults
+	mu sync.Mutex // taken by those who change faults
 }
 
 // begin counts a call that starts.
 func (l *load) begin() { l.calls.Add(1) }
 
-// end counts a call that has ended after the time took. A negative time does not count:
-// that of a stream, or of a call that was cancelled.
-func (l *load) end(now time.Time, took time.Duration) {
-	l.calls.Add(-1)
+// end counts a call that has ended after the time took, and returns the number of calls
+// that are left. A negative time does not count: that of a stream, or of a call that was
+// cancelled.
+func (l *load) end(now moment, took time.Duration) (left int64) {
+	left = l.calls.Add(-1)
 	if took >= 0 {
 		l.sample(now, took)
 	}
+	return left
 }
 
 // inflight returns the number of calls that have begun and not ended.
 func (l *load) inflight() int { return int(max(l.calls.Load(), 0)) }
 
+// known reports whether there was a latency.
+func (l *load) known() bool { return l.latency.Load() != 0 }
+
 // sample adds a latency to the average: that of a call, or the time until the head of a
 // stream's response. A latency above the average replaces it.
-func (l *load) sample(now time.Time, took time.Duration) {
-	latency, at := max(float64(took), 1), since(now)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if average := math.Float64frombits(l.latency.Load()); average > latency {
+func (l *load) sample(now moment, took time.Duration) {
+	for {
 		// Two calls that end together may come in either order: then no time has passed.
-		kept := decay(at-l.at.Load(), latencyDecay)
-		// An average that has fallen without calls stays low: a fast call does not raise it.
-		latency += max(average*kept-latency, 0) * min(kept, 1-1.0/latencyOf)
+		old := l.latency.Load()
+		latency, at := max(float64(took), latencyLeast), ticksOf(now)
+		if old != 0 {
+			average, since := unpackAverage(old)
+			passed := since.until(now)
+			if average > latency {
+				kept := decay(passed, latencyDecay)
+				// An average that has fallen without calls stays low: a fast call does not raise it.
+				latency += max(average*kept-latency, 0) * min(kept, 1-1.0/latencyOf)
+			}
+			if passed < 0 {
+				at = since
+			}
+		}
+		if l.latency.CompareAndSwap(old, packAverage(latency, at)) {
+			return
+		}
 	}
-	l.at.Store(max(at, l.at.Load()))
-	l.latency.Store(math.Float64bits(latency))
+}
+
+// An average and the time of its last sample are in one word, so that a call changes both
+// at once without a lock. The upper half is the latency in ns, a floating-point number
+// from 1 to 2^64 with an exponent of 6 bits and a significand of 26, which is never zero
+// from latencyLeast on. The lower half is the time.
+func packAverage(latency float64, at ticks) uint64 {
+	bits := math.Float64bits(latency) - math.Float64bits(1)
+	return (bits+1<<25)>>26<<32 | uint64(at)
+}
+
+func unpackAverage(word uint64) (latency float64, at ticks) {
+	return math.Float64frombits(word>>32<<26 + math.Float64bits(1)), ticks(word)
+}
+
+// latencyLeast is the least latency of an average, in ns.
+const latencyLeast = 2
+
+// ticks are a moment in units of about a millisecond. They return to zero every 50 days:
+// the average of an endpoint without calls for so long may decay once more.
+type ticks uint32
+
+const (
+	tickBits   = 20
+	disordered = int32(time.Hour >> tickBits) // the most between calls that end out of order
+)
+
+func ticksOf(m moment) ticks { return ticks(m >> tickBits) }
+
+// until returns the nanoseconds until a moment, negative if it is a little earlier.
+func (t ticks) until(m moment) int64 {
+	passed := int32(ticksOf(m) - t)
+	if passed < -disordered {
+		return math.MaxInt64 // it is later, by weeks
+	}
+	return int64(passed) << tickBits
 }
 
 // outcome counts whether a call has failed because of the endpoint or the way to it.
 // Calls of which this is not known do not count.
-func (l *load) outcome(now time.Time, failed bool) {
+func (l *load) outcome(now moment, failed bool) {
 	if !failed && l.faults.Load() == 0 {
 		return
 	}
@@ -116,39 +155,40 @@ func (l *load) outcome(now time.Time, failed bool) {
 	if share < 1e-3 {
 		share = 0
 	}
-	l.faultsAt.Store(max(since(now), l.faultsAt.Load()))
+	l.faultsAt.Store(max(int64(now), l.faultsAt.Load()))
 	l.faults.Store(math.Float64bits(share))
 }
 
 // faulty returns the share of the last calls that have failed, 0 to 1.
-func (l *load) faulty(now time.Time) float64 {
+func (l *load) faulty(now moment) float64 {
 	share := math.Float64frombits(l.faults.Load())
 	if share == 0 {
 		return 0
 	}
-	return share * decay(since(now)-l.faultsAt.Load(), latencyDecay)
+	return share * decay(int64(now)-l.faultsAt.Load(), latencyDecay)
 }
 
 // peak returns the average now, in ns: 0 for an endpoint of which nothing is known.
-func (l *load) peak(now time.Time) float64 {
-	average, at := math.Float64frombits(l.latency.Load()), l.at.Load()
-	if average > 0 {
-		return max(average*decay(since(now)-at, latencyDecay), float64(latencyFloor))
+func (l *load) peak(now moment) float64 {
+	if word := l.latency.Load(); word != 0 {
+		average, at := unpackAverage(word)
+		return max(average*decay(at.until(now), latencyDecay), float64(latencyFloor))
 	}
 	if l.calls.Load() <= 0 && l.faults.Load() == 0 {
 		return 0
 	}
+	at := l.unknownAt.Load()
 	if at == 0 {
-		l.at.CompareAndSwap(0, since(now))
+		l.unknownAt.CompareAndSwap(0, int64(now))
 		return float64(latencyUnknown)
 	}
-	return max(float64(latencyUnknown)*decay(since(now)-at, unknownDecay), float64(latencyFloor))
+	return max(float64(latencyUnknown)*decay(int64(now)-at, unknownDecay), float64(latencyFloor))
 }
 
 // cost returns the time, in ns, that a further call would take if the endpoint served its
 // calls one after the other, more if calls fail there: 0 for an endpoint that has had no
 // calls.
-func (l *load) cost(now time.Time) float64 {
+func (l *load) cost(now moment) float64 {
 	return l.peak(now) * float64(l.inflight()+1) * (1 + faultFactor*l.faulty(now))
 }
 

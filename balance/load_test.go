@@ -4,6 +4,7 @@ package balance
 
 import (
 	"math"
+	"sync"
 	"testing"
 	"time"
 )
@@ -11,7 +12,7 @@ import (
 const ms = time.Millisecond
 
 func TestLoad(t *testing.T) {
-	start := time.Now()
+	start := clock()
 	var l load
 	cost := func(after time.Duration, want float64) {
 		t.Helper()
@@ -48,7 +49,7 @@ func TestLoad(t *testing.T) {
 }
 
 func TestLoadOfOutOfOrderEnds(t *testing.T) {
-	start := time.Now()
+	start := clock()
 	var l load
 	l.sample(start.Add(time.Minute), 50*ms)
 	l.sample(start, 1*ms)
@@ -59,7 +60,7 @@ func TestLoadOfOutOfOrderEnds(t *testing.T) {
 
 // TestLoadForgetsAPause: a peak falls with the calls after it, not only with time.
 func TestLoadForgetsAPause(t *testing.T) {
-	now := time.Now()
+	now := clock()
 	var l load
 	l.sample(now, 50*ms)
 	for range 4 * latencyOf { // a second of calls
@@ -70,7 +71,7 @@ func TestLoadForgetsAPause(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
-	now := time.Now()
+	now := clock()
 	var l load
 	for range 1000 {
 		l.outcome(now, false)
@@ -109,11 +110,11 @@ func TestFastFailuresDrawNoCalls(t *testing.T) {
 		p := policies()[name]
 		for _, before := range []int{0, 1000} { // successes
 			all := endpointsFor(3)
-			now, failed := time.Now(), 0
+			now, failed := clock(), 0
 			var open []*endpoint
 			for i := range 20_000 {
 				now = now.Add(ms / 2) // two calls in flight
-				e := p.pick(all, all, pickInfo{now: now})
+				e := p.pick(all, pickInfo{now: now})
 				e.load.begin()
 				if e == all[0] && i >= before {
 					failed++
@@ -137,12 +138,12 @@ func TestFastFailuresDrawNoCalls(t *testing.T) {
 // have been in use at different times before, or not at all.
 func TestStreamsAreSpread(t *testing.T) {
 	all := endpointsFor(3)
-	start := time.Now()
+	start := clock()
 	all[0].load.sample(start, ms)
 	all[1].load.sample(start.Add(20*time.Second), 2*ms)
 	p := PeakEWMA()
 	for i := range 3000 {
-		p.pick(all, all, pickInfo{now: start.Add(time.Minute + time.Duration(i)*10*ms)}).load.begin()
+		p.pick(all, pickInfo{now: start.Add(time.Minute + time.Duration(i)*10*ms)}).load.begin()
 	}
 	for _, e := range all {
 		between(t, "streams at "+e.Addr, float64(e.load.inflight()), 950, 1050)
@@ -183,7 +184,7 @@ func TestRecoveredEndpointIsUsedAgain(t *testing.T) {
 // TestFastCallsLowerTheCost checks that no call below the average raises it, however long
 // ago the one before was.
 func TestFastCallsLowerTheCost(t *testing.T) {
-	start := time.Now()
+	start := clock()
 	for _, idle := range []time.Duration{0, time.Millisecond, time.Second, 10 * time.Second, 30 * time.Second, time.Hour} {
 		var l load
 		l.sample(start, 50*ms)
@@ -200,13 +201,13 @@ func TestFastCallsLowerTheCost(t *testing.T) {
 // its first one is answered.
 func TestNewEndpointGetsOneCallFirst(t *testing.T) {
 	all := endpointsFor(4)
-	now := time.Now()
+	now := clock()
 	for _, e := range all[1:] {
 		e.load.sample(now, ms)
 	}
 	p, n := PeakEWMA(), 0
 	for range 1000 {
-		if e := p.pick(all, all, pickInfo{now: now}); e == all[0] {
+		if e := p.pick(all, pickInfo{now: now}); e == all[0] {
 			e.load.begin()
 			n++
 		}
@@ -231,7 +232,7 @@ func TestSlowStart(t *testing.T) {
 		s := simulation{policy: p, all: endpointsFor(2), rate: 2000, duration: 2 * window,
 			took: func(int, time.Duration) time.Duration { return ms }}
 		s.all[1].slowStart = window
-		s.all[1].readySince.Store(since(time.Now()))
+		s.all[1].readySince.Store(int64(clock()))
 		r := s.run()
 		between(t, name+": share in the first tenth", share(r.during(0, window/10), 1), 0.2, 10)
 		half := share(r.during(window*4/10, window*6/10), 1)
@@ -242,12 +243,12 @@ func TestSlowStart(t *testing.T) {
 
 // TestSlowStartOfAll checks that endpoints that have become ready together share the calls.
 func TestSlowStartOfAll(t *testing.T) {
-	now := time.Now()
+	now := clock()
 	for name, p := range policies() {
 		all := endpointsFor(4)
 		for _, e := range all {
 			e.slowStart = time.Minute
-			e.readySince.Store(since(now))
+			e.readySince.Store(int64(now))
 		}
 		counts := calls(p, all, 20_000, now)
 		for _, e := range all {
@@ -257,7 +258,7 @@ func TestSlowStartOfAll(t *testing.T) {
 }
 
 func TestRamp(t *testing.T) {
-	now := time.Now()
+	now := clock()
 	e := endpointsFor(1)[0]
 	for _, test := range []struct {
 		window, ready time.Duration
@@ -267,7 +268,7 @@ func TestRamp(t *testing.T) {
 		{time.Minute, time.Minute, 1}, {time.Minute, time.Hour, 1}, {time.Minute, -time.Second, rampLeast},
 	} {
 		e.slowStart = test.window
-		e.readySince.Store(since(now.Add(-test.ready)))
+		e.readySince.Store(int64(now.Add(-test.ready)))
 		if got := e.ramp(now); math.Abs(got-test.want) > 1e-9 {
 			t.Errorf("window %v, ready for %v: got %v, want %v", test.window, test.ready, got, test.want)
 		}
@@ -276,5 +277,47 @@ func TestRamp(t *testing.T) {
 	e.readySince.Store(0)
 	if got := e.ramp(now); got != 1 {
 		t.Errorf("got %v without a time of readiness, want 1", got)
+	}
+}
+
+// TestAverageInOneWord checks that the word of an average has it to eight digits, and its
+// time to a tick, for as long as ticks do not come round.
+func TestAverageInOneWord(t *testing.T) {
+	now := clock()
+	for _, latency := range []float64{latencyLeast, 3, 999, float64(ms), 1.000000119 * float64(time.Second), float64(time.Hour), math.MaxInt64} {
+		for _, passed := range []time.Duration{-time.Minute, 0, ms, time.Second, time.Hour, 20 * 24 * time.Hour} {
+			word := packAverage(latency, ticksOf(now))
+			got, at := unpackAverage(word)
+			if word == 0 || math.Abs(got-latency) > latency*1e-8 {
+				t.Errorf("got the word %#x with %v ns, want %v", word, got, latency)
+			}
+			if late := at.until(now.Add(passed)) - int64(passed); late < -1<<tickBits || late > 1<<tickBits {
+				t.Errorf("got %v after %v, want the same", time.Duration(at.until(now.Add(passed))), passed)
+			}
+		}
+	}
+	if got := ticksOf(now).until(now.Add(40 * 24 * time.Hour)); got != math.MaxInt64 {
+		t.Errorf("got %v after 40 days, want a time in which any average falls to nothing", time.Duration(got))
+	}
+}
+
+// TestSamplesAtOnce has peaks and quick calls end at the same time: no peak is lost.
+func TestSamplesAtOnce(t *testing.T) {
+	now := clock()
+	for range 100 {
+		var l load
+		var ending sync.WaitGroup
+		for i := range 4 {
+			ending.Go(func() {
+				for n := range 50 {
+					l.sample(now, time.Duration(1+i*50+n)*ms)
+				}
+			})
+		}
+		ending.Wait()
+		// After the greatest sample come at most 150 others.
+		if got, least := l.peak(now)/float64(ms), 200*math.Exp(-151.0/latencyOf); got < least || got > 200.001 {
+			t.Fatalf("got an average of %v ms, want %v to 200", got, least)
+		}
 	}
 }

@@ -66,7 +66,7 @@ func (p *hashing) hash(ctx context.Context, field func(name string) string, call
 	}
 }
 
-func (p *hashing) pick(candidates, _ []*endpoint, call pickInfo) *endpoint {
+func (p *hashing) pick(candidates []*endpoint, call pickInfo) *endpoint {
 	if len(candidates) == 0 {
 		return nil
 	}

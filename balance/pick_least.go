@@ -4,10 +4,7 @@
 
 package balance
 
-import (
-	"math/rand/v2"
-	"time"
-)
+import "math/rand/v2"
 
 // mostChoices bounds the endpoints that a policy compares for a call.
 const mostChoices = 8
@@ -31,25 +28,25 @@ func LeastRequest(n int) Policy {
 
 type least struct {
 	choices int
-	load    func(*endpoint, time.Time) float64
+	load    func(*endpoint, moment) float64
 }
 
 func (p *least) apply(c *config) error { c.policy = p; return nil }
 
 func (p *least) instance() Policy { return p }
 
-func expectedTime(e *endpoint, now time.Time) float64 {
+func expectedTime(e *endpoint, now moment) float64 {
 	return e.load.cost(now) / float64(max(e.Weight, 1))
 }
 
 // callsInFlight does not count the call to come: so endpoints without calls are equal
 // whatever their weights are.
-func callsInFlight(e *endpoint, now time.Time) float64 {
+func callsInFlight(e *endpoint, now moment) float64 {
 	added := int(16 * e.load.faulty(now))
 	return float64(e.load.inflight()+added) / float64(max(e.Weight, 1))
 }
 
-func (p *least) pick(candidates, _ []*endpoint, call pickInfo) *endpoint {
+func (p *least) pick(candidates []*endpoint, call pickInfo) *endpoint {
 	if len(candidates) == 0 {
 		return nil
 	}

@@ -34,7 +34,7 @@ func (*roundRobin) instance() Policy {
 	return p
 }
 
-func (p *roundRobin) pick(candidates, _ []*endpoint, call pickInfo) *endpoint {
+func (p *roundRobin) pick(candidates []*endpoint, call pickInfo) *endpoint {
 	if len(candidates) == 0 {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (p random) apply(c *config) error { c.policy = p; return nil }
 
 func (p random) instance() Policy { return p }
 
-func (random) pick(candidates, _ []*endpoint, call pickInfo) *endpoint {
+func (random) pick(candidates []*endpoint, call pickInfo) *endpoint {
 	if len(candidates) == 0 {
 		return nil
 	}
@@ -94,7 +94,7 @@ func (*weighted) instance() Policy {
 // range more evenly than those of any other step, however many there are.
 const golden = 0x9e3779b97f4a7c15
 
-func (p *weighted) pick(candidates, _ []*endpoint, call pickInfo) *endpoint {
+func (p *weighted) pick(candidates []*endpoint, call pickInfo) *endpoint {
 	if len(candidates) == 0 {
 		return nil
 	}

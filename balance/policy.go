@@ -7,7 +7,6 @@ package balance
 import (
 	"fmt"
 	"math/rand/v2"
-	"time"
 )
 
 // A Policy decides which endpoint gets a call, of those that are ready, healthy and
@@ -28,13 +27,13 @@ type Policy interface {
 
 	// pick returns one of the candidates, and nil only if there are none. It allocates
 	// nothing and is safe for concurrent use. Slices that have been handed to it are not
-	// written again. all are the endpoints that are known.
-	pick(candidates, all []*endpoint, call pickInfo) *endpoint
+	// written again.
+	pick(candidates []*endpoint, call pickInfo) *endpoint
 }
 
 // pickInfo is what a policy is given about a call.
 type pickInfo struct {
-	now    time.Time
+	now    moment
 	hash   uint64               // of the call's key
 	hashed bool                 // the call has a key
 	tried  func(*endpoint) bool // if not nil, whether an attempt at the call has failed there
@@ -90,7 +89,7 @@ func (d *draw) at(i int) *endpoint {
 }
 
 // one draws an endpoint.
-func (d *draw) one(now time.Time) (i int, e *endpoint) {
+func (d *draw) one(now moment) (i int, e *endpoint) {
 	for range redraws {
 		i = rand.IntN(d.n)
 		if e = d.at(i); e.admits(now) {

@@ -11,7 +11,7 @@ import (
 
 func TestRoundRobinIsExact(t *testing.T) {
 	all := endpointsFor(7)
-	for e, n := range calls(RoundRobin(), all, 7000, time.Now()) {
+	for e, n := range calls(RoundRobin(), all, 7000, clock()) {
 		if n != 1000 {
 			t.Errorf("got %d calls at %s, want 1000", n, e.Addr)
 		}
@@ -22,7 +22,7 @@ func TestRoundRobinBeginsAnywhere(t *testing.T) {
 	all := endpointsFor(10)
 	firsts := make(map[*endpoint]bool)
 	for range 200 {
-		firsts[RoundRobin().pick(all, all, pickInfo{now: time.Now()})] = true
+		firsts[RoundRobin().pick(all, pickInfo{now: clock()})] = true
 	}
 	if len(firsts) < 8 {
 		t.Errorf("got %d of 10 endpoints as the first of 200 clients, want nearly all", len(firsts))
@@ -40,7 +40,7 @@ func TestWeightedIsEven(t *testing.T) {
 		p, got := Weighted(), make(map[*endpoint]int)
 		const n = 20_000
 		for i := range n {
-			got[p.pick(all, all, pickInfo{now: time.Now()})]++
+			got[p.pick(all, pickInfo{now: clock()})]++
 			for _, e := range all {
 				want := float64(i+1) * float64(e.Weight) / float64(total)
 				if d := float64(got[e]) - want; d > 6 || d < -6 {
@@ -52,7 +52,7 @@ func TestWeightedIsEven(t *testing.T) {
 }
 
 func TestWeightedFollowsTheSet(t *testing.T) {
-	p, now := Weighted(), time.Now()
+	p, now := Weighted(), clock()
 	one, two := endpointsFor(3, 1, 2, 3), endpointsFor(3, 9, 1, 1)
 	for range 3 {
 		for _, all := range [][]*endpoint{one, two} {
@@ -76,15 +76,15 @@ func TestInstancesShareNothing(t *testing.T) {
 		all, other := endpointsFor(2), endpointsFor(2)
 		counts := make(map[*endpoint]int)
 		for range 1000 {
-			counts[p.pick(all, all, pickInfo{now: time.Now()})]++
-			q.pick(other, other, pickInfo{now: time.Now()})
+			counts[p.pick(all, pickInfo{now: clock()})]++
+			q.pick(other, pickInfo{now: clock()})
 		}
 		between(t, name+": calls at the first of two", float64(counts[all[0]]), 494, 506)
 	}
 }
 
 func TestRandomIsEven(t *testing.T) {
-	for e, n := range calls(Random(), endpointsFor(4), 40_000, time.Now()) {
+	for e, n := range calls(Random(), endpointsFor(4), 40_000, clock()) {
 		between(t, "calls at "+e.Addr, float64(n), 9000, 11_000) // 11 standard deviations
 	}
 }
@@ -96,13 +96,13 @@ func TestLeastRequestTakesTheLeast(t *testing.T) {
 			e.load.begin()
 		}
 	}
-	for e, n := range calls(LeastRequest(8), all, 1000, time.Now()) {
+	for e, n := range calls(LeastRequest(8), all, 1000, clock()) {
 		if e != all[7] || n != 1000 {
 			t.Errorf("got %d calls at %s, want all at %s", n, e.Addr, all[7].Addr)
 		}
 	}
 	// Of two different ones the worst is never the better.
-	if n := calls(LeastRequest(2), all, 10_000, time.Now())[all[0]]; n != 0 {
+	if n := calls(LeastRequest(2), all, 10_000, clock())[all[0]]; n != 0 {
 		t.Errorf("got %d calls at the endpoint with the most calls in flight, want 0", n)
 	}
 }
@@ -111,7 +111,7 @@ func TestLeastRequestHeedsWeights(t *testing.T) {
 	all := endpointsFor(2, 1, 3)
 	p := LeastRequest(2)
 	for range 4000 {
-		p.pick(all, all, pickInfo{now: time.Now()}).load.begin()
+		p.pick(all, pickInfo{now: clock()}).load.begin()
 	}
 	between(t, "calls in flight at weight 1", float64(all[0].load.inflight()), 995, 1005)
 }
@@ -144,21 +144,21 @@ func TestInsertOther(t *testing.T) {
 func TestTriedEndpointsArePassedOver(t *testing.T) {
 	all := endpointsFor(4)
 	tried := make(map[*endpoint]bool)
-	info := pickInfo{now: time.Now(), hash: 7, hashed: true, tried: func(e *endpoint) bool { return tried[e] }}
+	info := pickInfo{now: clock(), hash: 7, hashed: true, tried: func(e *endpoint) bool { return tried[e] }}
 	for name, p := range policies() {
 		clear(tried)
 		for range all {
 			for range 100 {
-				if e := p.pick(all, all, info); tried[e] {
+				if e := p.pick(all, info); tried[e] {
 					t.Fatalf("%s: got an endpoint that was tried, with %d of 4 tried", name, len(tried))
 				}
 			}
-			tried[p.pick(all, all, info)] = true
+			tried[p.pick(all, info)] = true
 		}
 		if len(tried) != 4 {
 			t.Errorf("%s: got %d endpoints in four attempts, want 4", name, len(tried))
 		}
-		if e := p.pick(all, all, info); e == nil {
+		if e := p.pick(all, info); e == nil {
 			t.Errorf("%s: got no endpoint when all were tried, want any", name)
 		}
 	}
@@ -170,8 +170,8 @@ func TestAttemptsThatFailMeanwhile(t *testing.T) {
 	for name, p := range policies() {
 		for after := range 100 {
 			n := 0
-			info := pickInfo{now: time.Now(), hash: uint64(after), hashed: after%2 == 0, tried: func(*endpoint) bool { n++; return n == 1 || n > after/2 }}
-			if p.pick(all, all, info) == nil {
+			info := pickInfo{now: clock(), hash: uint64(after), hashed: after%2 == 0, tried: func(*endpoint) bool { n++; return n == 1 || n > after/2 }}
+			if p.pick(all, info) == nil {
 				t.Fatalf("%s: got no endpoint when all count as tried after %d checks, want any", name, after/2)
 			}
 		}
@@ -181,7 +181,7 @@ func TestAttemptsThatFailMeanwhile(t *testing.T) {
 func TestNoCandidates(t *testing.T) {
 	for name, p := range policies() {
 		for _, hashed := range []bool{false, true} {
-			if e := p.pick(nil, endpointsFor(1), pickInfo{now: time.Now(), hashed: hashed}); e != nil {
+			if e := p.pick(nil, pickInfo{now: clock(), hashed: hashed}); e != nil {
 				t.Errorf("%s: got %s of no candidates, want nil", name, e.Addr)
 			}
 		}
@@ -192,16 +192,16 @@ func TestPickAllocatesNothing(t *testing.T) {
 	all := endpointsFor(20, 1, 2, 3)
 	for _, e := range all {
 		e.slowStart = time.Hour
-		e.readySince.Store(since(time.Now()))
+		e.readySince.Store(int64(clock()))
 		for range 5 {
 			e.load.begin()
 		}
 	}
 	tried := func(e *endpoint) bool { return e == all[0] }
 	for name, p := range policies() {
-		for _, info := range []pickInfo{{now: time.Now()}, {now: time.Now(), hash: 1, hashed: true}, {now: time.Now(), tried: tried}} {
+		for _, info := range []pickInfo{{now: clock()}, {now: clock(), hash: 1, hashed: true}, {now: clock(), tried: tried}} {
 			n := testing.AllocsPerRun(200, func() {
-				e := p.pick(all, all, info)
+				e := p.pick(all, info)
 				e.load.begin()
 				e.load.end(info.now, time.Millisecond)
 				e.load.outcome(info.now, e == all[1])
@@ -229,8 +229,8 @@ func TestPickConcurrently(t *testing.T) {
 			running.Go(func() {
 				for i := range 500 {
 					set := sets[(i/50+g)%2]
-					now := time.Now()
-					e := p.pick(set, set, pickInfo{now: now, hash: uint64(i), hashed: i%2 == 0})
+					now := clock()
+					e := p.pick(set, pickInfo{now: now, hash: uint64(i), hashed: i%2 == 0})
 					e.load.begin()
 					e.load.cost(now)
 					e.load.end(now, time.Duration(i%7-1)*time.Millisecond)
@@ -272,10 +272,10 @@ func BenchmarkPick(b *testing.B) {
 	for name, p := range policies() {
 		b.Run(name, func(b *testing.B) {
 			all := endpointsFor(20)
-			info := pickInfo{now: time.Now(), hash: 1, hashed: true}
+			info := pickInfo{now: clock(), hash: 1, hashed: true}
 			for b.Loop() {
 				info.hash++
-				e := p.pick(all, all, info)
+				e := p.pick(all, info)
 				e.load.begin()
 				e.load.end(info.now, time.Millisecond)
 			}

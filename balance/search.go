@@ -42,8 +42,13 @@ type search struct {
 	last   error // of the last move
 }
 
-func (g *group) search(ctx context.Context) search {
-	return search{g: g, ctx: ctx, call: g.b.callOf(ctx), set: tried.From(ctx)}
+// begin sets the group and the context of a new search.
+func (s *search) begin(g *group, ctx context.Context) {
+	s.g, s.ctx, s.call = g, ctx, g.b.callOf(ctx)
+	if c, ok := ctx.(*call); ok && c == s.call {
+		s.ctx = c.Context // the same for all others, with one step less
+	}
+	s.set = tried.From(s.ctx)
 }
 
 // key sets the key of the call for the policies that hash one. field returns the value
@@ -58,7 +63,7 @@ func (s *search) next() error {
 		switch {
 		case s.ctx.Err() != nil:
 			return context.Cause(s.ctx)
-		case s.g.b.ctx.Err() != nil:
+		case s.g.b.closed.Load():
 			return errClosed
 		}
 		o := s.g.current.Load()
@@ -72,7 +77,7 @@ func (s *search) next() error {
 			}
 			s.use = use{d: e.backend, began: s.info.now, trial: trial}
 			s.owned = s.call != nil && s.call.take(s.use)
-			s.added = s.set.Add(e.Addr)
+			s.added = s.set != nil && s.set.Add(e.Addr)
 			return nil
 		}
 		if o.err != nil {
@@ -89,24 +94,24 @@ func (s *search) next() error {
 func (s *search) choose(o *offer) (e *endpoint, trial bool) {
 	policy := s.g.policy
 	info := s.info
-	if len(s.moved) == 0 && s.set.Empty() {
+	if len(s.moved) == 0 && (s.set == nil || s.set.Empty()) {
 		if len(o.trials) > 0 {
 			if e := trialOf(o.trials, &info); e != nil {
 				return e, true
 			}
 		}
-		return policy.pick(o.candidates, o.all, info), false
+		return policy.pick(o.candidates, info), false
 	}
 	info.tried = s.avoids()
 	if e := trialOf(o.trials, &info); e != nil {
 		return e, true
 	}
-	e = policy.pick(o.candidates, o.all, info)
+	e = policy.pick(o.candidates, info)
 	if e != nil && len(s.moved) > 0 && slices.Contains(s.moved, e.backend) {
 		// The endpoints of earlier attempts come before that of this one.
 		moved := s.moved
 		info.tried = func(e *endpoint) bool { return slices.Contains(moved, e.backend) }
-		if e = policy.pick(o.candidates, o.all, info); e != nil && slices.Contains(moved, e.backend) {
+		if e = policy.pick(o.candidates, info); e != nil && slices.Contains(moved, e.backend) {
 			return nil, false
 		}
 	}

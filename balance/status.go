@@ -60,7 +60,7 @@ func (b *Balancer) Status() Status {
 			s.Endpoints = append(s.Endpoints, EndpointStatus{Endpoint: e, State: StateIdle, Since: r.at})
 		}
 	}
-	now := time.Now()
+	now := clock()
 	for _, g := range groups {
 		o := g.current.Load()
 		s.Panicked = s.Panicked || o.panicked
@@ -86,9 +86,9 @@ func (b *Balancer) Status() Status {
 	return s
 }
 
-func (e *endpoint) status(now time.Time) EndpointStatus {
+func (e *endpoint) status(now moment) EndpointStatus {
 	s := EndpointStatus{Endpoint: e.Endpoint, InFlight: e.load.inflight()}
-	if e.load.latency.Load() != 0 {
+	if e.load.known() {
 		s.Latency = time.Duration(e.load.peak(now))
 	}
 	out, reason, until := e.health.ejected(now)
@@ -101,7 +101,7 @@ func (e *endpoint) status(now time.Time) EndpointStatus {
 	case !e.passed:
 		s.State, s.Reason = StateProbing, text(e.probeErr)
 	case out:
-		s.State, s.Reason, s.Until = StateEjected, reason, now.Add(until.Sub(now)) // by the wall clock
+		s.State, s.Reason, s.Until = StateEjected, reason, time.Now().Add(until.Sub(now))
 	case e.Weight == 0:
 		s.State, s.Reason = StateDrained, "its weight is zero"
 	default:

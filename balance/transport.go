@@ -30,7 +30,8 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, err
 	}
-	s := g.search(r.Context())
+	var s search
+	s.begin(g, r.Context())
 	if p, ok := g.policy.(*hashing); ok {
 		s.key(p, r.Header.Get)
 	}
