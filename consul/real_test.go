@@ -143,7 +143,7 @@ func realClient(t *testing.T, address, token string) *api.Client {
 // realService returns a ready service of a real agent.
 func realService(t *testing.T, client *api.Client, name string) *consul.Service {
 	t.Helper()
-	s, err := consul.NewServiceWithConfig(name, consul.Config{Client: client, Logger: quiet})
+	s, err := consul.NewServiceWithConfig(name, consul.Config{Client: client, Logger: noLog})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +409,7 @@ func TestRealACL(t *testing.T) {
 	pings, webs := client("ping"), client("web")
 	ping, web := realService(t, pings, "ping"), realService(t, webs, "web")
 	realInstance(t, pings, ping, "ping-1", handlers(nil, ping.Authorize()))
-	other, err := consul.NewServiceWithConfig("ping", consul.Config{Client: webs, Logger: quiet})
+	other, err := consul.NewServiceWithConfig("ping", consul.Config{Client: webs, Logger: noLog})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func TestOneWritePerMessage(t *testing.T) {
 
 // The library sends a message without waiting for another one: the handler sends the
 // next only when the client has this one.
-func TestLoneMessages(t *testing.T) {
+func TestMessagesDoNotWait(t *testing.T) {
 	run(t, func(t *testing.T, m mode) {
 		const count = 5
 		arrived := make(chan struct{})
