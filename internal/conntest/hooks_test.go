@@ -45,6 +45,7 @@ var (
 	_ hooks.ContextHeeder = (*h2.Transport)(nil)
 	_ hooks.Transport     = (*balance.Balancer)(nil)
 	_ hooks.ContextHeeder = (*balance.Balancer)(nil)
+	_ hooks.Handler       = (*host)(nil) // the tests' own
 )
 
 // methods are the hooks, each with the packages whose values have it, and the packages by
