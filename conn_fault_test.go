@@ -46,7 +46,7 @@ func TestFault(t *testing.T) {
 		defer cancelLate()
 		time.Sleep(time.Second)
 		// The deadline has passed, but the context's timer has not fired.
-		untold := deadlineOnly{alive, time.Now()}
+		overdue := deadlineOnly{alive, time.Now()}
 		early := deadlineOnly{alive, time.Now().Add(time.Nanosecond)}
 		coded := NewError(CodeDataLoss, errors.New("coded"))
 		reset := resetError{1, resetEnhanceYourCalm, nil}
@@ -61,7 +61,7 @@ func TestFault(t *testing.T) {
 			{"plain", alive, plain, CodeAborted},
 			{"plain, canceled", canceled, plain, CodeCanceled},
 			{"plain, late", late, plain, CodeDeadlineExceeded},
-			{"plain, late but not told", untold, plain, CodeDeadlineExceeded},
+			{"plain, late by the deadline alone", overdue, plain, CodeDeadlineExceeded},
 			{"plain, early", early, plain, CodeAborted},
 			{"coded", alive, coded, CodeDataLoss},
 			{"coded, canceled", canceled, coded, CodeDataLoss},
@@ -74,7 +74,7 @@ func TestFault(t *testing.T) {
 			{"reset, wrapped", alive, fmt.Errorf("wrapped: %w", reset), CodeResourceExhausted},
 			{"reset, canceled", canceled, reset, CodeCanceled},
 			{"reset by CANCEL, late", late, resetError{1, resetCancel, nil}, CodeDeadlineExceeded},
-			{"reset by CANCEL, late but not told", untold, resetError{1, resetCancel, nil}, CodeDeadlineExceeded},
+			{"reset by CANCEL, late by the deadline alone", overdue, resetError{1, resetCancel, nil}, CodeDeadlineExceeded},
 			{"reset by CANCEL", alive, resetError{1, resetCancel, nil}, CodeCanceled},
 			{"foreign reset", alive, foreignReset{1, 0x7, nil}, CodeUnavailable},
 			{"foreign reset, wrapped", alive, fmt.Errorf("wrapped: %w", foreignReset{1, 0x7, nil}), CodeUnavailable},

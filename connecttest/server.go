@@ -9,10 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 
 	"github.com/seed-b7c59c10/connect/h2"
+	"github.com/seed-b7c59c10/connect/internal/direct"
 )
 
 // A Server serves a handler over HTTP on connections in memory. Its methods are safe for
@@ -172,32 +172,21 @@ func (h *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Handler.ServeHTTP(w, r)
 }
 
+var _ direct.Handler = (*counted)(nil)
+
 // ServeDirect is ServeHTTP for package h2, whose DESIGN.md describes it.
 func (h *counted) ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool {
-	if self != http.Handler(h) {
+	call, ok := w.(direct.Call)
+	if !ok || self != http.Handler(h) {
 		return false
 	}
-	found := h.Handler
-	if mux, ok := found.(*http.ServeMux); ok {
-		call, able := w.(interface {
-			DirectRequest() (ctx context.Context, fields [][2]string, body io.Reader, length int64, host, remoteAddr string)
-		})
-		if !able {
-			return false
-		}
-		_, _, _, _, host, _ := call.DirectRequest()
-		found, _ = mux.Handler(&http.Request{Method: http.MethodPost, Host: host, URL: &url.URL{Path: path}, RequestURI: path, Proto: "HTTP/2.0", ProtoMajor: 2})
-	}
-	direct, ok := found.(interface {
-		http.Handler
-		ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool
-	})
-	if !ok {
+	next := direct.Under(h.Handler, path, call)
+	if next == nil {
 		return false
 	}
 	if !h.enter() {
 		return false
 	}
 	defer h.running.Done()
-	return direct.ServeDirect(direct, path, w)
+	return next.ServeDirect(next, path, w)
 }

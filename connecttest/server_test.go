@@ -37,8 +37,8 @@ var versions = map[string][]connecttest.Option{
 	"engine":   {connecttest.WithEngine()},
 }
 
-// quiet keeps panics from the log.
-var quiet = connecttest.WithServer(func(s *http.Server) { s.ErrorLog = log.New(io.Discard, "", 0) })
+// withoutLog keeps panics from the log.
+var withoutLog = connecttest.WithServer(func(s *http.Server) { s.ErrorLog = log.New(io.Discard, "", 0) })
 
 const chatProcedure, greetProcedure = "/test.v1.Test/Chat", "/test.v1.Test/Greet"
 
@@ -77,7 +77,7 @@ func TestServer(t *testing.T) {
 					var running atomic.Int64
 					mux := http.NewServeMux()
 					mux.Handle("/test.v1.Test/", service(&running))
-					s := connecttest.NewServer(mux, append(options, quiet)...)
+					s := connecttest.NewServer(mux, append(options, withoutLog)...)
 					defer s.Close()
 					greet := greeter(s, client)
 					if r, err := greet.CallUnary(t.Context(), connect.NewRequest(wrapperspb.String("Ada"))); err != nil || r.Msg.Value != "Hello, Ada" {
@@ -120,7 +120,7 @@ func TestServerClose(t *testing.T) {
 	for name, options := range versions {
 		synctest.Test(t, func(t *testing.T) {
 			var running atomic.Int64
-			s := connecttest.NewServer(service(&running), append(options, quiet)...)
+			s := connecttest.NewServer(service(&running), append(options, withoutLog)...)
 			greet := greeter(s)
 			failed := make(chan error, 5)
 			for range cap(failed) {
@@ -178,7 +178,7 @@ func TestServerSoak(t *testing.T) {
 					panic(http.ErrAbortHandler)
 				}
 				inner.ServeHTTP(w, r)
-			}), append(options, quiet)...)
+			}), append(options, withoutLog)...)
 			greet := greeter(s)
 			var all sync.WaitGroup
 			var ended atomic.Int64

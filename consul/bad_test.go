@@ -131,7 +131,7 @@ func TestNoAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := consul.NewServiceWithConfig("web", consul.Config{Client: client, Logger: quiet})
+	s, err := consul.NewServiceWithConfig("web", consul.Config{Client: client, Logger: noLog})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/balance"
+	"github.com/seed-b7c59c10/connect/internal/direct"
 	"github.com/seed-b7c59c10/connect/retry"
 )
 
@@ -243,18 +244,16 @@ func (s *Service) diagnose(ctx context.Context, g *group, err error) error {
 	return err
 }
 
+var (
+	_ direct.Transport     = (*transport)(nil)
+	_ direct.ContextHeeder = (*transport)(nil)
+)
+
 // HeedsContext reports that calls return when their contexts end.
 func (t *transport) HeedsContext(self http.RoundTripper) bool { return self == http.RoundTripper(t) }
 
-// directTarget makes direct calls: see h2/DESIGN.md.
-type directTarget = interface {
-	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
-}
-
 // PrepareDirect prepares POSTs without the types of net/http, for package connect.
-func (t *transport) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (interface {
-	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
-}, error) {
+func (t *transport) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (direct.Target, error) {
 	if self != http.RoundTripper(t) {
 		return nil, nil
 	}
@@ -266,13 +265,13 @@ func (t *transport) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][
 	if err != nil || to == nil {
 		return nil, err
 	}
-	return &direct{to}, nil
+	return &directTarget{to}, nil
 }
 
-// A direct is a target whose errors have codes.
-type direct struct{ to directTarget }
+// A directTarget is a target whose errors have codes.
+type directTarget struct{ to direct.Target }
 
-func (d *direct) RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error) {
+func (d *directTarget) RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error) {
 	answer, err := d.to.RoundTripDirect(ctx, own, body)
 	if err != nil {
 		return nil, ErrorOf(err)

@@ -43,8 +43,8 @@ var protocols = map[string][]connect.ClientOption{
 
 var paths = []string{pathUnary, pathClient, pathServer, pathBidi}
 
-// quiet logs nowhere.
-var quiet = slog.New(slog.DiscardHandler)
+// noLog discards what is logged.
+var noLog = slog.New(slog.DiscardHandler)
 
 // within returns a context that ends when the test must have ended long ago.
 func within(t *testing.T) context.Context {
@@ -93,7 +93,7 @@ func newService(t *testing.T, a *consultest.Agent, name string, change ...func(*
 // startService returns a service that need not be ready.
 func startService(t *testing.T, a *consultest.Agent, name string, change ...func(*consul.Config)) *consul.Service {
 	t.Helper()
-	config := consul.Config{Client: a.Client(""), Logger: quiet}
+	config := consul.Config{Client: a.Client(""), Logger: noLog}
 	for _, c := range change {
 		c(&config)
 	}

@@ -40,6 +40,8 @@ func (h *handler) Unwrap() http.Handler { return h.next }
 // ServeHTTP serves one request.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.around.ServeHTTP(w, r) }
 
+var _ direct.Handler = (*handler)(nil)
+
 // ServeDirect is ServeHTTP for engines that serve a POST without an [http.Request], such as
 // package h2. Calls of scripts go to ServeHTTP. The others need no Vary: caches do not keep
 // responses to a POST.

@@ -136,6 +136,11 @@ func (h *handler) ServeDirect(self http.Handler, path string, w http.ResponseWri
 	return next.ServeDirect(next, path, &directCall{Call: call, ctx: drainContext{d: h.d}})
 }
 
+var (
+	_ direct.Handler = (*handler)(nil)
+	_ direct.Call    = (*directCall)(nil)
+)
+
 // A directCall is a direct call whose context has the signal.
 type directCall struct {
 	direct.Call

@@ -36,7 +36,7 @@ func WithMethod(method protoreflect.MethodDescriptor) connect.Option {
 		}
 		return nil
 	}
-	return bothOption{
+	return option{
 		connect.WithHandlerOptions(shared, connect.WithConditionalHandlerOptions(fits), connect.WithRequestInitializer(initializer(method.Input()))),
 		connect.WithClientOptions(shared, connect.WithResponseInitializer(initializer(method.Output()))),
 	}

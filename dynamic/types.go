@@ -86,14 +86,14 @@ func (t *types) FindExtensionByNumber(message protoreflect.FullName, field proto
 // file and its imports; a later option replaces that. Pass [Schema.Types] if messages
 // carry types of other files.
 func WithTypes(types Types) connect.Option {
-	return bothOption{
+	return option{
 		connect.WithHandlerOptions(connect.WithCodec(NewProtoCodec(types)), connect.WithCodec(NewJSONCodec(types))),
 		connect.WithClientOptions(connect.WithCodec(NewProtoCodec(types))),
 	}
 }
 
-// bothOption is an option whose effect on a handler is another than on a client.
-type bothOption struct {
+// option is a connect.Option by embedding one option of each side.
+type option struct {
 	connect.HandlerOption
 	connect.ClientOption
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/internal/direct"
 	"google.golang.org/grpc"
 )
 
@@ -128,18 +129,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.start().ServeHTTP(w, r)
 }
 
+var _ direct.Handler = (*Server)(nil)
+
 // ServeDirect is ServeHTTP for HTTP engines that serve a call without an
 // [http.Request], such as the library's package h2. It does nothing and returns
-// false if self is not s, or if the library cannot serve the call so.
+// false if self is not s, or if the library cannot serve the call so. It is exported
+// because engines look for the method of a handler by this name: without it, all
+// calls to a Server would take the slower way. Programs have no use for it.
 func (s *Server) ServeDirect(self http.Handler, path string, call http.ResponseWriter) bool {
 	if self != http.Handler(s) {
 		return false
 	}
-	handler := s.start()
-	direct, ok := handler.(interface {
-		ServeDirect(self http.Handler, path string, call http.ResponseWriter) bool
-	})
-	return ok && direct.ServeDirect(handler, path, call)
+	next, ok := s.start().(direct.Handler)
+	return ok && next.ServeDirect(next, path, call)
 }
 
 // chainUnary returns one interceptor for all, nil for none.

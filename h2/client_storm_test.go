@@ -148,9 +148,9 @@ func TestStormStalled(t *testing.T) {
 	})
 }
 
-// TestCrowd opens a second connection for many calls, as long as there are cores,
+// TestSecondConnection opens a second connection for many calls, as long as there are cores,
 // and not one for each.
-func TestCrowd(t *testing.T) {
+func TestSecondConnection(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d, g := poolServer(t, 0)
 		client := newClient(t, nil, &h2.TransportConfig{DialContext: d.dial, MaxConnsPerHost: 2})

@@ -405,7 +405,7 @@ func TestDirectHeadRead(t *testing.T) {
 			_, _ = io.WriteString(w, "body")
 		})
 		transport := newClient(t, s.network, nil)
-		type told struct {
+		type received struct {
 			response      directResponse
 			head, trailer [][2]string
 		}
@@ -413,7 +413,7 @@ func TestDirectHeadRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var all []told
+		var all []received
 		for i := range 5 {
 			body, err := target.RoundTripDirect(t.Context(), [][2]string{{"x", fmt.Sprint(i / 2)}}, []byte("body"))
 			if err != nil {
@@ -427,7 +427,7 @@ func TestDirectHeadRead(t *testing.T) {
 				t.Errorf("got body %q and error %v", text, err)
 			}
 			_, head, _ := d.DirectHead()
-			all = append(all, told{d, slices.Clone(head), slices.Clone(d.DirectTrailer())})
+			all = append(all, received{d, slices.Clone(head), slices.Clone(d.DirectTrailer())})
 			_ = d.Close()
 		}
 		for i, was := range all {

@@ -191,7 +191,7 @@ func (h *host) strict() bool {
 }
 
 // pickLocked reserves a place on the connection with the fewest calls, and returns nil
-// if there is no place. If even that one is crowded, it dials another connection for the
+// if there is no place. If even that one has many calls, it dials another connection for the
 // calls to come.
 func (h *host) pickLocked() *clientConn {
 	var best *clientConn
@@ -206,7 +206,7 @@ func (h *host) pickLocked() *clientConn {
 		return nil
 	}
 	best.active.Add(1)
-	if load >= crowded && h.mayDialLocked(false) {
+	if load >= callsBeforeDial && h.mayDialLocked(false) {
 		h.dialLocked(context.Background())
 	}
 	return best

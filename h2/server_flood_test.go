@@ -116,7 +116,7 @@ func TestServerTakesReceiversWindows(t *testing.T) {
 		})
 		p := dial(t, s)
 		p.get(1)
-		got, owed := 0, 0
+		got, unannounced := 0, 0
 		for {
 			f := p.await("DATA", func(f *frame) bool { return f.Type == http2.FrameData || isGoAway(f) })
 			if f.Type == http2.FrameGoAway {
@@ -126,7 +126,7 @@ func TestServerTakesReceiversWindows(t *testing.T) {
 			if f.ended() {
 				break
 			}
-			for owed += len(f.data); owed >= piece; owed -= piece {
+			for unannounced += len(f.data); unannounced >= piece; unannounced -= piece {
 				p.window(1, piece)
 				p.window(0, piece)
 			}

@@ -113,9 +113,9 @@ func TestServerResetBudgetConfigured(t *testing.T) {
 	})
 }
 
-// TestServerCalmKeepsAccepted checks that a server which has enough of resets
-// does not disown the streams that it had accepted before.
-func TestServerCalmKeepsAccepted(t *testing.T) {
+// TestServerResetsGoAwayLast checks that the GOAWAY of a server which ends a connection
+// for its resets has the last stream that the server had accepted.
+func TestServerResetsGoAwayLast(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		s := startServer(t, untilGone)

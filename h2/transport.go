@@ -92,7 +92,7 @@ const (
 	// Calls that wait for these SETTINGS within an http.Transport, which opens a
 	// connection for each of the others: as many as net/http gives places.
 	placesWithin    = 100
-	crowded         = 100 // calls on one connection from which on another helps
+	callsBeforeDial = 100 // on each connection, from which on another one helps
 	defaultAttempts = 6
 	// Bounds of a field section within an http.Transport: // net/http's
 	// own default, and the most that fits an int.

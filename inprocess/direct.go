@@ -18,17 +18,16 @@ import (
 	"github.com/seed-b7c59c10/connect/internal/direct"
 )
 
-// A directHandler is an [http.Handler] that needs no [http.Request]. ServeDirect serves a
-// POST, or returns false and does nothing: also if self, the handler as it was found, is
-// not itself, but embeds it.
-type directHandler interface {
-	http.Handler
-	ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool
-}
+var (
+	_ direct.Transport     = (*Transport)(nil)
+	_ direct.ContextHeeder = (*Transport)(nil)
+	_ direct.Reply         = (*responseBody)(nil)
+	_ direct.Call          = (*response)(nil)
+)
 
 // A directCall is what a call has in the place of an http.Request.
 type directCall struct {
-	handler    directHandler
+	handler    direct.Handler
 	host, path string
 	fields     [][2]string
 	length     int64
@@ -66,7 +65,7 @@ func (t *Transport) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][
 		return nil, nil
 	}
 	switch t.handler.(type) {
-	case directHandler, *http.ServeMux:
+	case direct.Handler, *http.ServeMux:
 		return &directTarget{t, u.Host, u.Path, shared}, nil
 	}
 	return nil, nil
@@ -103,7 +102,7 @@ func (d *directTarget) RoundTripDirect(ctx context.Context, own [][2]string, bod
 	if mux, ok := found.(*http.ServeMux); ok {
 		found = direct.InMux(mux, d.host, d.path)
 	}
-	handler, ok := found.(directHandler)
+	handler, ok := found.(direct.Handler)
 	if !ok {
 		return nil, nil
 	}

@@ -55,7 +55,7 @@ func TestHandlerNeverReads(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		body := new(counted)
 		release := make(chan struct{})
-		transport := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		transport := withoutLog(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			<-release
 		}))
 		done := make(chan string)
@@ -82,7 +82,7 @@ func TestCallerNeverReads(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			var written atomic.Int64
 			failed := make(chan error, 1)
-			transport := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			transport := withoutLog(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				for {
 					n, err := w.Write(make([]byte, 1000))
 					written.Add(int64(n))
@@ -135,7 +135,7 @@ func TestCancelAtEveryPoint(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			release, ended := make(chan struct{}), make(chan struct{})
-			transport := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			transport := withoutLog(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				defer close(ended)
 				switch point {
 				case "reading":
@@ -194,11 +194,11 @@ func TestCancelAtEveryPoint(t *testing.T) {
 // A large body goes through in either direction, and takes little memory.
 func TestLargeBodies(t *testing.T) {
 	const size = 64 << 20
-	sink := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	sink := withoutLog(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, n, err)
 	}))
-	source := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	source := withoutLog(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		piece := make([]byte, 1<<20)
 		for range size / len(piece) {
 			if _, err := w.Write(piece); err != nil {
@@ -246,7 +246,7 @@ func TestLargeBodies(t *testing.T) {
 func TestUseAfterReturn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		errs := make(chan error, 4)
-		transport := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		transport := withoutLog(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			go func() {
 				<-r.Context().Done()
 				_, err := w.Write([]byte("late"))
@@ -300,7 +300,7 @@ func TestPanic(t *testing.T) {
 
 // A ResponseWriter refuses more bytes than its Content-Length.
 func TestTooLong(t *testing.T) {
-	transport := quiet(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	transport := withoutLog(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "4")
 		_, _ = io.WriteString(w, "text")
 		if _, err := io.WriteString(w, "more"); !errors.Is(err, http.ErrContentLength) {
@@ -315,7 +315,7 @@ func TestTooLong(t *testing.T) {
 // The deadlines of a ResponseController end a read, and a write that waits for its caller.
 func TestDeadlines(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		transport := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		transport := withoutLog(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			rc := http.NewResponseController(w)
 			_ = rc.SetReadDeadline(time.Now().Add(time.Second))
 			if _, err := r.Body.Read(make([]byte, 1)); kindOf(err) != "deadline" {
@@ -360,7 +360,7 @@ func TestSoak(t *testing.T) {
 	for seed := range uint64(2) {
 		inBubble(t, func(t *testing.T) {
 			var begun, ended, closed atomic.Int64
-			transport := quiet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			transport := withoutLog(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				begun.Add(1)
 				defer ended.Add(1)
 				serveAny(w, r)

@@ -336,7 +336,7 @@ func TestLikeHTTP2(t *testing.T) {
 				<-returned
 				return "caller: " + o + "\nhandler: " + seen.String()
 			}
-			got := play(func(h http.Handler) http.RoundTripper { return quiet(h) })
+			got := play(func(h http.Handler) http.RoundTripper { return withoutLog(h) })
 			want := play(func(h http.Handler) http.RoundTripper { return overHTTP2(t, h) })
 			if got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)

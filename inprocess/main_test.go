@@ -25,8 +25,8 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// quiet returns a transport that does not log.
-func quiet(handler http.Handler) *inprocess.Transport {
+// withoutLog returns a transport that does not log.
+func withoutLog(handler http.Handler) *inprocess.Transport {
 	t := inprocess.NewTransport(handler)
 	t.ErrorLog = log.New(io.Discard, "", 0)
 	return t

@@ -34,6 +34,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/seed-b7c59c10/connect/internal/direct"
 )
 
 // A Transport is an [http.RoundTripper] that calls a handler. It is safe for concurrent
@@ -167,7 +169,7 @@ func inMemory(body io.Reader) bool {
 	switch b := body.(type) {
 	case *bytes.Reader, *bytes.Buffer, *strings.Reader:
 		return true
-	case interface{ InMemory(self io.Reader) bool }:
+	case direct.MemoryBody:
 		return b.InMemory(body)
 	}
 	return isNopCloser(body)

@@ -15,7 +15,7 @@ import (
 // and sends frames in the order of their numbers.
 //
 // Of the bytes of a window, each is in one of four states: free, which the sender counts as
-// credit; in flight; unread, in the receiver's buffer; owed, which the program has read, and
+// credit; in flight; unread, in the receiver's buffer; consumed, which the program has read, and
 // the receiver has not announced yet. Their sum is the window.
 type session struct {
 	server bool // this is the server's side
@@ -26,7 +26,7 @@ type session struct {
 	peerWindow int // the peer's window, the most that credit can be; 0: not announced
 	window     int // this side's
 	unread     int // received bytes that the program has not read
-	owed       int // bytes that the program has read, and for which no WINDOW was sent
+	consumed   int // bytes that the program has read, and for which no WINDOW was sent
 
 	opened   bool // server: OPEN has come
 	accepted bool // client: ACCEPT or HEAD has come
@@ -105,8 +105,8 @@ func (s *session) receive(f frame) (verdict, *violation) {
 		}
 		s.credit += n
 	case frameOpen, frameHead, frameData:
-		if n := len(f.payload); n > s.window-s.unread-s.owed {
-			return 0, violated(connect.CodeResourceExhausted, "got %d bytes in a frame, want at most the %d that are free of a window of %d", n, s.window-s.unread-s.owed, s.window)
+		if n := len(f.payload); n > s.window-s.unread-s.consumed {
+			return 0, violated(connect.CodeResourceExhausted, "got %d bytes in a frame, want at most the %d that are free of a window of %d", n, s.window-s.unread-s.consumed, s.window)
 		}
 		s.unread += len(f.payload)
 		s.inEnd = f.end
@@ -153,10 +153,10 @@ func (s *session) announce(window int) *violation {
 // frames.
 func (s *session) read(n int) (announce int) {
 	s.unread -= n
-	s.owed += n
-	if s.inEnd || s.owed < s.window/2 {
+	s.consumed += n
+	if s.inEnd || s.consumed < s.window/2 {
 		return 0
 	}
-	announce, s.owed = s.owed, 0
+	announce, s.consumed = s.consumed, 0
 	return announce
 }

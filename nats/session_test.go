@@ -46,7 +46,7 @@ func (l *testLink) send(f frame) {
 	l.frames = append(l.frames, f)
 }
 
-// At each moment, the bytes of a window are free, in flight, unread, owed, or announced by a
+// At each moment, the bytes of a window are free, in flight, unread, consumed, or announced by a
 // WINDOW in flight. Their sum never changes, so that nothing is lost and nothing made up.
 func TestWindowProperty(t *testing.T) {
 	for seed := range uint64(200) {
@@ -89,7 +89,7 @@ func TestWindowProperty(t *testing.T) {
 				if d.data.from == server && !client.headed {
 					continue
 				}
-				if sum := d.data.from.credit + body + d.data.to.unread + d.data.to.owed + windows; sum != testWindow {
+				if sum := d.data.from.credit + body + d.data.to.unread + d.data.to.consumed + windows; sum != testWindow {
 					t.Fatalf("seed %d, step %d: got a sum of %d bytes, want %d", seed, step, sum, testWindow)
 				}
 			}
@@ -185,7 +185,7 @@ func FuzzSession(f *testing.F) {
 			if _, v := s.receive(one); v != nil {
 				return
 			}
-			if s.unread+s.owed > s.window || s.credit > max(s.peerWindow, 0) || s.unread < 0 {
+			if s.unread+s.consumed > s.window || s.credit > max(s.peerWindow, 0) || s.unread < 0 {
 				t.Fatalf("got %+v, want no more than the windows", s)
 			}
 			if s.unread > 1 {

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/internal/direct"
 )
 
 // A Transport is an [http.RoundTripper] that makes calls over a connection to NATS. It is
@@ -50,6 +51,8 @@ func NewTransport(nc *nats.Conn, options ...TransportOption) *Transport {
 func NewClient(nc *nats.Conn, options ...TransportOption) *http.Client {
 	return &http.Client{Transport: NewTransport(nc, options...)}
 }
+
+var _ direct.ContextHeeder = (*Transport)(nil)
 
 // HeedsContext reports that calls return when their contexts end. Clients of package connect
 // ask for it. If self is not t, another type embeds t, and may have a RoundTrip of its own.

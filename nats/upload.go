@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/internal/direct"
 )
 
 // An upload reads the body of a request, in a goroutine of its own, and sends it. The end of
@@ -105,7 +106,7 @@ func inMemory(body io.Reader) bool {
 	switch b := body.(type) {
 	case *bytes.Reader, *bytes.Buffer, *strings.Reader:
 		return true
-	case interface{ InMemory(self io.Reader) bool }:
+	case direct.MemoryBody:
 		return b.InMemory(body)
 	}
 	v := reflect.ValueOf(body)

@@ -61,6 +61,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	served.returned = true
 }
 
+var _ direct.Handler = (*handler)(nil)
+
 // ServeDirect is ServeHTTP for engines that serve a POST without an [http.Request], such as
 // package h2.
 func (h *handler) ServeDirect(self http.Handler, path string, w http.ResponseWriter) bool {

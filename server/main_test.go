@@ -95,8 +95,8 @@ func echo(options ...connect.HandlerOption) http.Handler {
 	})
 }
 
-// quiet discards the server's log.
-func quiet() server.Option { return server.Logger(slog.New(slog.DiscardHandler)) }
+// withoutLog discards the server's log.
+func withoutLog() server.Option { return server.Logger(slog.New(slog.DiscardHandler)) }
 
 // A running server.
 type running struct {
@@ -108,7 +108,7 @@ type running struct {
 // start runs a server until the test ends.
 func start(t testing.TB, handler http.Handler, options ...server.Option) *running {
 	t.Helper()
-	s := server.New(handler, append([]server.Option{quiet()}, options...)...)
+	s := server.New(handler, append([]server.Option{withoutLog()}, options...)...)
 	if err := s.Open(); err != nil {
 		t.Fatal(err)
 	}

@@ -204,7 +204,7 @@ func TestSoak(t *testing.T) {
 	const servers, callersOfEach = 10, 12
 	for i := range servers {
 		path := socketPath(t)
-		s := server.New(echo(), quiet(), server.Listen("unix:"+path), server.Grace(time.Duration(i%3)*10*time.Millisecond))
+		s := server.New(echo(), withoutLog(), server.Listen("unix:"+path), server.Grace(time.Duration(i%3)*10*time.Millisecond))
 		must(t, s.Open())
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)

@@ -166,7 +166,7 @@ func TestClose(t *testing.T) {
 				<-r.Context().Done()
 			})
 			draining := make(chan struct{})
-			s := server.New(handler, quiet(), server.Listen("unix:"+path), server.OnDrain(func() { close(draining) }), server.Grace(time.Hour))
+			s := server.New(handler, withoutLog(), server.Listen("unix:"+path), server.OnDrain(func() { close(draining) }), server.Grace(time.Hour))
 			if phase != "fresh" {
 				if err := s.Open(); err != nil {
 					t.Fatal(err)
@@ -240,7 +240,7 @@ func TestBadAddress(t *testing.T) {
 			if c.option != nil {
 				options = append(options, c.option)
 			}
-			err := server.Run(t.Context(), echo(), quiet(), server.Listen("unix:"+path), server.Listen(c.address, options...))
+			err := server.Run(t.Context(), echo(), withoutLog(), server.Listen("unix:"+path), server.Listen(c.address, options...))
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), fmt.Sprintf("%q", c.address)) {
 				t.Errorf("got %v, want an error with the address and %q", err, c.want)
 			}

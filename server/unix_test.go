@@ -108,7 +108,7 @@ func TestUnixInTheWay(t *testing.T) {
 			path := socketPath(t)
 			c.put(t, path)
 			before, _ := os.Lstat(path)
-			s := server.New(echo(), quiet(), server.Listen("unix:"+path))
+			s := server.New(echo(), withoutLog(), server.Listen("unix:"+path))
 			err := s.Open()
 			defer func() { _ = s.Close() }()
 			if c.want == "" {
@@ -139,7 +139,7 @@ func TestUnixAtOnce(t *testing.T) {
 		servers, errs := make([]*server.Server, 8), make([]error, 8)
 		var opening sync.WaitGroup
 		for i := range servers {
-			servers[i] = server.New(echo(), quiet(), server.Listen("unix:"+path))
+			servers[i] = server.New(echo(), withoutLog(), server.Listen("unix:"+path))
 			opening.Go(func() { errs[i] = servers[i].Open() })
 		}
 		opening.Wait()
@@ -170,7 +170,7 @@ func TestUnixLocked(t *testing.T) {
 	must(t, err)
 	defer folder.Close()
 	must(t, syscall.Flock(int(folder.Fd()), syscall.LOCK_EX))
-	if err := server.New(echo(), quiet(), server.Listen("unix:"+path)).Open(); err == nil || !strings.Contains(err.Error(), "lock") {
+	if err := server.New(echo(), withoutLog(), server.Listen("unix:"+path)).Open(); err == nil || !strings.Contains(err.Error(), "lock") {
 		t.Errorf("got %v, want an error about the lock", err)
 	}
 }

@@ -250,8 +250,8 @@ func join(attributes map[string]string) string {
 }
 
 func serve(t testing.TB, h http.Handler, options ...connecttest.Option) *connecttest.Server {
-	quiet := connecttest.WithServer(func(s *http.Server) { s.ErrorLog = log.New(io.Discard, "", 0) })
-	s := connecttest.NewServer(h, append(slices.Clone(options), quiet)...)
+	withoutLog := connecttest.WithServer(func(s *http.Server) { s.ErrorLog = log.New(io.Discard, "", 0) })
+	s := connecttest.NewServer(h, append(slices.Clone(options), withoutLog)...)
 	t.Cleanup(s.Close)
 	return s
 }

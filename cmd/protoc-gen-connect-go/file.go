@@ -7,6 +7,7 @@ package main
 import (
 	"path"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -39,23 +40,50 @@ func newFile(schema *protogen.File, options options, files []*protogen.File, pac
 		importPath:  schema.GoImportPath,
 		packageName: string(schema.GoPackageName),
 	}
-	taken := newFileScope(options)
-	if options.packageSuffix == "" {
-		for _, other := range files {
-			if other.GoImportPath == schema.GoImportPath { // the messages of other files of the package have names in it, too
-				taken.claimMessages(other.Messages, other.Enums)
-			}
-		}
-	} else {
+	if options.packageSuffix != "" {
 		f.packageName += options.packageSuffix
 		f.name = path.Join(path.Dir(f.name), f.packageName, path.Base(f.name))
 		f.importPath = protogen.GoImportPath(path.Join(string(schema.GoImportPath), f.packageName))
 	}
+	taken := newFileScope(options)
+	for _, other := range files {
+		if other.GoImportPath == f.importPath {
+			taken.claimFile(other)
+		}
+	}
 	f.imports = newImports(f.importPath, options.runtimePackage, packages, taken)
-	for _, s := range schema.Services {
-		f.services = append(f.services, newService(taken, options, s))
+	for _, other := range claimOrder(files, schema.GoImportPath) {
+		services := newServices(taken, options, other.Services)
+		if other == schema {
+			f.services = services
+		}
 	}
 	return f
+}
+
+// claimOrder returns the files of one Go package in the order in which their services claim names: a file after those
+// that it imports, and else by path. So a file has the same names in every run that generates the same files, and no
+// file takes a name from one that it imports, whose own run may lack it. A path of imports between two files of a
+// package does not lead through other packages, because Go has no cycles of imports.
+func claimOrder(files []*protogen.File, importPath protogen.GoImportPath) []*protogen.File {
+	var rest, ordered []*protogen.File
+	waiting := map[string]bool{}
+	for _, file := range files {
+		if file.GoImportPath == importPath {
+			rest = append(rest, file)
+			waiting[file.Desc.Path()] = true
+		}
+	}
+	slices.SortFunc(rest, func(a, b *protogen.File) int { return strings.Compare(a.Desc.Path(), b.Desc.Path()) })
+	for len(rest) > 0 {
+		next := max(0, slices.IndexFunc(rest, func(file *protogen.File) bool {
+			return !slices.ContainsFunc(file.Proto.GetDependency(), func(path string) bool { return waiting[path] })
+		}))
+		ordered = append(ordered, rest[next])
+		delete(waiting, rest[next].Desc.Path())
+		rest = slices.Delete(rest, next, next+1)
+	}
+	return ordered
 }
 
 // generate writes the file. It writes the services first, because they determine the imports.

@@ -38,6 +38,12 @@
 //   - runtime_package=PATH: the import path of the library that the code calls, which must have the API of
 //     connectrpc.com/connect v1.13.0 or newer. Default: github.com/seed-b7c59c10/connect. With any other path, an
 //     unknown procedure is answered with a plain 404 and not in the caller's protocol.
+//
+// # Names
+//
+// The names in the code are those of connect-go's plugin. Where two of them clash, also between files of one Go package
+// or with what protoc-gen-go declares, the later one gets an underscore. A run sees the files that it generates and
+// their imports: generate the files of a Go package in one run, as buf does for the files of a folder.
 package main
 
 import (

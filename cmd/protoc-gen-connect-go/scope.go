@@ -8,8 +8,6 @@ import (
 	"go/token"
 	"go/types"
 	"slices"
-
-	"google.golang.org/protobuf/compiler/protogen"
 )
 
 // locals are the parameters and variables of the generated functions. No import and no declaration of a file takes one
@@ -59,15 +57,4 @@ func (s scope) claim(name string) string {
 	}
 	s[name] = true
 	return name
-}
-
-// claimMessages takes the names that protoc-gen-go gives to the messages and enums of a schema.
-func (s scope) claimMessages(messages []*protogen.Message, enums []*protogen.Enum) {
-	for _, enum := range enums {
-		s[enum.GoIdent.GoName] = true
-	}
-	for _, message := range messages {
-		s[message.GoIdent.GoName] = true
-		s.claimMessages(message.Messages, message.Enums)
-	}
 }

@@ -130,6 +130,7 @@ func TestNamesOfOtherFiles(t *testing.T) {
 		{"package_suffix", "example.com/all", true},
 		{"package_suffix", "example.com/other", false},
 		{"", "example.com/all", false},
+		{"", "example.com/all/allconnect", true}, // messages in the package of the code
 	} {
 		source := generateBeside(t, test.parameter, other("other.proto", test.goPackage))
 		for _, name := range []string{"type AllClient", "func NewAllHandler"} {

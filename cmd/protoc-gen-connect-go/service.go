@@ -25,6 +25,15 @@ type method struct {
 	names vars
 }
 
+// newServices claims the names of services.
+func newServices(file scope, options options, services []*protogen.Service) []service {
+	var named []service
+	for _, s := range services {
+		named = append(named, newService(file, options, s))
+	}
+	return named
+}
+
 // newService claims the names of a service and its methods. They are the names that connect-go's plugin uses, so that
 // programs still compile with the new code. Only where those names clash, and the code of connect-go's plugin does not
 // compile, does this plugin use others.

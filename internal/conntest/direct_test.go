@@ -279,27 +279,27 @@ func TestHeadersReadConcurrently(t *testing.T) {
 			var all sync.WaitGroup
 			for range 4 {
 				for _, header := range headers {
-					all.Go(func() { _ = header().Get("X-Told") })
+					all.Go(func() { _ = header().Get("X-Set") })
 				}
 			}
 			all.Wait()
 		}
 		client := m.serve(t, handlers{unary: func(_ context.Context, r *request) (*response, error) {
 			reads(r.Header)
-			if got := r.Header().Get("X-Told"); got != "a" {
+			if got := r.Header().Get("X-Set"); got != "a" {
 				t.Errorf("request header: got %q, want %q", got, "a")
 			}
 			res := connect.NewResponse(new(conntestv1.Response))
-			res.Header().Set("X-Told", "b")
-			res.Trailer().Set("X-Told", "c")
+			res.Header().Set("X-Set", "b")
+			res.Trailer().Set("X-Set", "c")
 			return res, nil
 		}}).client()
 		r := requestOf("x")
-		r.Header().Set("X-Told", "a")
+		r.Header().Set("X-Set", "a")
 		res, err := client.Unary(testContext(t), r)
 		wantNil(t, err)
 		reads(res.Header, res.Trailer)
-		wantEqual(t, "response header", res.Header().Get("X-Told"), "b")
-		wantEqual(t, "response trailer", res.Trailer().Get("X-Told"), "c")
+		wantEqual(t, "response header", res.Header().Get("X-Set"), "b")
+		wantEqual(t, "response trailer", res.Trailer().Get("X-Set"), "c")
 	})
 }

@@ -2,6 +2,7 @@
 
 // This file compares the hooks of the engine with those of the library. A hook is a
 // method that one looks for in the other's values, as neither imports the other.
+// Package internal/direct has the interfaces of all hooks.
 
 package conntest
 
@@ -20,59 +21,83 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/seed-b7c59c10/connect/balance"
+	"github.com/seed-b7c59c10/connect/h2"
+	hooks "github.com/seed-b7c59c10/connect/internal/direct"
 )
 
 const (
-	library = "github.com/seed-b7c59c10/connect"
-	engineH = library + "/h2"
-	process = library + "/inprocess" // has the engine's hooks, on both sides
+	library     = "github.com/seed-b7c59c10/connect"
+	direct      = library + "/internal/direct"
+	engineH     = library + "/h2"
+	process     = library + "/inprocess" // has the engine's hooks, on both sides
+	balancer    = library + "/balance"
+	connectTest = library + "/connecttest"
+	draining    = library + "/drain"
+	overNATS    = library + "/nats"
 )
 
-// hooks are the methods, each with the package whose values have it; the package by looks
-// for it.
-var hooks = []struct{ method, of, by string }{
-	{"ServeDirect", library, engineH},       // by the server, of handlers
-	{"ServeDirect", library, process},       //
-	{"DirectRequest", engineH, library},     // by handlers, of what ServeDirect is given
-	{"DirectRequest", process, library},     //
-	{"DirectClientTLS", engineH, library},   //
-	{"DirectClientTLS", process, library},   //
-	{"DirectField", engineH, library},       //
-	{"DirectField", process, library},       //
-	{"MaxHeaderListSize", engineH, library}, // by handlers, of the ResponseWriter
-	{"PrepareDirect", engineH, library},     // by clients, of transports
-	{"PrepareDirect", process, library},     //
-	{"RoundTripDirect", engineH, library},   // by clients, of what PrepareDirect returns
-	{"RoundTripDirect", process, library},   //
-	{"DirectHead", engineH, library},        // by clients, of what RoundTripDirect returns
-	{"DirectHead", process, library},        //
-	{"DirectServerTLS", engineH, library},   //
-	{"DirectServerTLS", process, library},   //
-	{"HeedsContext", engineH, library},      // by clients, of transports
-	{"HeedsContext", process, library},      //
-	{"InMemory", library, engineH},          // by the transport, of request bodies
-	{"InMemory", library, process},          //
+// Exported transports. The types of other modules, and those without export, are held by
+// such lines beside them, if their packages import internal/direct.
+var (
+	_ hooks.Transport     = (*h2.Transport)(nil)
+	_ hooks.ContextHeeder = (*h2.Transport)(nil)
+	_ hooks.Transport     = (*balance.Balancer)(nil)
+	_ hooks.ContextHeeder = (*balance.Balancer)(nil)
+	_ hooks.Handler       = (*host)(nil) // the tests' own
+)
+
+// methods are the hooks, each with the packages whose values have it, and the packages by
+// which it is looked for, through interfaces of their own.
+var methods = []struct {
+	name   string
+	of, by []string
+}{
+	// By the server, of handlers.
+	{"ServeDirect", []string{library, draining, connectTest}, []string{engineH}},
+	// By handlers, of what ServeDirect is given.
+	{"DirectRequest", []string{engineH, process, draining}, []string{library}},
+	{"DirectClientTLS", []string{engineH, process}, []string{library}},
+	{"DirectField", []string{engineH, process}, []string{library}},
+	{"MaxHeaderListSize", []string{engineH}, []string{library}},
+	// By clients, of transports, of what PrepareDirect returns, and of what RoundTripDirect returns.
+	{"PrepareDirect", []string{engineH, process, balancer}, []string{library, balancer}},
+	{"RoundTripDirect", []string{engineH, process, balancer}, []string{library, balancer}},
+	{"DirectHead", []string{engineH, process, balancer}, []string{library, balancer}},
+	{"DirectServerTLS", []string{engineH, process, balancer}, []string{library, balancer}},
+	{"HeedsContext", []string{engineH, process, balancer, overNATS}, []string{library}},
+	// By transports, of request bodies.
+	{"InMemory", []string{library}, []string{engineH}},
 }
 
-// TestHooks checks that a type with a hook's method has the whole interface that the
-// other package looks for. If a signature differed, all calls would go through
-// net/http's types, and no other test would fail.
+// TestHooks checks that each interface with a hook's method is that of internal/direct,
+// and that each type with the method has the whole interface. If a signature differed, all
+// calls would go through net/http's types, and no other test would fail.
 func TestHooks(t *testing.T) {
-	packages := loadTyped(t, library, engineH, process)
-	for _, hook := range hooks {
-		asker := hook.by
-		asked := packages[asker].interfacesWith(hook.method)
-		if len(asked) == 0 {
-			t.Errorf("%s: got no interface in %s that has it, want one", hook.method, asker)
+	packages := loadTyped(t, library, direct, engineH, process, balancer, connectTest, draining, overNATS)
+	for _, hook := range methods {
+		wants := packages[direct].interfacesWith(hook.name)
+		if len(wants) != 1 {
+			t.Fatalf("%s: got %d interfaces in %s that have it, want one", hook.name, len(wants), direct)
 		}
-		concrete := packages[hook.of].typesWith(hook.method)
-		if len(concrete) == 0 {
-			t.Errorf("%s: got no type in %s that has it, want one", hook.method, hook.of)
-		}
-		for _, c := range concrete {
+		want := wants[0]
+		for path, p := range packages {
+			asked, concrete := p.interfacesWith(hook.name), p.typesWith(hook.name)
+			if len(asked) == 0 && slices.Contains(hook.by, path) {
+				t.Errorf("%s: got no interface in %s that has it, want one", hook.name, path)
+			}
+			if len(concrete) == 0 && slices.Contains(hook.of, path) {
+				t.Errorf("%s: got no type in %s that has it, want one", hook.name, path)
+			}
 			for _, i := range asked {
-				if method, wrong := types.MissingMethod(c, i, true); method != nil {
-					t.Errorf("%s: got %v without %s (another signature: %t), which is in\n%v of %s", hook.method, c, method.Name(), wrong, i, asker)
+				if !types.Identical(i, want) {
+					t.Errorf("%s: got in %s\n%v, want\n%v", hook.name, path, i, want)
+				}
+			}
+			for _, c := range concrete {
+				if method, wrong := types.MissingMethod(c, want, true); method != nil {
+					t.Errorf("%s: got %v without %s (another signature: %t), which is in\n%v", hook.name, c, method.Name(), wrong, want)
 				}
 			}
 		}

@@ -29,7 +29,7 @@ import (
 )
 
 // A bus is a NATS server with two connections: that of all servers, and that of all
-// clients. A server is told from the others by the prefix of its subjects.
+// clients. Each server has a prefix of its subjects.
 type bus struct {
 	broker           *broker.Server
 	servers, clients *nats.Conn

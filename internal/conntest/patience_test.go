@@ -68,8 +68,8 @@ func bearing(t *testing.T, service conntestv1connect.TestServiceHandler, test fu
 	}
 }
 
-// crowd runs a function in 24 goroutines, each that many times.
-func crowd(times int, f func()) {
+// concurrently runs a function in 24 goroutines, each that many times.
+func concurrently(times int, f func()) {
 	var all sync.WaitGroup
 	for range 24 {
 		all.Go(func() {
@@ -85,7 +85,7 @@ func crowd(times int, f func()) {
 // cancelling it.
 func TestStreamsEndedByCancelling(t *testing.T) {
 	bearing(t, echo, func(t *testing.T, client conntestv1connect.TestServiceClient) {
-		crowd(125, func() {
+		concurrently(125, func() {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			stream := client.Bidi(ctx)
@@ -107,7 +107,7 @@ func TestStreamsEndedByCancelling(t *testing.T) {
 // handler answers.
 func TestDeadlinesThatPass(t *testing.T) {
 	bearing(t, waitOrEcho, func(t *testing.T, client conntestv1connect.TestServiceClient) {
-		crowd(250, func() {
+		concurrently(250, func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 			defer cancel()
 			_, err := client.Unary(ctx, connect.NewRequest(text("x")))
@@ -139,7 +139,7 @@ func TestHedgedCalls(t *testing.T) {
 		}
 	})
 	bearing(t, service, func(t *testing.T, client conntestv1connect.TestServiceClient) {
-		crowd(250, func() {
+		concurrently(250, func() {
 			ctx, cancel := context.WithCancel(t.Context())
 			results := make(chan error, 2)
 			for range 2 {

@@ -374,7 +374,9 @@ func TestPeerResumed(t *testing.T) {
 	})
 }
 
-// Calls of one connection share the state of its TLS: Peers of the two are equal in depth.
+// Calls of one connection share the state of its TLS: Peers of the two are equal in depth, for
+// programs that compare so. The package go-cmp would ask Peer.Equal, and finds no two functions
+// equal, of which a tls.ConnectionState has one.
 func TestPeerShared(t *testing.T) {
 	eachPeerMode(t, func(x *tcp) { x.encrypted = true }, func(t *testing.T, m mode) {
 		var e everywhere

@@ -95,11 +95,11 @@ func TestItem19_ResponseEncoding(t *testing.T) {
 			}
 			wantTexts(t, texts, long)
 			// Decision: the server lists its encodings in the response if the request was compressed.
-			told := ""
+			listed := ""
 			if test.sent == "gzip" || test.sent == "xor" {
-				told = "xor,gzip"
+				listed = "xor,gzip"
 			}
-			wantSame(t, "sent "+test.sent+": "+dialect.acceptHeader(kind), reply.header.Get(dialect.acceptHeader(kind)), told)
+			wantSame(t, "sent "+test.sent+": "+dialect.acceptHeader(kind), reply.header.Get(dialect.acceptHeader(kind)), listed)
 		}
 	})
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package direct is for handlers around other handlers that leave engines their direct
-// path: h2/DESIGN.md describes it. The methods are those of packages connect and h2, which
-// do not use this one: the root package imports nothing of this module, and the engine
-// nothing but its own packages.
+// Package direct has the interfaces of the direct path, which h2/DESIGN.md describes, and
+// helps handlers around other handlers to leave engines that path. Packages connect and h2
+// have interfaces of their own with the same methods: the root package imports nothing of
+// this module, and the engine nothing but its own packages. TestHooks in internal/conntest
+// compares all of them. Other types are held by assertions beside them.
 package direct
 
 import (
@@ -29,6 +30,43 @@ type Call interface {
 	DirectClientTLS() *tls.ConnectionState
 	DirectField(name, value string)
 	DirectTrailer(name, value string)
+}
+
+// A Transport makes calls without [http.Request] and [http.Response]. PrepareDirect returns
+// nil without an error for what needs these: also if self, the transport as it was found,
+// is not itself, but embeds it.
+type Transport interface {
+	http.RoundTripper
+	PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (Target, error)
+}
+
+// A Target makes calls to one URL. The body that it returns is a [Reply]. It is an alias,
+// because packages that do not import each other write the same type.
+type Target = interface {
+	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
+}
+
+// A Reply is the response to a direct call.
+type Reply interface {
+	io.ReadCloser
+	DirectHead() (status int, fields [][2]string, length int64)
+	DirectTrailer() [][2]string
+	DirectServerTLS() *tls.ConnectionState
+}
+
+// A ContextHeeder is a transport whose calls may return when their contexts end.
+type ContextHeeder interface {
+	HeedsContext(self http.RoundTripper) bool
+}
+
+// A MemoryBody is a request's body whose Read may never wait.
+type MemoryBody interface {
+	InMemory(self io.Reader) bool
+}
+
+// A HeaderLimiter is a ResponseWriter that may know how large a header the client takes.
+type HeaderLimiter interface {
+	MaxHeaderListSize() int
 }
 
 // Under returns the handler that serves a direct call to path under next: next itself, or

@@ -29,7 +29,8 @@ type golden struct {
 }
 
 func goldens(t *testing.T) []golden {
-	separate := []string{"opaque/opaque.proto", "samepackage/samepackage.proto"}
+	same := []string{"samepackage/declared/declared.proto", "samepackage/samepackage.proto"}
+	separate := append([]string{"opaque/opaque.proto"}, same...)
 	common := slices.DeleteFunc(allSchemas(t), func(name string) bool { return slices.Contains(separate, name) })
 	kinds := []string{"kinds/v1/kinds.proto"}
 	return []golden{
@@ -42,8 +43,9 @@ func goldens(t *testing.T) []golden {
 		{connectPlugin, kinds, module + ",package_suffix=peer,runtime_package=connectrpc.com/connect", 1},
 		{connectPlugin, kinds, module + ",package_suffix=simplepeer,simple=true,runtime_package=connectrpc.com/connect", 1},
 
-		{goPlugin, []string{"samepackage/samepackage.proto"}, module, 1},
-		{connectPlugin, []string{"samepackage/samepackage.proto"}, module + ",package_suffix", 1},
+		{goPlugin, same, module, len(same)},
+		{connectPlugin, same, module + ",package_suffix", len(same)},
+		{connectPlugin, []string{"twofiles/a.proto", "twofiles/b.proto", "twofiles/c.proto"}, module + ",package_suffix", 3},
 
 		{goPlugin, []string{"opaque/opaque.proto"}, module + ",default_api_level=API_OPAQUE", 1},
 		{connectPlugin, []string{"opaque/opaque.proto"}, module + ",default_api_level=API_OPAQUE,simple", 1},

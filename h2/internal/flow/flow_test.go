@@ -32,7 +32,7 @@ func check(t *testing.T, conn *Receive, p *peer, most int) {
 			t.Fatalf("stream: left %d and held %d, want %d and %d", s.recv.Left(), s.recv.Unread(), s.left, s.unread)
 		}
 		if got := s.recv.Left() + s.recv.Unread() + s.recv.Unsent(); got != s.recv.Size() {
-			t.Fatalf("stream: left %d + held %d + owed %d = %d, want its size %d", s.recv.Left(), s.recv.Unread(), s.recv.Unsent(), got, s.recv.Size())
+			t.Fatalf("stream: left %d + unread %d + unsent %d = %d, want its size %d", s.recv.Left(), s.recv.Unread(), s.recv.Unsent(), got, s.recv.Size())
 		}
 		unread += s.unread
 	}
