@@ -167,7 +167,7 @@ func TestNew(t *testing.T) {
 	for name, make := range map[string]func() (*balance.Balancer, error){
 		"no resolver":  func() (*balance.Balancer, error) { return balance.New(nil) },
 		"no endpoint":  func() (*balance.Balancer, error) { return balance.New(balance.Static()) },
-		"no port":      func() (*balance.Balancer, error) { return balance.New(balance.Static("10.0.0.1:80", "10.0.0.2")) },
+		"no port":      func() (*balance.Balancer, error) { return balance.New(balance.Static("10.0.0.1:80", "10.0.0.2:")) },
 		"port as name": func() (*balance.Balancer, error) { return balance.New(balance.Static("10.0.0.1:http")) },
 		"nil option":   func() (*balance.Balancer, error) { return balance.New(balance.Static("10.0.0.1:80"), nil) },
 		"DNS":          func() (*balance.Balancer, error) { return balance.New(balance.DNS("greet.example")) },

@@ -30,6 +30,7 @@ const (
 	good
 	bad
 	lost // bad, for all calls of a connection
+	left // bad, for all streams that were open: the server goes away
 )
 
 // A use is one request at an endpoint. The zero value is none.
@@ -43,11 +44,11 @@ type use struct {
 // judge counts the outcome.
 func (u *use) judge(now moment, v verdict) {
 	h := &u.d.health
-	if v == lost {
+	switch {
+	case v == lost && u.d.lose(now, u.began), v == left && u.d.lastStream(now, u.began):
 		v = bad
-		if !u.d.lose(now, u.began) {
-			v = neutral
-		}
+	case v == lost, v == left:
+		v = neutral
 	}
 	if v == neutral {
 		if u.trial {
@@ -103,7 +104,7 @@ func verdictOf(ctx context.Context, err error) (v verdict, timed bool) {
 			return bad, false
 		}
 		return good, false
-	case code == connect.CodeUnavailable:
+	case code == connect.CodeUnavailable, errors.Is(err, io.ErrUnexpectedEOF): // before the answer, or inside of it
 		return lost, false
 	case code == connect.CodeInternal, code == connect.CodeUnknown:
 		return bad, false
@@ -143,6 +144,7 @@ type call struct {
 	ended bool
 
 	trial, replied bool // as in use
+	worked         bool // a stream that has had a message
 }
 
 type callKey struct{}
@@ -203,7 +205,7 @@ func (c *call) answered(status int) {
 func (c *call) works() {
 	c.mu.Lock()
 	u := use{d: c.d, began: c.began, trial: c.has && c.trial}
-	c.trial = false
+	c.trial, c.worked = false, true
 	c.mu.Unlock()
 	if u.trial {
 		u.judge(clock(), good)
@@ -232,8 +234,11 @@ func (c *call) finish(err error) error {
 	u, held := c.end()
 	if held {
 		v, timed := verdictOf(c.Context, err)
-		if v == lost && u.replied {
+		switch {
+		case v == lost && u.replied:
 			v = bad // a proxy's answer: the connection is not lost
+		case v == bad && c.worked && connect.IsWireError(err):
+			v = left
 		}
 		now := clock()
 		if c.kind == connect.StreamTypeUnary {

@@ -72,6 +72,7 @@ type backend struct {
 	lastErr   error  // of the last connection that could not be opened; nil once one was
 	lostAt    moment // when the loss of a connection was counted as a failure
 	lostAfter int64  // value of opened then
+	leftAt    moment // when the end of a stream, with which the server goes away, was counted as a failure
 	failed    bool   // a connection could not be opened, and none has lasted since
 	changed   time.Time
 }
@@ -166,6 +167,9 @@ func (d *backend) setConnected(connected bool, err error) {
 	}
 	switch {
 	case connected:
+		if d.lastErr != nil { // there was no server for a time, so it may be another one
+			d.health.tryNow(clock())
+		}
 		d.lastErr = nil
 	case err != nil:
 		d.lastErr = err
@@ -247,6 +251,19 @@ func (d *backend) lose(now, began moment) bool {
 	return true
 }
 
+// lastStream reports whether unavailable at the end of a stream that began at a time, and
+// worked, counts as a failure. A server that shuts down ends all its streams so. So an end
+// counts only if the stream began after the last one that has counted.
+func (d *backend) lastStream(now, began moment) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if began <= d.leftAt {
+		return false
+	}
+	d.leftAt = now
+	return true
+}
+
 // startSlowly begins the slow start.
 func (d *backend) startSlowly(now moment) {
 	if d.slowStart > 0 {
@@ -282,11 +299,11 @@ func (d *backend) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	defer context.AfterFunc(d.group.b.ctx, cancel)() // package net/http does not
-	dial := d.group.b.config.dial
+	dial, address := d.group.b.config.dial, d.addr
 	if dial == nil {
-		dial = new(net.Dialer).DialContext
+		dial, address = new(net.Dialer).DialContext, dialAddr(d.addr, d.group.url.Scheme)
 	}
-	nc, err := dial(ctx, "tcp", d.addr)
+	nc, err := dial(ctx, "tcp", address)
 	if err != nil {
 		err = &dialError{d.addr, err}
 		if !background && d.ctx.Err() == nil && ctx.Err() != context.Canceled && d.group.b.config.kind != kindH2 {

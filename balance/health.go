@@ -18,8 +18,13 @@ import (
 //
 // An endpoint is ejected for Base times the number of its ejections, at most Max. Then
 // one call goes there, for trial. If it succeeds, the endpoint is back; if not, it is
-// ejected again. A stream succeeds with its first message. One ejection is forgotten for each Interval that the endpoint has been
-// in use since.
+// ejected again. A stream succeeds with its first message. One ejection is forgotten for
+// each Interval that the endpoint has been in use since. If no connection could be opened
+// meanwhile, the first that opens ends the time of an ejection: there may be another server.
+//
+// The loss of a connection is one failure, however many calls it ends, and so is the end
+// of a server that shuts down, however many streams it ends with CodeUnavailable after a
+// message.
 //
 // The zero value of a field stands for its default. A negative Consecutive or
 // FailurePercent switches that test off.
@@ -77,11 +82,11 @@ func (r Ejection) resolve() (Ejection, error) {
 	span(&r.Max, max(5*time.Minute, r.Base))
 	switch {
 	case r.FailurePercent > 100 || r.MaxPercent > 100 || r.MaxPercent < 0:
-		return r, fmt.Errorf("balance: ejection %+v: expected percentages of at most 100, and no negative MaxPercent", given)
+		return r, fmt.Errorf("ejection %+v: expected percentages of at most 100, and no negative MaxPercent", given)
 	case r.MinRequests < 0 || r.MinHosts < 0:
-		return r, fmt.Errorf("balance: ejection %+v: expected no negative MinRequests or MinHosts", given)
+		return r, fmt.Errorf("ejection %+v: expected no negative MinRequests or MinHosts", given)
 	case r.Interval < 0 || r.Base < 0 || r.Max < r.Base:
-		return r, fmt.Errorf("balance: ejection %+v: expected a positive Interval, and 0 < Base <= Max", given)
+		return r, fmt.Errorf("ejection %+v: expected a positive Interval, and 0 < Base <= Max", given)
 	}
 	return r, nil
 }
@@ -277,6 +282,15 @@ func (h *health) try(now moment) bool {
 	}
 	h.trial = now
 	return true
+}
+
+// tryNow ends the time of an ejection: the next call is the one for trial.
+func (h *health) tryNow(now moment) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.out && now < h.until {
+		h.until = now
+	}
 }
 
 // abandon ends a call for trial that has no outcome that counts: it was cancelled, or it

@@ -129,6 +129,13 @@ func (r *resolution) none() error {
 	return &errNone{r.err}
 }
 
+// resolving reports whether the resolver has returned neither a set nor an error yet.
+func (b *Balancer) resolving() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.resolution.known && b.resolution.err == nil
+}
+
 // trouble asks the resolver to look again, at most once a second.
 func (b *Balancer) trouble() {
 	r, ok := b.resolver.(interface{ Refresh() })

@@ -11,14 +11,17 @@ import (
 	"maps"
 	"math"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // An Endpoint is one server that can answer calls.
 type Endpoint struct {
-	// Addr is where connections to it go: host:port, with an IP address or a name. With
-	// [DialContext] it is any text that the function understands.
+	// Addr is where connections to it go: host:port, with an IP address or a name. Without
+	// a port it is that of the URL's scheme, 80 or 443. With [DialContext] it is any text
+	// that the function understands.
 	Addr string
 	// Weight is its share in the calls of policies that heed weights, relative to others.
 	// An endpoint whose weight is zero is drained: it gets no new calls. If all endpoints
@@ -118,20 +121,47 @@ func checkAddr(addr string, any bool) error {
 		}
 		return nil
 	}
+	if !hasPort(addr) {
+		return nil
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil && host == "" {
 		err = errors.New("no host")
 	}
 	if err == nil {
-		var n uint64
-		if n, err = strconv.ParseUint(port, 10, 16); err == nil && n == 0 {
-			err = errors.New("no port")
+		if n, bad := strconv.ParseUint(port, 10, 16); bad != nil || n == 0 {
+			err = errors.New("its port is no number from 1 to 65535")
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("balance: endpoint %q: expected host:port with a number, such as \"10.0.0.1:8080\": %w", addr, err)
+		return fmt.Errorf("balance: endpoint %q: expected host:port, such as \"10.0.0.1:8080\": %w", addr, err)
 	}
 	return nil
+}
+
+// hasPort reports whether an address is not a host alone: a name, or an IP address with or
+// without brackets.
+func hasPort(addr string) bool {
+	if host, ok := strings.CutPrefix(addr, "["); ok {
+		host, ok = strings.CutSuffix(host, "]")
+		if _, err := netip.ParseAddr(host); ok && err == nil {
+			return false
+		}
+	}
+	_, err := netip.ParseAddr(addr)
+	return err != nil && (strings.Contains(addr, ":") || addr == "" || strings.ContainsAny(addr, "/[] "))
+}
+
+// dialAddr returns the address to connect to.
+func dialAddr(addr, scheme string) string {
+	if hasPort(addr) {
+		return addr
+	}
+	port := "80"
+	if scheme == "https" {
+		port = "443"
+	}
+	return net.JoinHostPort(strings.Trim(addr, "[]"), port)
 }
 
 // same reports whether two endpoints with the same address are the same in all.

@@ -154,7 +154,7 @@ func (s *search) wait(o *offer) error {
 // gaveUp returns the error of a request whose context has ended.
 func (s *search) gaveUp() error {
 	n, last := s.g.whyNot()
-	err := &errNotReady{n, context.Cause(s.ctx), last}
+	err := &errNotReady{n, s.g.b.resolving(), context.Cause(s.ctx), last}
 	if s.call != nil {
 		s.call.gaveUp(err)
 	}
@@ -164,12 +164,16 @@ func (s *search) gaveUp() error {
 // errNotReady is the error of a request for which no endpoint was ready.
 type errNotReady struct {
 	endpoints int
+	resolving bool  // the resolver has returned neither a set nor an error yet
 	ended     error // why the request waits no longer; nil with FailFast
 	last      error // of the endpoints; may be nil
 }
 
 func (e *errNotReady) Error() string {
 	text := fmt.Sprintf("balance: none of %d endpoints is ready", e.endpoints)
+	if e.resolving {
+		text = "balance: the resolver has found no endpoints yet"
+	}
 	if e.ended != nil {
 		text += ": " + e.ended.Error()
 	}

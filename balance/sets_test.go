@@ -255,7 +255,7 @@ func TestWait(t *testing.T) {
 			t.Errorf("got %v, want canceled", err)
 		}
 	}
-	ended("none of 0 endpoints is ready")
+	ended("the resolver has found no endpoints yet")
 	r.set("a", "b")
 	waitFor(t, "failed connections", func() bool { return s.node("a").dials.Load() > 0 && s.node("b").dials.Load() > 0 })
 	ended("connection refused")

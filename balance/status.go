@@ -98,6 +98,9 @@ func (e *endpoint) status(now moment) EndpointStatus {
 	switch {
 	case !e.connected:
 		s.State, s.Reason = StateConnecting, text(e.lastErr)
+		if e.lastErr == nil {
+			s.Reason = "there is no connection yet, or no longer"
+		}
 	case !e.passed:
 		s.State, s.Reason = StateProbing, text(e.probeErr)
 	case out:
