@@ -10,11 +10,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/retry"
@@ -120,6 +123,49 @@ func TestSucceedsLater(t *testing.T) {
 					t.Errorf("got CallInfo with header %v and method %q, want those of the last attempt", info.ResponseHeader(), info.HTTPMethod())
 				}
 			})
+		})
+	}
+}
+
+// TestAttemptsSeeTheSameHeaders has an interceptor after the policy that changes all
+// headers: at each attempt it sees those of the first, the library's among them.
+func TestAttemptsSeeTheSameHeaders(t *testing.T) {
+	for _, keys := range []int{0, 1, 30} {
+		synctest.Test(t, func(t *testing.T) {
+			s := serve(t, func(_ context.Context, run int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+				if run < 3 {
+					return unavailable()
+				}
+				return echo(in, out)
+			})
+			var seen []http.Header
+			changing := connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
+				return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+					h := r.Header().Clone()
+					h.Del("Grpc-Previous-Rpc-Attempts")
+					seen = append(seen, h)
+					clear(r.Header())
+					r.Header().Set("Added", "once")
+					return next(ctx, r)
+				}
+			})
+			c := connect.NewClient[message, message](&http.Client{Transport: s.transport}, "http://test.local"+pathUnary,
+				connect.WithIdempotency(idempotent), connect.WithInterceptors(retry.New(), changing))
+			request := connect.NewRequest(wrapperspb.String("a"))
+			for i := range keys {
+				request.Header().Set(fmt.Sprint("Key-", i), "value")
+			}
+			if _, err := c.CallUnary(t.Context(), request); err != nil {
+				t.Fatal(err)
+			}
+			if len(seen) != 3 || seen[0].Get("User-Agent") == "" || seen[0].Get("Added") != "" || len(seen[0]) < keys {
+				t.Fatalf("%d keys: got headers %v, want those of three attempts, with the library's", keys, seen)
+			}
+			for i, h := range seen[1:] {
+				if !reflect.DeepEqual(h, seen[0]) {
+					t.Errorf("%d keys: got %v at attempt %d, want %v as at the first", keys, h, i+2, seen[0])
+				}
+			}
 		})
 	}
 }
