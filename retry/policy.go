@@ -145,8 +145,9 @@ func For(name string, options ...RuleOption) Option {
 }
 
 // Buffer bounds the bytes of sent messages that are kept for the repetition of a stream,
-// and of all streams of the policy together: 256 KiB and 16 MiB by default. A stream
-// that would exceed them is not repeated from then on.
+// and of all streams of the policy together: 256 KiB and 16 MiB by default. Each message
+// counts with its encoded size and 128 bytes for its place in memory. A stream that would
+// exceed them is not repeated from then on.
 func Buffer(stream, all int) Option {
 	check(stream >= 0 && all >= stream, "Buffer(%d, %d): expected 0 <= stream <= all", stream, all)
 	return policyOption(func(p *Policy) { p.memory.stream, p.memory.all = int64(stream), int64(all) })

@@ -224,8 +224,8 @@ func TestStreamSentBesideReplay(t *testing.T) {
 	}
 }
 
-// TestBufferIsGivenBack makes streams one after the other that each need half of the
-// memory for all: none of them is refused it.
+// TestBufferIsGivenBack makes streams one after the other that each need more than half of
+// the memory for all: none of them is refused it.
 func TestBufferIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(_ context.Context, run int, _ http.Header, in func() (*message, error), out func(*message) error) error {
@@ -234,7 +234,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 			}
 			return echo(in, out)
 		})
-		client := s.client(pathClient, idempotent, retry.New(retry.Buffer(64, 100), retry.Ratio(1, 1000)))
+		client := s.client(pathClient, idempotent, retry.New(retry.Buffer(200, 300), retry.Ratio(1, 1000)))
 		for i := range 100 {
 			if i%3 == 2 { // given up
 				ctx, cancel := context.WithCancel(t.Context())
@@ -286,16 +286,16 @@ func TestBufferIsExceededWhileAnAttemptEnds(t *testing.T) {
 				}
 				return echo(in, out)
 			})
-			stream := s.client(pathBidi, idempotent, retry.New(retry.Buffer(10, 10))).CallBidiStream(t.Context())
+			stream := s.client(pathBidi, idempotent, retry.New(retry.Buffer(200, 200))).CallBidiStream(t.Context())
 			defer stream.CloseResponse()
 			_ = stream.Send(wrapperspb.String("kept"))
 			sent := make(chan error, 1)
 			time.AfterFunc(time.Second, func() {
-				sent <- stream.Send(wrapperspb.String("more than ten bytes"))
+				sent <- stream.Send(wrapperspb.String("more than fits"))
 				_ = stream.CloseRequest()
 			})
 			got, err := stream.Receive()
-			if err == nil && got.Value != "keptmore than ten bytes" {
+			if err == nil && got.Value != "keptmore than fits" {
 				t.Errorf("got %q, want an error or all that was sent", got.Value)
 			}
 			<-sent
