@@ -165,8 +165,8 @@ func (c *course) repeatable(err error, push pushback, timedOut bool) bool {
 	switch {
 	case timedOut:
 		return harmless
-	case !connect.IsWireError(err): // the connection was lost
-		return code == connect.CodeUnavailable && harmless
+	case !connect.IsWireError(err):
+		return harmless && lost(err)
 	case c.rule.codes[code]:
 		return true
 	case push.given || push.stop:

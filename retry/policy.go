@@ -13,12 +13,14 @@
 //	                                                  and those for which Codes names the code
 //	another code that Codes names                     the procedures for which it is named
 //	the server answers with a pushback                every procedure, after the time that it names
-//	the connection was lost, or AttemptTimeout ended  procedures without side effects, and idempotent ones
+//	the connection was lost, before the answer or     procedures without side effects, and idempotent ones
+//	  in it, or AttemptTimeout has passed
 //	any other                                         no procedure
 //
 // The idempotency of a procedure is its idempotency_level in the schema, which
-// generated code passes on. A stream is repeated as long as the program has seen nothing
-// of its responses; what the program has sent is sent again.
+// generated code passes on. A unary call is repeated as long as its answer is not whole, a
+// stream as long as the program has seen nothing of its responses; what the program has
+// sent is sent again.
 //
 // Interceptors that a client has after a Policy see attempts, those before it see calls.
 // Attempts after the first have the header Grpc-Previous-Rpc-Attempts. A policy without
