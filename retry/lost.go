@@ -16,10 +16,9 @@ import (
 
 // lost reports whether an attempt failed because there was no answer, or because the
 // answer was cut off: by a connection that closed, by a reset with which a server gives a
-// call up, or by the end of the body before that of a message. Then nothing is known
-// about the request, and nothing was wrong with it. Errors that the server sends are not
-// among these, and neither are answers that break the protocol, that cannot be decoded,
-// or that exceed a limit.
+// call up, or by a body that ends too early. Then nothing is known about the request, and
+// nothing was wrong with it. Errors that the server sends are not among these, and neither
+// are answers that break the protocol, that cannot be decoded, or that exceed a limit.
 func lost(err error) bool {
 	if connect.IsWireError(err) {
 		return false

@@ -270,7 +270,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 func TestCloseEndsAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(context.Context, int, http.Header, func() (*message, error), func(*message) error) error {
-			return withMeta(connect.CodeUnavailable, "Retry-After", "3600")
+			return withMeta(connect.CodeUnavailable, "Retry-After", "60")
 		})
 		stream := s.client(pathBidi, idempotent, retry.New()).CallBidiStream(t.Context())
 		_ = stream.CloseRequest()
