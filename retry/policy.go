@@ -19,9 +19,9 @@
 //
 // The idempotency of a procedure is its idempotency_level in the schema, which
 // generated code passes on. A pushback is Grpc-Retry-Pushback-Ms or Retry-After; one of
-// more than five minutes ends the retries of a call without a deadline. A unary call is repeated as long as its answer is not whole, a
-// stream as long as the program has seen nothing of its responses; what the program has
-// sent is sent again.
+// more than five minutes ends the retries of a call without a deadline. A unary call is
+// repeated as long as its answer is not whole, a stream as long as the program has seen
+// nothing of its responses; what the program has sent is sent again.
 //
 // Interceptors that a client has after a Policy see attempts, those before it see calls.
 // Attempts after the first have the header Grpc-Previous-Rpc-Attempts. A policy without
