@@ -10,6 +10,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +84,75 @@ func TestAbandonedStreams(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A watchedContext does not end. It counts the functions that wait for that.
+type watchedContext struct {
+	context.Context
+	done    chan struct{}
+	waiting atomic.Int64
+}
+
+func (c *watchedContext) Done() <-chan struct{} { return c.done }
+
+// AfterFunc is what [context.AfterFunc] and contexts derived from this one call.
+func (c *watchedContext) AfterFunc(func()) (stop func() bool) {
+	c.waiting.Add(1)
+	var once sync.Once
+	return func() (first bool) {
+		once.Do(func() {
+			c.waiting.Add(-1)
+			first = true
+		})
+		return first
+	}
+}
+
+// TestContextOutlivesStreams makes streams with a context that does not end: a stream that
+// is over leaves nothing in it, and one that is committed nothing but its attempt.
+func TestContextOutlivesStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, func(_ context.Context, _ int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+			return echo(in, out)
+		})
+		ctx := &watchedContext{Context: t.Context(), done: make(chan struct{})}
+		passed := streamInterceptor(func(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+			return func(_ context.Context, spec connect.Spec) connect.StreamingClientConn { return next(ctx, spec) }
+		})
+		client := connect.NewClient[message, message](&http.Client{Transport: s.transport}, "http://test.local"+pathBidi,
+			connect.WithIdempotency(idempotent), connect.WithInterceptors(passed, retry.New()))
+		for range 3 {
+			stream := client.CallBidiStream(t.Context())
+			_ = stream.Send(wrapperspb.String("a"))
+			_ = stream.CloseRequest()
+			if got := ctx.waiting.Load(); got != 2 {
+				t.Errorf("got %d functions that wait for the context of an open stream, want 2: of its attempt and of what it keeps", got)
+			}
+			if _, err := stream.Receive(); err != nil {
+				t.Fatal(err)
+			}
+			if got := ctx.waiting.Load(); got != 1 {
+				t.Errorf("got %d functions that wait for the context of a stream that is committed, want 1: of its attempt", got)
+			}
+			_ = stream.CloseResponse()
+			if got := ctx.waiting.Load(); got != 0 {
+				t.Errorf("got %d functions that wait for the context of a stream that is over, want none", got)
+			}
+		}
+	})
+}
+
+// A streamInterceptor wraps the streams of clients.
+type streamInterceptor func(connect.StreamingClientFunc) connect.StreamingClientFunc
+
+func (f streamInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc { return next }
+
+func (f streamInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return f(next)
+}
+
+func (f streamInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return next
 }
 
 // TestBufferOfAStream sends as many messages as Buffer has room for, and one more. Each
