@@ -97,7 +97,7 @@ func (s *site) handler(f service) http.Handler {
 				return nil, err
 			}
 			return answer, nil
-		}),
+		}, connect.WithIdempotency(harmless)), // so that it takes GET
 		connect.NewServerStreamHandler(pathServer, func(ctx context.Context, r *connect.Request[message], stream *connect.ServerStream[message]) error {
 			return serve(ctx, r.Header(), one(r.Msg), stream.Send)
 		}),
