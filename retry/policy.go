@@ -55,8 +55,8 @@ type Policy struct {
 	refine []func(*Policy) // the options of For, applied to the finished base
 }
 
-// New returns a policy. It panics if an option has a value that makes no sense, with a
-// text that names the option.
+// New returns a policy. It panics if an option is nil or has a value that makes no sense,
+// with a text that names the option.
 func New(options ...Option) *Policy {
 	p := &Policy{
 		base:   rule{attempts: 3, backoff: backoff{50 * time.Millisecond, time.Second, 2}},
@@ -65,6 +65,7 @@ func New(options ...Option) *Policy {
 		memory: memory{stream: 256 << 10, all: 16 << 20},
 	}
 	for _, o := range options {
+		check(!isNil(o), "New: an option is nil")
 		o.apply(p)
 	}
 	for _, refine := range p.refine {
@@ -84,6 +85,12 @@ func (o policyOption) apply(p *Policy) { o(p) }
 type RuleOption func(*rule)
 
 func (o RuleOption) apply(p *Policy) { o(&p.base) }
+
+// isNil reports whether there is no option to apply.
+func isNil(o Option) bool {
+	r, ok := o.(RuleOption)
+	return o == nil || ok && r == nil
+}
 
 // A rule is what holds for one procedure.
 type rule struct {
@@ -136,6 +143,9 @@ func Codes(codes ...connect.Code) RuleOption {
 // settings that hold for all procedures where its options set nothing.
 func For(name string, options ...RuleOption) Option {
 	check(strings.HasPrefix(name, "/") && strings.Count(name, "/") == 2, "For(%q): expected a procedure such as \"/acme.v1.S/Get\", or a service such as \"/acme.v1.S/\"", name)
+	for _, o := range options {
+		check(o != nil, "For(%q): an option is nil", name)
+	}
 	return policyOption(func(p *Policy) {
 		p.refine = append(p.refine, func(p *Policy) {
 			r := p.base

@@ -370,6 +370,31 @@ func TestStorm(t *testing.T) {
 	}
 }
 
+// TestNilOptions has options that are nil, as of a program that forgot one.
+func TestNilOptions(t *testing.T) {
+	var none retry.RuleOption
+	for want, f := range map[string]func(){
+		"retry: New: an option is nil":                func() { retry.New(retry.Attempts(2), nil) },
+		"retry: New: an option is nil ":               func() { retry.New(none) },
+		`retry: For("/acme.v1.S/"): an option is nil`: func() { retry.For("/acme.v1.S/", retry.Attempts(2), nil) },
+	} {
+		func() {
+			defer func() {
+				if got := fmt.Sprint(recover()); got != strings.TrimSpace(want) {
+					t.Errorf("got panic %q, want %q", got, want)
+				}
+			}()
+			f()
+		}()
+	}
+	for _, option := range []retry.Option{nil, none} {
+		if _, err := retry.ParseServiceConfig([]byte("{}"), option); err == nil || err.Error() != "retry: ParseServiceConfig: an option is nil" {
+			t.Errorf("got %v from ParseServiceConfig, want an error that names it", err)
+		}
+	}
+	retry.New(retry.Observe(nil), retry.WithBreaker(nil)) // none
+}
+
 // TestOptionsPanic lists options without a meaning.
 func TestOptionsPanic(t *testing.T) {
 	for name, f := range map[string]func(){
