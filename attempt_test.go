@@ -35,7 +35,7 @@ func TestSavedHeader(t *testing.T) {
 			if own {
 				r = &ownRequest{request, make(http.Header)}
 			}
-			want := make(http.Header)
+			var want http.Header
 			for i := range keys {
 				r.Header().Add(fmt.Sprint("K", i), "a")
 				r.Header().Add(fmt.Sprint("K", i), "b")
