@@ -208,6 +208,9 @@ type RequestGateFunc = p.RequestGateFunc
 // Response is [p.Response].
 type Response[T any] = p.Response[T]
 
+// SavedHeader is [p.SavedHeader].
+type SavedHeader = p.SavedHeader
+
 // ServerStream is [p.ServerStream].
 type ServerStream[Res any] = p.ServerStream[Res]
 

@@ -186,6 +186,11 @@ func RecoverCalls(handle func(ctx context.Context, call *Call, value any) error)
 	return p.RecoverCalls(handle)
 }
 
+// SaveHeader is [p.SaveHeader].
+func SaveHeader(request AnyRequest) SavedHeader {
+	return p.SaveHeader(request)
+}
+
 // UnixConnContext is [p.UnixConnContext].
 func UnixConnContext(ctx context.Context, conn net.Conn) context.Context {
 	return p.UnixConnContext(ctx, conn)

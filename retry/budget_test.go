@@ -200,3 +200,44 @@ func TestRatioKeepsCredit(t *testing.T) {
 		s.wantRuns(t, 100+30+25)
 	})
 }
+
+// TestRatioFillsUp uses up the retries of a policy, and then lets time pass: each second
+// brings its number of them, and ten seconds' worth may be saved up.
+func TestRatioFillsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := 0
+		client := overTransport(transportFunc(func(*http.Request) (*http.Response, error) {
+			requests++
+			return nil, errors.New("connection reset")
+		}), pathUnary, idempotent, retry.New(retry.Attempts(2), retry.Ratio(0, 5), retry.Backoff(time.Nanosecond, time.Nanosecond, 1)))
+		retries := func() int {
+			const calls = 100
+			requests = 0
+			for range calls {
+				if _, err := call(t.Context(), client, pathUnary); err == nil {
+					t.Fatal("got an answer, want an error")
+				}
+			}
+			return requests - calls
+		}
+		for _, c := range []struct {
+			after time.Duration
+			want  int
+		}{
+			{0, 5}, // at the start, those of a second
+			{0, 0},
+			{time.Second, 5},
+			{time.Second / 2, 2},
+			{time.Second / 2, 3}, // with the half that was left
+			{3 * time.Second, 15},
+			{10 * time.Second, 50},
+			{time.Hour, 50},
+			{time.Second, 5},
+		} {
+			time.Sleep(c.after)
+			if got := retries(); got != c.want {
+				t.Errorf("%v later: got %d retries, want %d", c.after, got, c.want)
+			}
+		}
+	})
+}

@@ -33,8 +33,10 @@ func Hedge(delay time.Duration, attempts int) RuleOption {
 }
 
 // HedgeAt is [Hedge] with a delay that a part of the calls exceeds: with 0.95, those
-// calls are hedged that take longer than 95 of 100. It is measured over the last 128 calls of the
-// rule's procedures; there are no hedges before the first 32.
+// calls are hedged that take longer than 95 of 100. It is measured over the last 128 calls
+// of the rule's procedures; there are no hedges before the first 32. The slow calls should
+// be no more than the part that the quantile leaves: the delay is as long as they take
+// otherwise.
 func HedgeAt(quantile float64, attempts int) RuleOption {
 	check(quantile > 0 && quantile < 1 && attempts >= 2, "HedgeAt(%v, %d): expected a quantile between 0 and 1 and at least 2 attempts", quantile, attempts)
 	return func(r *rule) { r.hedge = hedge{attempts: attempts, recent: &latencies{quantile: quantile}} }
@@ -44,6 +46,12 @@ const (
 	latenciesKept  = 128
 	latenciesFirst = 32
 	latenciesEvery = 16 // calls after which the quantile is computed again
+
+	// Of an attempt that a hedge has overtaken it is known only that it takes longer than
+	// the delay. It counts as if that were a little, by this part of the delay, and not
+	// as the time until the hedge has answered: where about as many calls are slow as the
+	// quantile leaves, the delay would grow by that time again and again.
+	overtakenGrowth = 1.0 / 32
 )
 
 // latencies are those of the last calls. Its methods are safe for concurrent use.
@@ -51,22 +59,38 @@ type latencies struct {
 	quantile float64
 
 	mu    sync.Mutex
-	last  [latenciesKept]time.Duration
+	last  [latenciesKept]latency
 	n     int // calls in all
 	delay time.Duration
 }
 
-func (l *latencies) add(d time.Duration) {
+// A latency is the time of a call that succeeded.
+type latency struct {
+	took  time.Duration
+	delay time.Duration // after which its first attempt was overtaken; 0 if that one answered
+}
+
+func (l *latencies) add(c latency) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last[l.n%latenciesKept] = d
+	l.last[l.n%latenciesKept] = c
 	l.n++
-	if l.n < latenciesFirst || l.n%latenciesEvery != 0 {
-		return
+	if l.n >= latenciesFirst && l.n%latenciesEvery == 0 {
+		l.delay = delayOf(l.last[:min(l.n, latenciesKept)], l.quantile)
 	}
-	sorted := slices.Clone(l.last[:min(l.n, latenciesKept)])
-	slices.Sort(sorted)
-	l.delay = sorted[int(float64(len(sorted))*l.quantile)]
+}
+
+// delayOf returns the time that a part of the calls does not exceed.
+func delayOf(calls []latency, quantile float64) time.Duration {
+	all := make([]time.Duration, len(calls))
+	for i, c := range calls {
+		all[i] = c.took
+		if c.delay > 0 {
+			all[i] = min(c.took, c.delay+time.Duration(float64(c.delay)*overtakenGrowth))
+		}
+	}
+	slices.Sort(all)
+	return all[int(float64(len(all))*quantile)]
 }
 
 // wait returns the delay, and whether there is one yet.
@@ -88,6 +112,7 @@ func (p *Policy) noteNotHedged(ctx context.Context, spec connect.Spec) {
 
 // A result is what an attempt of a hedged call came to.
 type result struct {
+	number   int // of the attempt, from 1
 	response connect.AnyResponse
 	err      error
 	timedOut bool
@@ -124,8 +149,9 @@ func (c *course) hedge(ctx context.Context, request connect.AnyRequest, next con
 		}
 		c.started++
 		running++
+		number := c.started
 		go func() {
-			r := result{commit: commit}
+			r := result{number: number, commit: commit}
 			defer func() {
 				r.panicked = recover()
 				results <- r
@@ -173,7 +199,11 @@ func (c *course) hedge(ctx context.Context, request connect.AnyRequest, next con
 				return nil, c.fail(r.err, f)
 			}
 			if h.recent != nil {
-				h.recent.add(time.Since(began))
+				c := latency{took: time.Since(began)}
+				if r.number > 1 {
+					c.delay = max(delay, 1) // also where a quantile is 0
+				}
+				h.recent.add(c)
 			}
 			return r.response, nil
 		}

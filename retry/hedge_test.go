@@ -9,6 +9,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -111,41 +113,95 @@ func TestHedgeFailures(t *testing.T) {
 	}
 }
 
-// TestHedgeAt has one call of twenty take half a second. The hedges make the calls
-// quick, and are few.
+// TestHedgeAt has answers of which five in a hundred, at random, come 500 ms later: with
+// the quantile that fits, the 99th percentile is at most three times the median, and there
+// are few extra runs. The times are virtual and the random numbers the same each time.
 func TestHedgeAt(t *testing.T) {
+	const calls = 2000
+	for protocol, options := range protocols {
+		for seed := range uint64(3) {
+			synctest.Test(t, func(t *testing.T) {
+				random := rand.New(rand.NewPCG(seed, 0))
+				s := serveAfter(t, func() time.Duration {
+					took := 5*time.Millisecond + time.Duration(random.Int64N(int64(4*time.Millisecond)))
+					if random.IntN(20) == 0 {
+						took += 500 * time.Millisecond
+					}
+					return took
+				})
+				times := timesOf(t, s.client(pathUnary, idempotent, retry.New(retry.HedgeAt(0.95, 2)), options...), calls)
+				if p50, p99 := times[calls/2], times[calls*99/100]; p99 > 3*p50 || p50 > 9*time.Millisecond {
+					t.Errorf("seed %d, %s: got a median of %v and a 99th percentile of %v, want at most three times as much", seed, protocol, p50, p99)
+				}
+				if extra := s.runs.Load() - calls; extra > calls*8/100 || extra == 0 {
+					t.Errorf("seed %d, %s: got %d extra runs for %d calls, want some, at most 8%%", seed, protocol, extra, calls)
+				}
+			})
+		}
+	}
+}
+
+// TestHedgeAtFollows has a server whose answers all become ten times as slow, and then as
+// fast as before: the delay follows, and most calls stay without a hedge.
+func TestHedgeAtFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const calls = 2000
-		s := serve(t, func(ctx context.Context, run int, _ http.Header, in func() (*message, error), out func(*message) error) error {
-			wait := 5*time.Millisecond + rand.N(4*time.Millisecond)
-			if run%20 == 0 {
-				wait = 500 * time.Millisecond
+		random := rand.New(rand.NewPCG(1, 0))
+		scale, slow := 1, 0
+		s := serveAfter(t, func() time.Duration {
+			took := 5*time.Millisecond + time.Duration(random.Int64N(int64(4*time.Millisecond)))
+			if random.IntN(100) < slow {
+				took += 500 * time.Millisecond
 			}
-			select {
-			case <-time.After(wait):
-				return echo(in, out)
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			return time.Duration(scale) * took
 		})
-		client := s.client(pathUnary, idempotent, retry.New(retry.HedgeAt(0.93, 2), retry.Ratio(0.1, 1)))
-		slow := 0
-		for range calls {
-			began := time.Now()
-			if _, err := call(t.Context(), client, pathUnary); err != nil {
-				t.Fatal(err)
-			}
-			if time.Since(began) > 27*time.Millisecond {
-				slow++
+		client := s.client(pathUnary, idempotent, retry.New(retry.HedgeAt(0.95, 2), retry.Ratio(1, 1e6)))
+		timesOf(t, client, 500)
+		for _, phase := range []int{10, 1, 10} {
+			scale = phase
+			timesOf(t, client, 160) // it takes the calls that it measures
+			before := s.runs.Load()
+			timesOf(t, client, 1000)
+			if extra := s.runs.Load() - before - 1000; extra > 100 || extra == 0 {
+				t.Errorf("%d times as slow: got %d extra runs for 1000 calls, want some, at most 100", phase, extra)
 			}
 		}
-		if extra := s.runs.Load() - calls; extra > calls*8/100 || extra == 0 {
-			t.Errorf("got %d extra runs for %d calls, want some, at most 8%%", extra, calls)
-		}
-		if slow > calls/100 {
-			t.Errorf("got %d of %d calls that took more than three times the usual time, want at most 1%%", slow, calls)
+		scale, slow = 1, 3
+		timesOf(t, client, 160)
+		if p99 := timesOf(t, client, 1000)[990]; p99 > 20*time.Millisecond {
+			t.Errorf("got a 99th percentile of %v where 3 of 100 answers are slow, want at most 20ms", p99)
 		}
 	})
+}
+
+// serveAfter returns a site that answers each run after a time.
+func serveAfter(t *testing.T, took func() time.Duration) *site {
+	var mu sync.Mutex // runs overlap
+	return serve(t, func(ctx context.Context, _ int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+		mu.Lock()
+		wait := took()
+		mu.Unlock()
+		select {
+		case <-time.After(wait):
+			return echo(in, out)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// timesOf makes calls one after the other, and returns how long they took, sorted.
+func timesOf(t *testing.T, c *client, calls int) []time.Duration {
+	t.Helper()
+	times := make([]time.Duration, calls)
+	for i := range times {
+		began := time.Now()
+		if _, err := call(t.Context(), c, pathUnary); err != nil {
+			t.Fatal(err)
+		}
+		times[i] = time.Since(began)
+	}
+	slices.Sort(times)
+	return times
 }
 
 // TestHedgePanics has an attempt panic: the caller's goroutine can recover, and no

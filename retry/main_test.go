@@ -60,6 +60,23 @@ type site struct {
 func serve(t testing.TB, f service) *site {
 	t.Helper()
 	s := &site{network: newPipes()}
+	server := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: s.handler(f)}
+	if err := h2.ConfigureServer(server, nil); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(s.network) }()
+	s.transport = h2.NewTransport(&h2.TransportConfig{DialContext: s.network.dial})
+	t.Cleanup(func() {
+		_ = s.transport.Close()
+		_ = server.Close()
+		<-served
+	})
+	return s
+}
+
+// handler returns the handler of the service.
+func (s *site) handler(f service) http.Handler {
 	serve := func(ctx context.Context, header http.Header, in func() (*message, error), out func(*message) error) error {
 		return f(ctx, int(s.runs.Add(1)), header, in, out)
 	}
@@ -72,7 +89,7 @@ func serve(t testing.TB, f service) *site {
 			return msg, nil
 		}
 	}
-	server := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: connect.NewServiceHandler([]*connect.Handler{
+	return connect.NewServiceHandler([]*connect.Handler{
 		connect.NewUnaryHandler(pathUnary, func(ctx context.Context, r *connect.Request[message]) (*connect.Response[message], error) {
 			answer := connect.NewResponse(new(message))
 			err := serve(ctx, r.Header(), one(r.Msg), func(m *message) error { answer.Msg = m; return nil })
@@ -80,7 +97,7 @@ func serve(t testing.TB, f service) *site {
 				return nil, err
 			}
 			return answer, nil
-		}),
+		}, connect.WithIdempotency(harmless)), // so that it takes GET
 		connect.NewServerStreamHandler(pathServer, func(ctx context.Context, r *connect.Request[message], stream *connect.ServerStream[message]) error {
 			return serve(ctx, r.Header(), one(r.Msg), stream.Send)
 		}),
@@ -100,19 +117,7 @@ func serve(t testing.TB, f service) *site {
 		connect.NewBidiStreamHandler(pathBidi, func(ctx context.Context, stream *connect.BidiStream[message, message]) error {
 			return serve(ctx, stream.RequestHeader(), stream.Receive, stream.Send)
 		}),
-	})}
-	if err := h2.ConfigureServer(server, nil); err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(s.network) }()
-	s.transport = h2.NewTransport(&h2.TransportConfig{DialContext: s.network.dial})
-	t.Cleanup(func() {
-		_ = s.transport.Close()
-		_ = server.Close()
-		<-served
 	})
-	return s
 }
 
 // client returns a client of a procedure with a policy.

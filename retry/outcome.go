@@ -135,8 +135,7 @@ func (c *course) decide(ctx context.Context, err error, timedOut bool) fate {
 	if push.stop {
 		return fate{reason: "the server asks for no other"}
 	}
-	_, bounded := ctx.Deadline()
-	wait := push.wait
+	deadline, bounded := ctx.Deadline()
 	switch {
 	case unsent && !c.atOnce && c.most > 1:
 		c.atOnce = true
@@ -146,14 +145,18 @@ func (c *course) decide(ctx context.Context, err error, timedOut bool) fate {
 		c.free++ // until the deadline
 	case c.started-c.free >= c.most:
 		return fate{reason: fmt.Sprintf("%d is the most", c.most)}
-	case !unsent && !c.policy.budget.allows():
-		return fate{reason: "the budget for retries is used up"}
 	}
+	wait := push.wait
 	if !push.given {
 		wait = c.rule.backoff.wait(c.ends + 1)
 	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
+	switch {
+	case bounded && time.Until(deadline) <= wait:
 		return fate{reason: fmt.Sprintf("the deadline is sooner than the next, in %v", wait.Round(time.Millisecond))}
+	case !bounded && push.given && wait > pushbackMost:
+		return fate{reason: fmt.Sprintf("the server asks for a pause of %v, and without a deadline a call waits for %v at most", wait, pushbackMost)}
+	case !unsent && !c.policy.budget.allows():
+		return fate{reason: "the budget for retries is used up"}
 	}
 	return fate{again: true, wait: wait}
 }
@@ -165,8 +168,8 @@ func (c *course) repeatable(err error, push pushback, timedOut bool) bool {
 	switch {
 	case timedOut:
 		return harmless
-	case !connect.IsWireError(err): // the connection was lost
-		return code == connect.CodeUnavailable && harmless
+	case !connect.IsWireError(err):
+		return harmless && lost(err)
 	case c.rule.codes[code]:
 		return true
 	case push.given || push.stop:
@@ -197,6 +200,10 @@ type pushback struct {
 	wait  time.Duration
 }
 
+// pushbackMost is the longest pause for which a server can ask of a call that has no
+// deadline. One that has waits as long as it fits in.
+const pushbackMost = 5 * time.Minute
+
 // pushbackOf reads grpc-retry-pushback-ms [gRFC A6, "Pushback"], and Retry-After [RFC
 // 9110, section 10.2.3] where that is missing. A pushback that is not a number stops, as
 // a negative one does.
@@ -217,13 +224,20 @@ func pushbackOf(err error) pushback {
 	if value == "" {
 		return pushback{}
 	}
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+	seconds, err := strconv.ParseUint(value, 10, 31)
+	if err == nil || errors.Is(err, strconv.ErrRange) { // then it is the largest number
 		return pushback{given: true, wait: time.Duration(seconds) * time.Second}
 	}
-	if at, err := http.ParseTime(value); err == nil {
-		return pushback{given: true, wait: max(0, time.Until(at))}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return pushback{}
 	}
-	return pushback{}
+	now, err := http.ParseTime(meta.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	// By the server's own clock, if it is known: this one may be another, and be set.
+	return pushback{given: true, wait: max(0, at.Sub(now))}
 }
 
 // errEnded is the error of a pause that the end of its call has cut short.

@@ -13,12 +13,15 @@
 //	                                                  and those for which Codes names the code
 //	another code that Codes names                     the procedures for which it is named
 //	the server answers with a pushback                every procedure, after the time that it names
-//	the connection was lost, or AttemptTimeout ended  procedures without side effects, and idempotent ones
+//	the connection was lost, before the answer or     procedures without side effects, and idempotent ones
+//	  in it, or AttemptTimeout has passed
 //	any other                                         no procedure
 //
 // The idempotency of a procedure is its idempotency_level in the schema, which
-// generated code passes on. A stream is repeated as long as the program has seen nothing
-// of its responses; what the program has sent is sent again.
+// generated code passes on. A pushback is Grpc-Retry-Pushback-Ms or Retry-After; one of
+// more than five minutes ends the retries of a call without a deadline. A unary call is
+// repeated as long as its answer is not whole, a stream as long as the program has seen
+// nothing of its responses; what the program has sent is sent again.
 //
 // Interceptors that a client has after a Policy see attempts, those before it see calls.
 // Attempts after the first have the header Grpc-Previous-Rpc-Attempts. A policy without
@@ -52,8 +55,8 @@ type Policy struct {
 	refine []func(*Policy) // the options of For, applied to the finished base
 }
 
-// New returns a policy. It panics if an option has a value that makes no sense, with a
-// text that names the option.
+// New returns a policy. It panics if an option is nil or has a value that makes no sense,
+// with a text that names the option.
 func New(options ...Option) *Policy {
 	p := &Policy{
 		base:   rule{attempts: 3, backoff: backoff{50 * time.Millisecond, time.Second, 2}},
@@ -62,6 +65,7 @@ func New(options ...Option) *Policy {
 		memory: memory{stream: 256 << 10, all: 16 << 20},
 	}
 	for _, o := range options {
+		check(!isNil(o), "New: an option is nil")
 		o.apply(p)
 	}
 	for _, refine := range p.refine {
@@ -81,6 +85,12 @@ func (o policyOption) apply(p *Policy) { o(p) }
 type RuleOption func(*rule)
 
 func (o RuleOption) apply(p *Policy) { o(&p.base) }
+
+// isNil reports whether there is no option to apply.
+func isNil(o Option) bool {
+	r, ok := o.(RuleOption)
+	return o == nil || ok && r == nil
+}
 
 // A rule is what holds for one procedure.
 type rule struct {
@@ -133,6 +143,9 @@ func Codes(codes ...connect.Code) RuleOption {
 // settings that hold for all procedures where its options set nothing.
 func For(name string, options ...RuleOption) Option {
 	check(strings.HasPrefix(name, "/") && strings.Count(name, "/") == 2, "For(%q): expected a procedure such as \"/acme.v1.S/Get\", or a service such as \"/acme.v1.S/\"", name)
+	for _, o := range options {
+		check(o != nil, "For(%q): an option is nil", name)
+	}
 	return policyOption(func(p *Policy) {
 		p.refine = append(p.refine, func(p *Policy) {
 			r := p.base
@@ -145,8 +158,9 @@ func For(name string, options ...RuleOption) Option {
 }
 
 // Buffer bounds the bytes of sent messages that are kept for the repetition of a stream,
-// and of all streams of the policy together: 256 KiB and 16 MiB by default. A stream
-// that would exceed them is not repeated from then on.
+// and of all streams of the policy together: 256 KiB and 16 MiB by default. Each message
+// counts with its encoded size and 128 bytes for its place in memory. A stream that would
+// exceed them is not repeated from then on.
 func Buffer(stream, all int) Option {
 	check(stream >= 0 && all >= stream, "Buffer(%d, %d): expected 0 <= stream <= all", stream, all)
 	return policyOption(func(p *Policy) { p.memory.stream, p.memory.all = int64(stream), int64(all) })

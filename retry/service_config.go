@@ -7,7 +7,9 @@ package retry
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -36,7 +38,12 @@ const attemptsMost = 5
 func ParseServiceConfig(config []byte, options ...Option) (*Policy, error) {
 	var c serviceConfig
 	if err := json.Unmarshal(config, &c); err != nil {
-		return nil, fmt.Errorf("retry: parsing a service config: %w", err)
+		return nil, fmt.Errorf("retry: parsing a service config: %w", explain(err))
+	}
+	for _, o := range options {
+		if isNil(o) {
+			return nil, errors.New("retry: ParseServiceConfig: an option is nil")
+		}
 	}
 	all := []Option{Attempts(1)}
 	if t := c.RetryThrottling; t != nil {
@@ -72,6 +79,40 @@ func ParseServiceConfig(config []byte, options ...Option) (*Policy, error) {
 		}
 	}
 	return New(append(all, options...)...), nil
+}
+
+// explain returns an error that names the field whose value is of a wrong type, and what
+// it should be, for one of [json.Unmarshal].
+func explain(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	field, got, expected := "", wrong.Value, "an object"
+	if wrong.Field != "" {
+		field = wrong.Field + ": "
+	}
+	if len(got) > 40 {
+		got = got[:40] + "…"
+	}
+	switch wrong.Type {
+	case reflect.TypeFor[duration]():
+		expected = "a duration such as \"1.5s\""
+	case reflect.TypeFor[code]():
+		expected = "a status code of an error, such as \"UNAVAILABLE\" or 14"
+	default:
+		switch wrong.Type.Kind() {
+		case reflect.Int:
+			expected = "a whole number"
+		case reflect.Float64:
+			expected = "a number"
+		case reflect.String:
+			expected = "a string"
+		case reflect.Slice:
+			expected = "an array"
+		}
+	}
+	return fmt.Errorf("%sgot %s, expected %s", field, got, expected)
 }
 
 // reset makes a rule that of a method without a policy: the default of all methods does
@@ -171,7 +212,7 @@ type duration time.Duration
 func (d *duration) UnmarshalJSON(data []byte) error {
 	var p durationpb.Duration
 	if err := protojson.Unmarshal(data, &p); err != nil {
-		return fmt.Errorf("%s is not a duration such as \"1.5s\"", data)
+		return &json.UnmarshalTypeError{Value: string(data), Type: reflect.TypeFor[duration]()}
 	}
 	*d = duration(p.AsDuration())
 	return nil
@@ -187,13 +228,14 @@ func (c *code) UnmarshalJSON(data []byte) error {
 		text = []byte("canceled")
 	}
 	var number uint32
-	if err := json.Unmarshal(text, &number); err == nil {
+	err := json.Unmarshal(text, &number)
+	if err == nil {
 		got = connect.Code(number)
-	} else if err := got.UnmarshalText(text); err != nil {
-		return fmt.Errorf("%s is not a status code such as \"UNAVAILABLE\" or 14", data)
+	} else {
+		err = got.UnmarshalText(text)
 	}
-	if got < connect.CodeCanceled || got > connect.CodeUnauthenticated {
-		return fmt.Errorf("%s is not a status code of an error", data)
+	if err != nil || got < connect.CodeCanceled || got > connect.CodeUnauthenticated {
+		return &json.UnmarshalTypeError{Value: string(data), Type: reflect.TypeFor[code]()}
 	}
 	*c = code(got)
 	return nil

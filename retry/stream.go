@@ -24,6 +24,10 @@ import (
 	"github.com/seed-b7c59c10/connect"
 )
 
+// keptCost is what a kept message counts for beside its encoded size: its copy has a Go
+// struct and a place in a list, also if it has no bytes.
+const keptCost = 128
+
 // memory bounds the bytes of kept messages.
 type memory struct {
 	stream, all int64
@@ -76,7 +80,8 @@ type stream struct {
 	begun     bool                        // Send or CloseRequest was called
 	asked     http.Header                 // header at that time
 	sent      []proto.Message             // copies; a nil one stands for Send(nil)
-	size      int64                       // of sent
+	size      int64                       // of sent, as memory counts it
+	unwatch   func() bool                 // ends the watch on ctx; nil if there is nothing to free
 	closed    bool                        // CloseRequest was called
 	replay    chan struct{}               // closed when the replay has ended; nil if none runs
 	committed bool
@@ -133,6 +138,17 @@ func (s *stream) commitLocked() {
 func (s *stream) forgetLocked() {
 	s.course.policy.memory.used.Add(-s.size)
 	s.sent, s.size = nil, 0
+	if s.unwatch != nil {
+		s.unwatch()
+		s.unwatch = nil
+	}
+}
+
+// expire commits the stream when the call's context has ended.
+func (s *stream) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commitLocked()
 }
 
 // commit is commitLocked for others. It waits for a replay to end, which is over when
@@ -190,23 +206,29 @@ func (s *stream) Send(msg any) error {
 
 // keepLocked keeps a copy of a message, and reports whether it could.
 func (s *stream) keepLocked(msg any) bool {
-	if msg == nil {
-		s.sent = append(s.sent, nil)
-		return true
-	}
 	m, ok := msg.(proto.Message)
-	if !ok {
+	if !ok && msg != nil {
 		s.why = "a message is not Protobuf's, and cannot be kept"
 		return false
 	}
+	size := int64(keptCost)
+	if msg != nil {
+		size += int64(proto.Size(m))
+	}
 	memory := &s.course.policy.memory
-	size := int64(proto.Size(m))
 	if s.size+size > memory.stream || !memory.take(size) {
 		s.why = "the messages exceed the bytes of Buffer"
 		return false
 	}
 	s.size += size
-	s.sent = append(s.sent, proto.Clone(m))
+	if s.unwatch == nil && s.ctx.Done() != nil {
+		s.unwatch = context.AfterFunc(s.ctx, s.expire)
+	}
+	if msg == nil {
+		s.sent = append(s.sent, nil)
+	} else {
+		s.sent = append(s.sent, proto.Clone(m))
+	}
 	return true
 }
 

@@ -7,7 +7,6 @@ package retry
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -45,7 +44,7 @@ func (p *Policy) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 
 // unary makes attempts until one succeeds or is final.
 func (c *course) unary(ctx context.Context, request connect.AnyRequest, next connect.UnaryFunc) (connect.AnyResponse, error) {
-	asked := save(request.Header())
+	asked := connect.SaveHeader(request)
 	attempt, commit := request, func() {}
 	callCtx, later := ctx, ctx
 	for {
@@ -65,7 +64,7 @@ func (c *course) unary(ctx context.Context, request connect.AnyRequest, next con
 		}
 		later = avoid(later, err)
 		callCtx, attempt, commit = connect.NewAttempt(later, request)
-		asked.restore(attempt.Header())
+		asked.Restore(attempt)
 		attempt.Header().Set(headerAttempts, strconv.Itoa(c.started))
 	}
 }
@@ -112,36 +111,3 @@ var errPanicked = errors.New("retry: the attempt panicked")
 // sooner is how much earlier a server may find that the time of an attempt is over: the
 // time travels in milliseconds.
 const sooner = 2 * time.Millisecond
-
-// A savedHeader has the keys and values of a header before the first attempt: the
-// interceptors after this one may change the header, and would do so for each attempt.
-// It needs no memory of its own for headers of the usual size.
-type savedHeader struct {
-	keys   [12]string
-	values [12][]string
-	n      int
-	more   http.Header // if there are more keys
-}
-
-func save(h http.Header) (s savedHeader) {
-	if len(h) > len(s.keys) {
-		s.more = h.Clone()
-		return s
-	}
-	for key, values := range h {
-		s.keys[s.n], s.values[s.n] = key, values
-		s.n++
-	}
-	return s
-}
-
-// restore makes h, which is new, what the header was.
-func (s *savedHeader) restore(h http.Header) {
-	clear(h)
-	for i := range s.n {
-		h[s.keys[i]] = append([]string(nil), s.values[i]...)
-	}
-	for key, values := range s.more {
-		h[key] = append([]string(nil), values...)
-	}
-}

@@ -10,11 +10,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/retry"
@@ -120,6 +123,49 @@ func TestSucceedsLater(t *testing.T) {
 					t.Errorf("got CallInfo with header %v and method %q, want those of the last attempt", info.ResponseHeader(), info.HTTPMethod())
 				}
 			})
+		})
+	}
+}
+
+// TestAttemptsSeeTheSameHeaders has an interceptor after the policy that changes all
+// headers: at each attempt it sees those of the first, the library's among them.
+func TestAttemptsSeeTheSameHeaders(t *testing.T) {
+	for _, keys := range []int{0, 1, 30} {
+		synctest.Test(t, func(t *testing.T) {
+			s := serve(t, func(_ context.Context, run int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+				if run < 3 {
+					return unavailable()
+				}
+				return echo(in, out)
+			})
+			var seen []http.Header
+			changing := connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
+				return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+					h := r.Header().Clone()
+					h.Del("Grpc-Previous-Rpc-Attempts")
+					seen = append(seen, h)
+					clear(r.Header())
+					r.Header().Set("Added", "once")
+					return next(ctx, r)
+				}
+			})
+			c := connect.NewClient[message, message](&http.Client{Transport: s.transport}, "http://test.local"+pathUnary,
+				connect.WithIdempotency(idempotent), connect.WithInterceptors(retry.New(), changing))
+			request := connect.NewRequest(wrapperspb.String("a"))
+			for i := range keys {
+				request.Header().Set(fmt.Sprint("Key-", i), "value")
+			}
+			if _, err := c.CallUnary(t.Context(), request); err != nil {
+				t.Fatal(err)
+			}
+			if len(seen) != 3 || seen[0].Get("User-Agent") == "" || seen[0].Get("Added") != "" || len(seen[0]) < keys {
+				t.Fatalf("%d keys: got headers %v, want those of three attempts, with the library's", keys, seen)
+			}
+			for i, h := range seen[1:] {
+				if !reflect.DeepEqual(h, seen[0]) {
+					t.Errorf("%d keys: got %v at attempt %d, want %v as at the first", keys, h, i+2, seen[0])
+				}
+			}
 		})
 	}
 }
@@ -322,6 +368,31 @@ func TestStorm(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNilOptions has options that are nil, as of a program that forgot one.
+func TestNilOptions(t *testing.T) {
+	var none retry.RuleOption
+	for want, f := range map[string]func(){
+		"retry: New: an option is nil":                func() { retry.New(retry.Attempts(2), nil) },
+		"retry: New: an option is nil ":               func() { retry.New(none) },
+		`retry: For("/acme.v1.S/"): an option is nil`: func() { retry.For("/acme.v1.S/", retry.Attempts(2), nil) },
+	} {
+		func() {
+			defer func() {
+				if got := fmt.Sprint(recover()); got != strings.TrimSpace(want) {
+					t.Errorf("got panic %q, want %q", got, want)
+				}
+			}()
+			f()
+		}()
+	}
+	for _, option := range []retry.Option{nil, none} {
+		if _, err := retry.ParseServiceConfig([]byte("{}"), option); err == nil || err.Error() != "retry: ParseServiceConfig: an option is nil" {
+			t.Errorf("got %v from ParseServiceConfig, want an error that names it", err)
+		}
+	}
+	retry.New(retry.Observe(nil), retry.WithBreaker(nil)) // none
 }
 
 // TestOptionsPanic lists options without a meaning.
