@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -44,19 +45,27 @@ func TestRestarts(t *testing.T) {
 		level    connect.IdempotencyLevel
 		protocol string
 		lossless bool // no call fails
+		size     int  // of an answer: a large one is cut off after its head, too
 	}{
-		{"h2, graceful", false, true, false, unknown, "grpc", true},
-		{"h2, graceful, connect", false, true, false, unknown, "connect", true},
-		{"h2, killed, retries, idempotent", false, false, true, idempotent, "grpc", true},
-		{"h2, killed, retries", false, false, true, unknown, "grpc", false},
-		{"HTTP/1.1, graceful, retries, idempotent", true, true, true, idempotent, "connect", true},
-		{"HTTP/1.1, killed, retries, idempotent", true, false, true, idempotent, "grpcweb", true},
-		{"HTTP/1.1, graceful, retries", true, true, true, unknown, "connect", false},
+		{"h2, graceful", false, true, false, unknown, "grpc", true, 0},
+		{"h2, graceful, connect", false, true, false, unknown, "connect", true, 0},
+		{"h2, killed, retries, idempotent", false, false, true, idempotent, "grpc", true, 0},
+		{"h2, killed, retries, idempotent, large", false, false, true, idempotent, "grpc", true, 300 << 10},
+		{"h2, killed, retries, idempotent, large, connect", false, false, true, idempotent, "connect", true, 300 << 10},
+		{"h2, killed, retries", false, false, true, unknown, "grpc", false, 0},
+		{"HTTP/1.1, graceful, retries, idempotent", true, true, true, idempotent, "connect", true, 0},
+		{"HTTP/1.1, killed, retries, idempotent", true, false, true, idempotent, "grpcweb", true, 0},
+		{"HTTP/1.1, killed, retries, idempotent, large", true, false, true, idempotent, "grpcweb", true, 300 << 10},
+		{"HTTP/1.1, graceful, retries", true, true, true, unknown, "connect", false, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel() // a graceful stop takes up to half a second
 			const callers = 16
-			most := most
+			calls, most := calls, most
+			if test.size > 0 {
+				calls /= 10
+			}
+			answer := strings.Repeat("x", test.size)
 			if test.http1 && test.graceful && calls <= 10_000 {
 				most = 3 // net/http waits 5 seconds for connections that had no request yet
 			}
@@ -67,7 +76,7 @@ func TestRestarts(t *testing.T) {
 					return "", err
 				}
 				runs[i].Add(1)
-				return n.name, nil
+				return answer, nil
 			})
 			b := s.balancer(t, nil)
 			var interceptors []connect.Interceptor
