@@ -116,6 +116,9 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 		}
 	}
 	state.method = conn.sentMethod()
+			if isEOF(err) {
+				err = nil // Receive returns the reason
+			}
 	if c.connectGo {
 		conn.leaveHeader(request, timeout)
 	}
@@ -202,7 +205,7 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 		err = conn.CloseRequest() // after EOF Receive returns the reason
 	}
 	if err != nil {
-		if c.config.connectGo && ctx.Err() == nil {
+		if c.config.connectGo {
 			_ = conn.CloseRequest() // sends a request without a message, unless there was one
 			request.call.method = http.MethodPost
 		}

@@ -63,7 +63,7 @@ func (s *ServerStreamForClient[Res]) ReceiveContext(ctx context.Context) (*Res, 
 	if !outwaited {
 		s.msg, s.err = msg, err
 	}
-	return msg, err
+	return received(msg, err)
 }
 
 // Messages ranges over the messages that are left. The loop ends after the last
@@ -76,7 +76,8 @@ func (s *ServerStreamForClient[Res]) ReceiveContext(ctx context.Context) (*Res, 
 func (s *ServerStreamForClient[Res]) Messages() iter.Seq2[*Res, error] { return messages(s.next) }
 
 // Msg returns the message that the last Receive has received: an empty one
-// before the first Receive, and after one that returned false.
+// before the first Receive. After one that returned false it has what was
+// decoded before the error, mostly nothing.
 func (s *ServerStreamForClient[Res]) Msg() *Res {
 	if s.msg == nil {
 		s.msg = new(Res)
@@ -178,12 +179,14 @@ func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], err
 	}
 	closed := c.conn.CloseResponse()
 	if err == nil {
+		_ = c.conn.CloseResponse()
 		err = closed
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &Response[Res]{msg, metadata{own: c.conn.ResponseHeader()}, metadata{own: c.conn.ResponseTrailer()}}, nil
+	response := &Response[Res]{msg, metadata{own: c.conn.ResponseHeader()}, metadata{own: c.conn.ResponseTrailer()}}
+	return response, c.conn.CloseResponse()
 }
 
 // Conn returns the stream without types, or the error of a client that
@@ -298,7 +301,7 @@ func (b *BidiStreamForClient[Req, Res]) Receive() (*Res, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	return b.left.receive(b.conn, b.initialize)
+	return received(b.left.receive(b.conn, b.initialize))
 }
 
 // ReceiveContext is Receive, until ctx ends at the latest. If ctx ends first, the
@@ -308,7 +311,7 @@ func (b *BidiStreamForClient[Req, Res]) ReceiveContext(ctx context.Context) (*Re
 		return nil, b.err
 	}
 	msg, err, _ := b.left.receiveWithin(ctx, b.conn, b.initialize)
-	return msg, err
+	return received(msg, err)
 }
 
 // Messages ranges over the messages that are left: see

@@ -132,12 +132,15 @@ func (c *compression) decompress(dst *buffer, src []byte, limit int) error {
 		return fmt.Errorf("decompress with %s: %w", c.name, corrupt(err))
 	}
 	if err := r.Close(); err != nil {
-		return fmt.Errorf("decompress with %s: %w", c.name, corrupt(err))
+		return fmt.Errorf("decompress with %s: %w: %w", c.name, errNotClosed, corrupt(err))
 	}
 	_ = r.Reset(emptyReader{}) // so that it does not keep src; most formats return an error for an empty source
 	c.decompressors.Put(r)
 	return nil
 }
+
+// errNotClosed marks the error of a decompressor's Close.
+var errNotClosed = errors.New("close")
 
 // corrupt returns io.ErrUnexpectedEOF for an io.EOF inside compressed data, which
 // is not the end of the stream.

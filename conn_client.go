@@ -104,7 +104,10 @@ type clientConn struct {
 	// The receiving half.
 	receiving sync.Mutex
 	in        unpacker
-	received  error // the error that ended the half
+	received  error // the error that ended the half, or the last one: see goesOn
+	end       *end  // of a stream, for receiveAgain; nil without connect-go's meaning
+	shut      bool  // CloseResponse was called
+	resumes   bool  // the next Receive reads on
 }
 
 // newUnaryConn returns a conn for one unary call.
@@ -179,8 +182,8 @@ func (c *clientConn) open() {
 	if c.config.around != nil {
 		c.call, _ = c.parent.Value(clientCallKey{}).(*Call)
 	}
-	c.out = packer{codec: c.config.codec, framed: c.framed, client: true, compression: c.config.send, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
-	c.in = unpacker{codec: c.config.codec, framed: c.framed, client: true, endFlag: c.endFlag, limit: c.config.readMax,
+	c.out = packer{codec: c.config.codec, framed: c.framed, client: true, asIs: c.config.connectGo, compression: c.config.send, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
+	c.in = unpacker{codec: c.config.codec, framed: c.framed, client: true, asIs: c.config.connectGo, endFlag: c.endFlag, limit: c.config.readMax,
 		single: !c.spec.StreamType.serverStreams()}
 	c.in.frames.src = emptyReader{}
 }
@@ -213,8 +216,9 @@ func (c *clientConn) CloseResponse() error {
 	c.release()
 	if c.receiving.TryLock() { // otherwise a goroutine is in Receive, which fails now
 		defer c.receiving.Unlock()
-		if c.received == nil {
-			c.received = errClosed()
+		c.shut = true
+		if c.received == nil || c.resumes {
+			c.received, c.resumes = c.errClosed(), false
 		}
 		c.free()
 	}
@@ -222,8 +226,12 @@ func (c *clientConn) CloseResponse() error {
 }
 
 // errClosed is the error of a receive after CloseResponse.
-func errClosed() error {
-	return errorf(CodeCanceled, "receive: the response is closed: Close or CloseResponse was called before")
+func (c *clientConn) errClosed() error {
+	code := CodeCanceled
+	if c.config.connectGo {
+		code = CodeInternal
+	}
+	return errorf(code, "receive: the response is closed: Close or CloseResponse was called before")
 }
 
 // release ends the exchange. If the response was read to its end, the transport
@@ -236,7 +244,7 @@ func (c *clientConn) release() {
 	}
 	c.watch.stop()
 	if before == phaseIdle && c.ready != nil { // nothing was sent: wait must not wait for a response
-		c.failed = errClosed()
+		c.failed = c.errClosed()
 		close(c.ready)
 	}
 	if before == phaseAnswered && c.body != nil {

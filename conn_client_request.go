@@ -98,7 +98,7 @@ func (c *clientConn) Send(msg any) (err error) {
 		if ended := c.parent.Err(); ended != nil {
 			return ofClient(fault(c.parent, ended, CodeCanceled))
 		}
-		if err == errEnded {
+		if err == errEnded && !c.config.connectGo {
 			return ofClient(errorf(CodeInternal, "send: %w", err))
 		}
 		if c.pipe.complete() {
@@ -124,21 +124,26 @@ func (c *clientConn) start() {
 
 // sendOnly sends a request of one message and waits for the response headers.
 func (c *clientConn) sendOnly(msg any) error {
-	switch c.now() {
-	case phaseSent, phaseAnswered:
-		return ofClient(errorf(CodeInternal, "send: %s takes one message, which was sent before", c.spec.Procedure))
-	case phaseAbandoned, phaseReleased:
-		return ofClient(errorf(CodeInternal, "send: the call has ended: Close or CloseResponse was called before, or the response was read to its end"))
-	}
-	if msg == nil {
+	sent := c.sentBefore()
+	switch {
+	case sent != nil && (msg == nil || !c.config.connectGo):
+		return sent
+	case msg == nil && c.config.connectGo:
+		_ = c.CloseRequest() // sends a request without a message
+		return c.expired()
+	case msg == nil:
 		return c.expired() // the headers go with the message
 	}
-	if _, stable := c.config.codec.(stableCodec); stable && c.config.connectGo && c.mayGet() {
+	if _, stable := c.stable(); stable && c.config.connectGo && c.mayGet() {
 		c.out.limit, c.out.minBytes = 0, 0 // getURL looks at the limit, and compresses only if it must
 	}
 	b, size, compressed, err := c.out.pack(msg)
 	if err != nil {
 		return ofClient(err)
+	}
+	if sent != nil {
+		b.free()
+		return sent
 	}
 	c.compressed = compressed
 	if err := c.expired(); err != nil && !c.config.connectGo {
@@ -152,6 +157,22 @@ func (c *clientConn) sendOnly(msg any) error {
 	}
 	c.exchangeOnly(x)
 	return c.expired() // Receive returns other errors
+}
+
+// sentBefore returns the error of a second message in a request of one, nil before the
+// first.
+func (c *clientConn) sentBefore() error {
+	code := CodeInternal
+	if c.config.connectGo {
+		code = CodeUnknown
+	}
+	switch c.now() {
+	case phaseSent, phaseAnswered:
+		return ofClient(errorf(code, "send: %s takes one message, which was sent before", c.spec.Procedure))
+	case phaseAbandoned, phaseReleased:
+		return ofClient(errorf(code, "send: the call has ended: Close or CloseResponse was called before, or the response was read to its end"))
+	}
+	return nil
 }
 
 // expired returns the error of a call whose context has ended. It does not come before
@@ -217,10 +238,20 @@ func (c *clientConn) mayGet() bool {
 	return c.config.get && !c.framed && c.spec.IdempotencyLevel == IdempotencyNoSideEffects
 }
 
+// stable returns the codec for GETs, false if the client's cannot be used for them. With
+// connect-go's meaning it needs both methods.
+func (c *clientConn) stable() (codec stableCodec, ok bool) {
+	codec, ok = c.config.codec.(stableCodec)
+	if _, binary := c.config.codec.(binaryCodec); c.config.connectGo && !binary {
+		return nil, false
+	}
+	return codec, ok
+}
+
 // getURL returns the URL of a GET for a message, nil if it must be a POST, and the sizes
 // of the message in it before and after compression.
 func (c *clientConn) getURL(msg any) (u *url.URL, size, packed int, err error) {
-	codec, ok := c.config.codec.(stableCodec)
+	codec, ok := c.stable()
 	switch {
 	case !ok && c.config.connectGo && !c.config.getFallback:
 		return nil, 0, 0, errorf(CodeInternal, "codec %q has no method MarshalStable, which HTTP GET needs", c.config.codec.Name())
@@ -229,7 +260,7 @@ func (c *clientConn) getURL(msg any) (u *url.URL, size, packed int, err error) {
 	}
 	data, err := codec.MarshalStable(msg)
 	if err != nil {
-		return nil, 0, 0, errorf(CodeInternal, "marshal message: %w", notEnd(err))
+		return nil, 0, 0, errorf(CodeInternal, "marshal message: %w", ofCodec(err, c.config.connectGo))
 	}
 	binary := true
 	if b, ok := c.config.codec.(binaryCodec); ok {
@@ -246,7 +277,7 @@ func (c *clientConn) getURL(msg any) (u *url.URL, size, packed int, err error) {
 		z := newBuffer(0)
 		defer z.free()
 		if err := c.out.compression.compress(z, data); err != nil {
-			return nil, 0, 0, NewError(CodeInternal, err)
+			return nil, 0, 0, ofCompression(err, CodeInternal)
 		}
 		packed = len(z.data)
 		u = getURL(&base, c.config.codec.Name(), binary, z.data, c.out.compression)

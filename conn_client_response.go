@@ -106,7 +106,8 @@ func (c *clientConn) wait() error {
 }
 
 // Receive reads one message. If the response has one message, the second call
-// reads the end of the response. After the end each call returns the same error.
+// reads the end of the response. After the end each call returns the same error: see
+// receiveAgain for connect-go's meaning.
 func (c *clientConn) Receive(msg any) error {
 	return codedEnd(c.receiveNext(msg, false))
 }
@@ -116,18 +117,28 @@ func (c *clientConn) Receive(msg any) error {
 func (c *clientConn) receiveNext(msg any, fresh bool) error {
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
-	if c.received == nil {
+	if c.received != nil && c.config.connectGo && !c.resumes {
+		return c.receiveAgain()
+	}
+	if c.received == nil || c.resumes {
 		done := c.watch.begin("receive")
 		err := c.wait()
 		if err == nil {
 			err = ofClient(c.receive(msg, fresh))
 		}
+		if err != io.EOF && isEOF(err) && c.framed && c.name == ProtocolConnect { // of a codec
+			err = ofClient(errorf(CodeInternal, "receive: %v: %w", err, io.ErrUnexpectedEOF))
+		}
 		c.received = c.because(err)
 		done(c.received)
 		if c.received != nil && c.received != io.EOF && c.now().ended() && c.parent.Err() == nil && c.reason.Load() == nil && !IsWireError(c.received) {
-			c.received = errClosed() // by another goroutine, meanwhile
+			c.received = c.errClosed() // by another goroutine, meanwhile
 		}
-		if c.received != nil {
+		c.resumes = c.received != nil && c.goesOn()
+		switch {
+		case c.resumes && c.pipe != nil:
+			_ = c.pipe.Close() // so that Send fails
+		case c.received != nil && !c.resumes:
 			c.release()
 			c.free()
 		}
@@ -174,6 +185,9 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	case !p.end: // otherwise the end frame has all
 		trailer := c.exchange.trailer()
 		if err == io.EOF && c.succeeded != nil && c.succeeded(*c.reply.fields, trailer) {
+			if c.config.connectGo {
+				c.end = &end{trailer: trailer.all().Clone()}
+			}
 			return c.ended(trailer)
 		}
 		w.header, w.trailer = c.responseHeader(), trailer.all()
@@ -198,6 +212,9 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	}
 	if p.end && !c.in.frames.atEnd() {
 		return errorf(CodeInternal, "protocol error: corrupt response: bytes after the end of the stream")
+	}
+	if c.config.connectGo && (e.err == nil || e.err.wire) {
+		c.end = &end{err: e.err, trailer: e.trailer.Clone(), inHeader: e.inHeader}
 	}
 	if e.err != nil {
 		return c.refused(c.serverError(e))
@@ -224,7 +241,7 @@ func (c *clientConn) lossOf(err error) Code {
 // message is missing.
 func (c *clientConn) ended(trailer fields) error {
 	c.arrived.trailer.add(trailer)
-	if c.in.single && c.in.count == 0 {
+	if c.in.single && c.in.count == 0 && !c.config.connectGo { // otherwise receiveOnly finds it
 		return errNoMessage(*c.spec)
 	}
 	return io.EOF
@@ -256,7 +273,7 @@ func (c *clientConn) ResponseHeader() http.Header {
 
 // responseHeader is ResponseHeader without waiting.
 func (c *clientConn) responseHeader() http.Header {
-	if !c.now().over() || c.body == nil {
+	if !c.now().over() {
 		return make(http.Header)
 	}
 	return c.arrived.header.header()

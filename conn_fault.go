@@ -127,6 +127,16 @@ func faultOf(err error) *Error {
 	return NewError(CodeUnknown, err)
 }
 
+// ofCompression returns an error of a compression, which may be one of a program, as or
+// in an *Error. One with a code of its own keeps it.
+func ofCompression(err error, otherwise Code) error {
+	_, coded := asError(err)
+	if e := faultOf(err); coded || e.code != CodeUnknown {
+		return e
+	}
+	return NewError(otherwise, err)
+}
+
 // notEnd returns an error that wraps io.ErrUnexpectedEOF for one that wraps io.EOF:
 // net/http's error for a connection that closed too early may be io.EOF, which must
 // not look like the end of a stream.
@@ -140,15 +150,16 @@ func notEnd(err error) error {
 	return err
 }
 
-// readFault is fault for an error in reading a request's body.
-func readFault(ctx context.Context, err error, proto int) error {
+// readFault is fault for an error in reading a request's body. If nothing is known of
+// the reason, it has the code otherwise.
+func readFault(ctx context.Context, err error, proto int, otherwise Code) error {
 	switch err = notEnd(err); {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fault(ctx, err, CodeInternal)
 	case proto >= 2 || disconnected(err):
 		return fault(ctx, err, CodeCanceled) // in HTTP/2 a body ends early only if the client has reset the stream or is gone
 	}
-	return fault(ctx, err, CodeInvalidArgument) // such as a malformed chunk
+	return fault(ctx, err, otherwise)
 }
 
 // expired reports whether the deadline of ctx has passed. It compares the deadline

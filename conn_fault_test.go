@@ -146,7 +146,7 @@ func TestReadFault(t *testing.T) {
 		{&http.MaxBytesError{Limit: 1}, 1, CodeResourceExhausted},
 		{NewError(CodeAborted, nil), 1, CodeAborted},
 	} {
-		err := readFault(context.Background(), c.err, c.proto)
+		err := readFault(context.Background(), c.err, c.proto, CodeInvalidArgument)
 		if CodeOf(err) != c.want || errors.Is(err, io.EOF) {
 			t.Errorf("%v, HTTP/%d: got %v, want %v and no io.EOF in it", c.err, c.proto, err, c.want)
 		}
@@ -229,7 +229,7 @@ func TestResets(t *testing.T) {
 	if code, ok := resetOf(err); !ok || code != resetCancel {
 		t.Errorf("a client that gives up: got %T %v, reset %t with %#x, want CANCEL", err, err, ok, code)
 	}
-	if got := CodeOf(readFault(context.Background(), err, 2)); got != CodeCanceled {
+	if got := CodeOf(readFault(context.Background(), err, 2, CodeInvalidArgument)); got != CodeCanceled {
 		t.Errorf("a client that gives up: got %v, want %v", got, CodeCanceled)
 	}
 	if _, ok := resetOf(errors.New("stream error: stream ID 1; CANCEL")); ok {

@@ -45,6 +45,7 @@ type handlerConn struct {
 	receiving sync.Mutex
 	in        unpacker
 	received  error // the error that ended the receiving half
+	over      bool  // closeRequest was called
 
 	sending       sync.Mutex
 	out           packer
@@ -91,10 +92,10 @@ func (c *handlerContext) AfterFunc(f func()) (stop func() bool) {
 // open reads the head of the request and chooses the compression of the response.
 // It returns the call's context, also with an error.
 func (c *handlerConn) open() (context.Context, error) {
-	c.in = unpacker{codec: c.codec, framed: c.framed, endFlag: c.endFlag, limit: c.config.readMax,
+	c.in = unpacker{codec: c.codec, framed: c.framed, asIs: c.config.connectGo, endFlag: c.endFlag, limit: c.config.readMax,
 		single: !c.config.spec.StreamType.clientStreams()}
 	c.in.frames.src = c.request.body
-	c.out = packer{codec: c.codec, framed: c.framed, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
+	c.out = packer{codec: c.codec, framed: c.framed, asIs: c.config.connectGo, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 
 	c.namesAccept = c.config.connectGo
 	hd, refused := c.openRequest(&c.request.wireHead)
@@ -252,5 +253,8 @@ func (c *handlerConn) abandon() {
 	c.closed = true
 	defer c.limit.end()
 	defer c.early.end()
-	c.closeOutbox()
+	if c.outbox != nil {
+		c.closeOutbox()
+		_ = http.NewResponseController(c.exchange).Flush() // the client gets what was sent before the panic
+	}
 }

@@ -15,7 +15,9 @@ func (c *handlerConn) RequestHeader() http.Header { return c.request.lazy.header
 
 // Receive reads one message. If the procedure takes one message, the second call
 // reads the end of the request: it refuses a second message without reading it.
-// After the end each call returns the same error.
+// After the end each call returns the same error. So does each call after another
+// error, but not with connect-go's meaning: there a message that was refused, because
+// of its size or what it has, does not end the stream.
 func (c *handlerConn) Receive(msg any) error {
 	return codedEnd(c.receiveNext(msg, false))
 }
@@ -26,7 +28,7 @@ func (c *handlerConn) receiveNext(msg any, fresh bool) error {
 	c.answers.Store(true)
 	c.receiving.Lock()
 	defer c.receiving.Unlock()
-	if c.received == nil {
+	if c.received == nil || c.config.connectGo && !c.over {
 		done := c.early.watch.begin("receive")
 		c.received = c.because(c.receive(msg, fresh))
 		done(c.received)
@@ -49,16 +51,31 @@ func (c *handlerConn) receive(msg any, fresh bool) error {
 // is nil if it has a frame that only responses may have.
 func (c *handlerConn) noMessage(err error) error {
 	switch {
-	case err == io.EOF && c.in.single && c.in.count == 0:
+	case err == io.EOF && c.in.single && c.in.count == 0 && !c.config.connectGo: // otherwise receiveOnly finds it
 		return errNoMessage(c.config.spec)
 	case err == io.EOF:
 		return err
 	case err == errSecondMessage:
 		return errMoreMessages(c.config.spec)
 	case err != nil:
-		return readFault(&c.ctx, c.lateRead(err), int(c.request.proto))
+		return c.readFault(c.lateRead(err))
 	}
 	return NewError(c.strayEnd.code, errors.New(c.strayEnd.text))
+}
+
+// readFault returns the error of a request whose body cannot be read.
+func (c *handlerConn) readFault(err error) error {
+	proto, otherwise := int(c.request.proto), CodeInvalidArgument // such as a malformed chunk
+	if c.config.connectGo {
+		otherwise = CodeUnknown
+		if c.framed && !c.in.frames.begun {
+			otherwise = CodeInternal
+		}
+		if _, reset := resetOf(err); !reset && !abandoned(err) {
+			proto = 1 // the client may be there
+		}
+	}
+	return readFault(&c.ctx, err, proto, otherwise)
 }
 
 // leavesRequest reports whether a part of the request may be unread.
@@ -85,7 +102,7 @@ func (c *handlerConn) closeRequest() {
 	defer c.receiving.Unlock()
 	ended := c.in.ended || c.in.frames.err == io.EOF
 	c.in.free()
-	if c.received == nil {
+	if c.over = true; c.received == nil {
 		c.received = errorf(CodeInternal, "receive: the handler has returned")
 	}
 	length := c.request.length

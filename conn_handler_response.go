@@ -115,6 +115,9 @@ func (c *handlerConn) Send(msg any) (err error) {
 	}
 	b, size, compressed, err := c.out.pack(msg)
 	if err != nil {
+		if c.config.connectGo && c.framed {
+			_ = c.sendHead()
+		}
 		return err
 	}
 	var before wireEnd

@@ -64,7 +64,7 @@ func initialized(conn receivingConn, msg any, initialize func(Spec, any) error) 
 func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error) error {
 	own, ok := conn.(ownConn)
 	if err := receiveInto(conn, msg, initialize); err != nil {
-		if !ok && isEOF(err) {
+		if isEOF(err) {
 			return errNoMessage(conn.Spec())
 		}
 		return err
@@ -95,10 +95,16 @@ func errMoreMessages(s Spec) error {
 	return errorf(CodeUnimplemented, "%s takes one message: the request has more", s.Procedure)
 }
 
-// receiveMessage receives into a new message.
+// receiveMessage receives into a new message, which it returns with an error, too: what
+// was decoded before.
 func receiveMessage[T any](conn receivingConn, initialize func(Spec, any) error) (*T, error) {
 	msg := new(T)
-	if err := receiveInto(conn, msg, initialize); err != nil {
+	return msg, receiveInto(conn, msg, initialize)
+}
+
+// received returns a message, or none with an error.
+func received[T any](msg *T, err error) (*T, error) {
+	if err != nil {
 		return nil, err
 	}
 	return msg, nil

@@ -262,8 +262,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rt == nil {
 		return
 	}
-	if given := first(r.Header, headerContentType); h.config.connectGo && given != rt.contentType[0] {
-		r.Header[headerContentType] = []string{canonicalType(given)}
+	if given := r.Header[headerContentType]; h.config.connectGo && (len(given) != 1 || given[0] != rt.contentType[0]) {
+		r.Header[headerContentType] = []string{canonicalType(first(r.Header, headerContentType))}
 	}
 	c := newHTTPConn(h.config, rt, w, r)
 	defer c.abandon()

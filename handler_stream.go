@@ -44,7 +44,7 @@ func (r *receiver[T]) receiveWithin(ctx context.Context) (*T, error) {
 	if !outwaited {
 		r.msg, r.err = msg, err
 	}
-	return msg, err
+	return received(msg, err)
 }
 
 // ClientStream is the handler's side of a stream of requests. One goroutine at a
@@ -85,7 +85,8 @@ func (c *ClientStream[Req]) ReceiveContext(ctx context.Context) (*Req, error) {
 func (c *ClientStream[Req]) Messages() iter.Seq2[*Req, error] { return messages(c.in.next) }
 
 // Msg returns the message that the last Receive has received: an empty one
-// before the first Receive, and after one that returned false.
+// before the first Receive. After one that returned false it has what was
+// decoded before the error, mostly nothing.
 func (c *ClientStream[Req]) Msg() *Req {
 	if c.in.msg == nil {
 		c.in.msg = new(Req)
@@ -154,7 +155,7 @@ func (b *BidiStream[Req, Res]) RequestHeader() http.Header { return b.conn.Reque
 // Receive waits for the next message. After the last one it returns an error
 // that wraps [io.EOF].
 func (b *BidiStream[Req, Res]) Receive() (*Req, error) {
-	return b.left.receive(b.conn, b.initialize)
+	return received(b.left.receive(b.conn, b.initialize))
 }
 
 // ReceiveContext is Receive, until ctx ends at the latest. If ctx ends first, the
@@ -165,7 +166,7 @@ func (b *BidiStream[Req, Res]) Receive() (*Req, error) {
 // costs a goroutine while ReceiveContext waits.
 func (b *BidiStream[Req, Res]) ReceiveContext(ctx context.Context) (*Req, error) {
 	msg, err, _ := b.left.receiveWithin(ctx, b.conn, b.initialize)
-	return msg, err
+	return received(msg, err)
 }
 
 // Messages ranges over the messages that are left: see [ClientStream.Messages].

@@ -92,7 +92,7 @@ func (grpc) decodeEnd(w wireEnd) end {
 	if len(w.trailer) == 0 && w.empty {
 		trailer := make(http.Header, len(w.header))
 		for key, values := range w.header {
-			if !protocolOwns(key) || isStatus(key) {
+			if !protocolOwns(key) || isStatus(key) || w.exact && key != headerContentType {
 				trailer[key] = values
 			}
 		}

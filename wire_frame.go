@@ -41,19 +41,23 @@ type frameReader struct {
 	pos   int
 	err   error   // of src, returned when all bytes before it are consumed
 	large *buffer // for a message that is larger than ahead
+	begun bool    // the prefix of a frame was read, and its payload was not
 }
 
 // prefix reads the prefix of the next frame. It returns io.EOF if there is none.
 func (f *frameReader) prefix() (flags uint8, size uint32, err error) {
+	f.begun = false
 	f.shrink()
 	if err := f.fill(prefixSize); err != nil {
 		if got := f.buffered(); err == io.EOF && got > 0 {
+			f.drop()
 			err = fmt.Errorf("protocol error: incomplete envelope: got %d of %d bytes: %w", got, prefixSize, io.ErrUnexpectedEOF)
 		}
 		return 0, 0, err
 	}
 	p := f.ahead.data[f.pos:]
 	f.pos += prefixSize
+	f.begun = true
 	return p[0], binary.BigEndian.Uint32(p[1:prefixSize]), nil
 }
 
@@ -62,7 +66,9 @@ func (f *frameReader) prefix() (flags uint8, size uint32, err error) {
 func (f *frameReader) payload(size int) ([]byte, error) {
 	if size <= cap(f.ahead.data) {
 		if err := f.fill(size); err != nil {
-			return nil, f.short(err, f.buffered(), size)
+			got := f.buffered()
+			f.drop()
+			return nil, f.short(err, got, size)
 		}
 		data := f.ahead.data[f.pos : f.pos+size]
 		f.pos += size
@@ -88,6 +94,23 @@ func (f *frameReader) short(err error, got, size int) error {
 		return fmt.Errorf("protocol error: promised %d bytes in enveloped message, got %d bytes: %w", size, got, io.ErrUnexpectedEOF)
 	}
 	return err
+}
+
+// drop consumes the bytes that are buffered.
+func (f *frameReader) drop() { f.pos = len(f.ahead.data) }
+
+// skip consumes the payload of a frame. If the body ends before, the next read returns
+// the error.
+func (f *frameReader) skip(size uint32) {
+	if buffered := f.buffered(); uint64(size) <= uint64(buffered) {
+		f.pos += int(size)
+		return
+	}
+	left := int64(size) - int64(f.buffered())
+	f.drop()
+	if f.err == nil {
+		_, f.err = io.CopyN(io.Discard, f.src, left)
+	}
 }
 
 // atEnd reports whether no byte follows. It reports true if a read fails: the frames

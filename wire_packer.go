@@ -19,6 +19,7 @@ type packer struct {
 	framed      bool
 	client      bool          // it is a client's
 	plain       bool          // messages are not compressed for now
+	asIs        bool          // errors of codecs may wrap io.EOF, see WithConnectGoBehavior
 	compression *compression  // nil is identity
 	minBytes    int           // smaller messages are not compressed
 	limit       int           // of a message, after compression; 0 is no limit
@@ -43,7 +44,7 @@ func (p *packer) pack(msg any) (packed *buffer, size int, compressed bool, err e
 	}
 	if err != nil {
 		b.free()
-		return nil, 0, false, errorf(CodeInternal, "marshal message: %w", notEnd(err))
+		return nil, 0, false, errorf(CodeInternal, "marshal message: %w", ofCodec(err, p.asIs))
 	}
 	size = len(b.data) - p.prefix()
 	if p.compresses(size) {
@@ -53,7 +54,7 @@ func (p *packer) pack(msg any) (packed *buffer, size int, compressed bool, err e
 		b.free()
 		if err != nil {
 			z.free()
-			return nil, 0, false, NewError(CodeInternal, err)
+			return nil, 0, false, ofCompression(err, CodeInternal)
 		}
 		b, compressed = z, true
 	}
@@ -71,6 +72,15 @@ func (p *packer) pack(msg any) (packed *buffer, size int, compressed bool, err e
 		putPrefix(b.data, 0)
 	}
 	return b, size, compressed, nil
+}
+
+// ofCodec returns an error of a codec. Unless it stays as it is, it does not look like the
+// end of a stream.
+func ofCodec(err error, asIs bool) error {
+	if asIs {
+		return err
+	}
+	return notEnd(err)
 }
 
 // errUnsendable returns the error for a message that exceeds a side's limit for sending.
@@ -130,9 +140,12 @@ type unpacker struct {
 	limit       int          // of a message, compressed and decompressed; 0 is no limit
 	framed      bool
 	client      bool  // it is a client's
+	asIs        bool  // as a packer's
 	endFlag     uint8 // marks the frame that ends the stream, 0 if there is none
 	single      bool  // there is one message: a second one is an error
 	ended       bool
+	broken      bool   // by flags that are unknown: there are no more messages
+	unread      uint32 // bytes of a message that was refused, which a further call skips
 
 	frames   frameReader
 	whole    *buffer // an unframed body
@@ -158,18 +171,27 @@ func (u *unpacker) next() (piece, error) {
 	if !u.framed {
 		return u.body()
 	}
+	if u.ended || u.broken {
+		return piece{}, io.EOF
+	}
 	u.rest()
+	if u.unread > 0 {
+		u.frames.skip(u.unread)
+		u.unread = 0
+	}
 	flags, size, err := u.frames.prefix()
 	if err != nil {
 		return piece{}, err
 	}
 	if unknown := flags &^ (flagCompressed | u.endFlag); unknown != 0 {
+		u.broken = true
 		return piece{}, errorf(CodeInternal, "protocol error: invalid envelope flags %08b", flags)
 	}
 	if u.single && u.count > 0 && (u.endFlag == 0 || flags&u.endFlag == 0) {
 		return piece{}, errSecondMessage
 	}
 	if limit := u.limit; (limit > 0 && uint64(size) > uint64(limit)) || uint64(size) > math.MaxInt {
+		u.unread = size
 		return piece{}, u.tooLarge(uint64(size))
 	}
 	data, err := u.frames.payload(int(size))
@@ -230,7 +252,10 @@ func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
 		return nil, u.tooLarge(0)
 	}
 	if err != nil {
-		return nil, NewError(CodeInvalidArgument, err)
+		if u.asIs && errors.Is(err, errNotClosed) {
+			return nil, ofCompression(err, CodeUnknown)
+		}
+		return nil, ofCompression(err, CodeInvalidArgument)
 	}
 	return u.inflated.data, nil
 }
@@ -274,7 +299,7 @@ func (u *unpacker) unmarshal(data []byte, msg any, fresh bool) error {
 		err = u.codec.Unmarshal(data, msg)
 	}
 	if err != nil {
-		return errorf(CodeInvalidArgument, "unmarshal message: %w", notEnd(err))
+		return errorf(CodeInvalidArgument, "unmarshal message: %w", ofCodec(err, u.asIs))
 	}
 	return nil
 }
