@@ -46,7 +46,7 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 		return &made.response, nil
 	}
 	for _, i := range slices.Backward(c.interceptors) {
-		client.unary = i.WrapUnary(checkedUnary(client.unary))
+		client.unary = i.WrapUnary(c.checkedUnary(client.unary))
 	}
 	return client
 }
@@ -113,12 +113,12 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 		err = conn.sendOnly(request.Any())
 		if err != nil && c.connectGo && ctx.Err() == nil {
 			_ = conn.CloseRequest() // sends a request without a message, unless there was one
-		}
-	}
-	state.method = conn.sentMethod()
 			if isEOF(err) {
 				err = nil // Receive returns the reason
 			}
+		}
+	}
+	state.method = conn.sentMethod()
 	if c.connectGo {
 		conn.leaveHeader(request, timeout)
 	}
@@ -132,7 +132,7 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 	if err != nil {
 		return ofClient(err)
 	}
-	err = receiveOnly(conn, msg, c.initialize)
+	err = receiveOnly(conn, msg, c.initialize, c.connectGo)
 	if err == nil && conn.call != nil {
 		conn.call.setResponse(state.method, conn, true)
 	}
@@ -143,6 +143,9 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 // connect-go's meaning, if the program has changed some of the library's. Otherwise
 // the library's can be added to them later.
 func (c *config) given(request AnyRequest, state *callState, header http.Header) (http.Header, bool) {
+	if state.spec == nil { // an interceptor has made it
+		return header, true
+	}
 	if state.shown != nil && changes(header, nil) {
 		header = request.Header() // with the library's
 	}
@@ -229,7 +232,7 @@ func (c *Client[Req, Res]) CallClientStream(ctx context.Context) *ClientStreamFo
 	if c.err != nil {
 		return &ClientStreamForClient[Req, Res]{err: c.err}
 	}
-	return &ClientStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeClient, nil), initialize: c.config.initialize}
+	return &ClientStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeClient, nil), initialize: c.config.initialize, again: c.config.connectGo}
 }
 
 // CallClientStreamSimple is [Client.CallClientStream] for headers and trailers
@@ -325,27 +328,6 @@ func (c *config) begin(ctx context.Context, spec Spec) StreamingClientConn {
 		}
 	}
 	return conn
-}
-
-// checkedUnary returns a function that checks the context which an interceptor
-// has passed on, and then calls next.
-func checkedUnary(next UnaryFunc) UnaryFunc {
-	return func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
-		if err := checkCall(ctx); err != nil {
-			return nil, err
-		}
-		return next(ctx, request)
-	}
-}
-
-// checkedStream is checkedUnary for streams.
-func (c *config) checkedStream(next StreamingClientFunc) StreamingClientFunc {
-	return func(ctx context.Context, spec Spec) StreamingClientConn {
-		if err := checkCall(ctx); err != nil {
-			return &failedConn{spec: spec, peer: c.peer, err: err}
-		}
-		return next(ctx, spec)
-	}
 }
 
 // check returns the error of the client's construction, or one if request is nil. With

@@ -114,6 +114,7 @@ type ClientStreamForClient[Req, Res any] struct {
 	initialize func(Spec, any) error
 	err        error // of the client's construction: there is no conn
 	closed     bool  // CloseAndReceive was called
+	again      bool  // it may be called again, see WithConnectGoBehavior
 }
 
 // Spec returns the description of the procedure.
@@ -168,21 +169,17 @@ func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], err
 	if c.err != nil {
 		return nil, c.err
 	}
-	if c.closed {
+	if c.closed && !c.again {
 		return nil, errorf(CodeInternal, "close and receive: CloseAndReceive was called before: a stream of requests has one response")
 	}
 	c.closed = true
 	msg := new(Res)
 	err := c.conn.CloseRequest()
 	if err == nil {
-		err = receiveOnly(c.conn, msg, c.initialize)
-	}
-	closed := c.conn.CloseResponse()
-	if err == nil {
-		_ = c.conn.CloseResponse()
-		err = closed
+		err = receiveOnly(c.conn, msg, c.initialize, c.again)
 	}
 	if err != nil {
+		_ = c.conn.CloseResponse()
 		return nil, err
 	}
 	response := &Response[Res]{msg, metadata{own: c.conn.ResponseHeader()}, metadata{own: c.conn.ResponseTrailer()}}

@@ -25,6 +25,7 @@ type config struct {
 	readMax      int // bytes, 0 is no limit
 	sendMax      int // bytes, 0 is no limit
 	interceptors []Interceptor
+	chained      bool // there are several, or an option had several: see checkNext
 	calls        []CallInterceptorFunc
 	around       CallFunc              // calls around runCall, nil if there are none
 	initialize   func(Spec, any) error // prepares a message before it is decoded into, may be nil

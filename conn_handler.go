@@ -73,7 +73,7 @@ type handlerContext struct {
 }
 
 func (c *handlerContext) Value(key any) any {
-	if key == (handlerInfoKey{}) {
+	if key == (handlerInfoKey{}) || key == (handlerCallKey{}) {
 		return CallInfo(c.conn)
 	}
 	return c.Context.Value(key)

@@ -121,7 +121,7 @@ func (c *clientConn) newRequest() *httpExchange {
 		c.header = h
 	case c.cancel != nil:
 		fixed, h = c.config.streamHead, c.header
-	case len(c.header) == 0:
+	case len(c.header) == 0 && !c.asGiven:
 		h = maps.Clone(c.config.header)
 	default: // the headers of a Request stay as the caller left them
 		fixed, h = c.config.header, make(http.Header, len(c.config.header)+len(c.header)+1)

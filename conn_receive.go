@@ -7,6 +7,7 @@ package connect
 import (
 	"errors"
 	"io"
+	"reflect"
 )
 
 // codedEnd returns an *Error for io.EOF: a new one each time, because the caller may
@@ -60,14 +61,23 @@ func initialized(conn receivingConn, msg any, initialize func(Spec, any) error) 
 
 // receiveOnly receives the one message of a direction, and the direction's end. This
 // package's conns find out themselves that there is none, or a second one; conns of
-// programs and of interceptors need not.
-func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error) error {
+// programs and of interceptors need not. With connect-go's meaning the end is received
+// into a message of its own, which is initialized, too.
+func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error, connectGo bool) error {
 	own, ok := conn.(ownConn)
 	if err := receiveInto(conn, msg, initialize); err != nil {
 		if isEOF(err) {
 			return errNoMessage(conn.Spec())
 		}
 		return err
+	}
+	if connectGo && (initialize != nil || !ok) {
+		msg = reflect.New(reflect.TypeOf(msg).Elem()).Interface()
+		if initialize != nil {
+			if err := initialize(conn.Spec(), msg); err != nil {
+				return err
+			}
+		}
 	}
 	if ok {
 		return unlessEOF(own.receiveNext(msg, false))

@@ -95,7 +95,7 @@ func (c *handlerConn) cutShort(err *Error, writes bool) {
 // has two seconds, so that err can still be sent. EndCall does not end ctx: an interceptor
 // passes on a context that it cancels itself. The first of several errors counts.
 func EndCall(ctx context.Context, err *Error) bool {
-	conn, ok := ctx.Value(handlerInfoKey{}).(*handlerConn)
+	conn, ok := ctx.Value(handlerCallKey{}).(*handlerConn)
 	if !ok || err == nil {
 		return false
 	}

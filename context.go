@@ -65,6 +65,7 @@ type CallInfo interface {
 type (
 	clientInfoKey  struct{} // the *clientInfo of NewClientContext, or that of a begunCall
 	handlerInfoKey struct{} // the CallInfo of the handler's call
+	handlerCallKey struct{} // the same, of the conn below interceptors
 )
 
 // NewClientContext returns a context for a client's call, and the call's

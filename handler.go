@@ -34,8 +34,11 @@ func newHandler(c *config, serve StreamingHandlerFunc) *Handler {
 	if len(c.gates) > 0 {
 		serve = c.gated(serve)
 	}
-	if c.recoverer != nil {
+	if c.recoverer != nil && !c.connectGo {
 		serve = c.recoverer.WrapStreamingHandler(serve)
+	}
+	if c.connectGo {
+		serve = hideInfo(serve)
 	}
 	h := &Handler{config: c, serve: serve, routes: newRoutes(c.spec.StreamType, c.codecs), allow: []string{http.MethodPost}}
 	h.types = []string{h.routes.String()}
@@ -74,6 +77,9 @@ func NewUnaryHandler[Req, Res any](
 // newUnaryHandler is NewUnaryHandler with settings.
 func newUnaryHandler[Req, Res any](c *config, unary func(context.Context, *Request[Req]) (*Response[Res], error)) *Handler {
 	call := UnaryFunc(func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err // an interceptor may have set the time
+		}
 		typed, ok := request.(*Request[Req])
 		if !ok {
 			return nil, errorf(CodeInternal, "interceptor passed a %T on: expected %T", request, typed)
@@ -97,7 +103,7 @@ func newUnaryHandler[Req, Res any](c *config, unary func(context.Context, *Reque
 			msg     Req
 		})
 		made.request.Msg = &made.msg
-		if err := receiveOnly(conn, &made.msg, c.initialize); err != nil {
+		if err := receiveOnly(conn, &made.msg, c.initialize, c.connectGo); err != nil {
 			return err
 		}
 		return c.serveUnary(ctx, conn, &made.request, call, contentOf[Res])
@@ -157,6 +163,7 @@ func NewClientStreamHandler[Req, Res any](
 // newClientStreamHandler is NewClientStreamHandler with settings.
 func newClientStreamHandler[Req, Res any](c *config, implementation func(context.Context, *ClientStream[Req]) (*Response[Res], error)) *Handler {
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
+		ctx = c.showInfo(ctx, conn)
 		response, err := implementation(ctx, &ClientStream[Req]{receiver[Req]{conn: conn, initialize: c.initialize}})
 		if err != nil {
 			return err
@@ -202,9 +209,10 @@ func NewServerStreamHandler[Req, Res any](
 		spec := conn.Spec()
 		request := &Request[Req]{Msg: new(Req), call: callState{spec: &spec, peer: conn.Peer(), method: methodOf(conn)}}
 		request.call.receive(conn)
-		if err := receiveOnly(conn, request.Msg, c.initialize); err != nil {
+		if err := receiveOnly(conn, request.Msg, c.initialize, c.connectGo); err != nil {
 			return err
 		}
+		ctx = c.showInfo(ctx, conn)
 		return implementation(ctx, request, &ServerStream[Res]{conn: conn, call: ctx})
 	})
 }
@@ -232,6 +240,7 @@ func NewBidiStreamHandler[Req, Res any](
 ) *Handler {
 	c := newHandlerConfig(procedure, StreamTypeBidi, options)
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
+		ctx = c.showInfo(ctx, conn)
 		return implementation(ctx, &BidiStream[Req, Res]{conn: conn, initialize: c.initialize, call: ctx})
 	})
 }

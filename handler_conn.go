@@ -53,6 +53,7 @@ func (h *Handler) ServeConn(ctx context.Context, conn HandlerConn) {
 		defer cancel()
 	}
 	ctx = context.WithValue(ctx, handlerInfoKey{}, CallInfo(connInfo{conn}))
+	ctx = context.WithValue(ctx, handlerCallKey{}, CallInfo(connInfo{conn}))
 	h.serveConn(ctx, conn, nil)
 }
 
@@ -93,13 +94,17 @@ func (c *config) gated(next StreamingHandlerFunc) StreamingHandlerFunc {
 // serveUnary calls a handler's function with the received request, and sends the
 // response.
 func (c *config) serveUnary(ctx context.Context, conn StreamingHandlerConn, request AnyRequest, call UnaryFunc, look func(AnyResponse) (content, error)) error {
-	if err := ctx.Err(); err != nil {
-		return fault(ctx, err, CodeCanceled)
-	}
 	state := request.state()
 	state.spec, state.peer, state.method = &c.spec, conn.Peer(), methodOf(conn)
 	state.receive(conn)
+	var info *unaryInfo
+	if c.connectGo {
+		ctx, info = showUnaryInfo(ctx, conn, state)
+	}
 	response, err := call(ctx, request)
+	if info != nil {
+		info.merge()
+	}
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func serveReused[Req, Res any](c *config, call UnaryFunc) StreamingHandlerFunc {
 	return func(ctx context.Context, conn StreamingHandlerConn) error {
 		request := &Request[Req]{Msg: messages.Get().(*Req)}
 		msg := request.Msg // an interceptor may change the field
-		err := receiveOnly(conn, msg, c.initialize)
+		err := receiveOnly(conn, msg, c.initialize, c.connectGo)
 		if err == nil {
 			err = c.serveUnary(ctx, conn, request, call, contentOf[Res])
 		}

@@ -6,6 +6,7 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 )
@@ -50,13 +51,58 @@ func (f UnaryInterceptorFunc) WrapStreamingHandler(next StreamingHandlerFunc) St
 	return next
 }
 
+// chain notes that n interceptors are added.
+func (c *config) chain(n int) {
+	c.chained = c.chained || n > 1 || n == 1 && len(c.interceptors) > 0
+}
+
 // wrapUnary wraps a handler's function in its interceptors. The first one is
 // outermost.
 func (c *config) wrapUnary(next UnaryFunc) UnaryFunc {
 	for _, i := range slices.Backward(c.interceptors) {
+		if c.connectGo {
+			next = c.checkedUnary(next)
+		}
 		next = i.WrapUnary(next)
 	}
 	return next
+}
+
+// checkedUnary returns a function that checks the context which an interceptor
+// has passed on, and then calls next.
+func (c *config) checkedUnary(next UnaryFunc) UnaryFunc {
+	return func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
+		if err := c.checkNext(ctx); err != nil {
+			return nil, err
+		}
+		return next(ctx, request)
+	}
+}
+
+// checkedStream is checkedUnary for a client's streams.
+func (c *config) checkedStream(next StreamingClientFunc) StreamingClientFunc {
+	return func(ctx context.Context, spec Spec) StreamingClientConn {
+		switch err := c.checkNext(ctx); {
+		case err != nil && c.connectGo:
+			return &failedConn{err: err}
+		case err != nil:
+			return &failedConn{spec: spec, peer: c.peer, err: err}
+		}
+		return next(ctx, spec)
+	}
+}
+
+// checkNext is checkCall for an interceptor's context. With connect-go's meaning a
+// single interceptor may pass on any context, and the error has no code.
+func (c *config) checkNext(ctx context.Context) error {
+	err := checkCall(ctx)
+	switch {
+	case err == nil || c.connectGo && !c.chained:
+		return nil
+	case c.connectGo:
+		return errors.Unwrap(err)
+	}
+	return err
 }
 
 // wrapStream is wrapUnary for streams.

@@ -101,6 +101,7 @@ func WithInterceptors(interceptors ...Interceptor) Option {
 			if i != nil {
 				c.interceptors = append(c.interceptors, i)
 			}
+		c.chain(len(interceptors))
 		}
 	})
 }
@@ -122,6 +123,7 @@ func WithRecover(handle func(context.Context, Spec, http.Header, any) error) Han
 		if c.recoverer == nil {
 			c.recoverer = r
 		}
+		c.chain(1)
 	})
 }
 

@@ -145,7 +145,7 @@ func cutHandler(ctx context.Context) func() func(*Error) {
 		if ctx == nil {
 			return nil
 		}
-		if own, ok := ctx.Value(handlerInfoKey{}).(cutter); ok {
+		if own, ok := ctx.Value(handlerCallKey{}).(cutter); ok {
 			return own.cut
 		}
 		return nil
