@@ -191,31 +191,43 @@ func (c *ClientStreamForClient[Req, Res]) CloseAndReceive() (*Response[Res], err
 func (c *ClientStreamForClient[Req, Res]) Conn() (StreamingClientConn, error) { return c.conn, c.err }
 
 // ClientStreamForClientSimple is [ClientStreamForClient] without methods for
-// headers and trailers, which are in the call's context: see [NewClientContext].
+// headers and trailers, which are in the call's context: see [NewClientContext]. The
+// methods of the zero value return an error.
 type ClientStreamForClientSimple[Req, Res any] struct {
-	stream *ClientStreamForClient[Req, Res]
+	stream *ClientStreamForClient[Req, Res] // nil in a stream that no client has made
+}
+
+// errNoStream is the error of a simple stream that no client has made.
+var errNoStream = errors.New("the stream is not that of a call: use a client's method, which returns one")
+
+// open returns the stream. One that no client has made fails.
+func (c *ClientStreamForClientSimple[Req, Res]) open() *ClientStreamForClient[Req, Res] {
+	if c.stream == nil {
+		return &ClientStreamForClient[Req, Res]{err: errNoStream}
+	}
+	return c.stream
 }
 
 // Spec returns the description of the procedure.
-func (c *ClientStreamForClientSimple[_, _]) Spec() Spec { return c.stream.Spec() }
+func (c *ClientStreamForClientSimple[Req, Res]) Spec() Spec { return c.open().Spec() }
 
 // Peer returns the description of the server.
-func (c *ClientStreamForClientSimple[_, _]) Peer() Peer { return c.stream.Peer() }
+func (c *ClientStreamForClientSimple[Req, Res]) Peer() Peer { return c.open().Peer() }
 
 // Send is [ClientStreamForClient.Send].
 func (c *ClientStreamForClientSimple[Req, Res]) Send(request *Req) error {
-	return c.stream.Send(request)
+	return c.open().Send(request)
 }
 
 // SendContext is [ClientStreamForClient.SendContext].
 func (c *ClientStreamForClientSimple[Req, Res]) SendContext(ctx context.Context, request *Req) error {
-	return c.stream.SendContext(ctx, request)
+	return c.open().SendContext(ctx, request)
 }
 
 // CloseAndReceive ends the stream of requests, waits for the response's message
 // and ends the call.
 func (c *ClientStreamForClientSimple[Req, Res]) CloseAndReceive() (*Res, error) {
-	response, err := c.stream.CloseAndReceive()
+	response, err := c.open().CloseAndReceive()
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +236,7 @@ func (c *ClientStreamForClientSimple[Req, Res]) CloseAndReceive() (*Res, error) 
 
 // Conn returns the stream without types.
 func (c *ClientStreamForClientSimple[Req, Res]) Conn() (StreamingClientConn, error) {
-	return c.stream.Conn()
+	return c.open().Conn()
 }
 
 // BidiStreamForClient is the client's side of a stream in both directions. One
@@ -352,57 +364,66 @@ func (b *BidiStreamForClient[Req, Res]) ResponseTrailer() http.Header {
 func (b *BidiStreamForClient[Req, Res]) Conn() (StreamingClientConn, error) { return b.conn, b.err }
 
 // BidiStreamForClientSimple is [BidiStreamForClient] without RequestHeader: the
-// request's headers are in the call's context, see [NewClientContext].
+// request's headers are in the call's context, see [NewClientContext]. The methods of
+// the zero value return an error.
 type BidiStreamForClientSimple[Req, Res any] struct {
-	stream *BidiStreamForClient[Req, Res]
+	stream *BidiStreamForClient[Req, Res] // nil in a stream that no client has made
+}
+
+// open returns the stream. One that no client has made fails.
+func (b *BidiStreamForClientSimple[Req, Res]) open() *BidiStreamForClient[Req, Res] {
+	if b.stream == nil {
+		return &BidiStreamForClient[Req, Res]{err: errNoStream}
+	}
+	return b.stream
 }
 
 // Spec returns the description of the procedure.
-func (b *BidiStreamForClientSimple[_, _]) Spec() Spec { return b.stream.Spec() }
+func (b *BidiStreamForClientSimple[Req, Res]) Spec() Spec { return b.open().Spec() }
 
 // Peer returns the description of the server.
-func (b *BidiStreamForClientSimple[_, _]) Peer() Peer { return b.stream.Peer() }
+func (b *BidiStreamForClientSimple[Req, Res]) Peer() Peer { return b.open().Peer() }
 
 // Send is [BidiStreamForClient.Send].
-func (b *BidiStreamForClientSimple[Req, Res]) Send(msg *Req) error { return b.stream.Send(msg) }
+func (b *BidiStreamForClientSimple[Req, Res]) Send(msg *Req) error { return b.open().Send(msg) }
 
 // SendContext is [BidiStreamForClient.SendContext].
 func (b *BidiStreamForClientSimple[Req, Res]) SendContext(ctx context.Context, msg *Req) error {
-	return b.stream.SendContext(ctx, msg)
+	return b.open().SendContext(ctx, msg)
 }
 
 // CloseRequest is [BidiStreamForClient.CloseRequest].
-func (b *BidiStreamForClientSimple[Req, Res]) CloseRequest() error { return b.stream.CloseRequest() }
+func (b *BidiStreamForClientSimple[Req, Res]) CloseRequest() error { return b.open().CloseRequest() }
 
 // Receive is [BidiStreamForClient.Receive].
-func (b *BidiStreamForClientSimple[Req, Res]) Receive() (*Res, error) { return b.stream.Receive() }
+func (b *BidiStreamForClientSimple[Req, Res]) Receive() (*Res, error) { return b.open().Receive() }
 
 // ReceiveContext is [BidiStreamForClient.ReceiveContext].
 func (b *BidiStreamForClientSimple[Req, Res]) ReceiveContext(ctx context.Context) (*Res, error) {
-	return b.stream.ReceiveContext(ctx)
+	return b.open().ReceiveContext(ctx)
 }
 
 // Messages is [BidiStreamForClient.Messages].
 func (b *BidiStreamForClientSimple[Req, Res]) Messages() iter.Seq2[*Res, error] {
-	return b.stream.Messages()
+	return b.open().Messages()
 }
 
 // CloseResponse is [BidiStreamForClient.CloseResponse].
-func (b *BidiStreamForClientSimple[Req, Res]) CloseResponse() error { return b.stream.CloseResponse() }
+func (b *BidiStreamForClientSimple[Req, Res]) CloseResponse() error { return b.open().CloseResponse() }
 
 // ResponseHeader is [BidiStreamForClient.ResponseHeader].
 func (b *BidiStreamForClientSimple[Req, Res]) ResponseHeader() http.Header {
-	return b.stream.ResponseHeader()
+	return b.open().ResponseHeader()
 }
 
 // ResponseTrailer is [BidiStreamForClient.ResponseTrailer].
 func (b *BidiStreamForClientSimple[Req, Res]) ResponseTrailer() http.Header {
-	return b.stream.ResponseTrailer()
+	return b.open().ResponseTrailer()
 }
 
 // Conn returns the stream without types.
 func (b *BidiStreamForClientSimple[Req, Res]) Conn() (StreamingClientConn, error) {
-	return b.stream.Conn()
+	return b.open().Conn()
 }
 
 // failedConn is a call that failed before it began: its methods return the error.

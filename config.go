@@ -86,6 +86,10 @@ func newHandlerConfig(procedure string, kind StreamType, options []HandlerOption
 	if err := c.compressions.sort(); err != nil {
 		panic("connect: " + err.Error())
 	}
+	if c.connectGo && c.codecs[codecJSONUTF] == nil {
+		own, _ := c.codecs[codecJSON].(jsonCodec) // a program's codec does not have this name
+		c.codecs[codecJSONUTF] = own
+	}
 	c.times.readSchema(c.spec.Schema)
 	c.wrapCalls()
 	return c
@@ -172,16 +176,21 @@ func parseURL(raw string) (*url.URL, error) {
 	return nil, errorf(CodeUnavailable, "URL %q: %w", withoutSecrets(raw), withoutURL(err))
 }
 
-// procedurePath returns the last two segments of a path: "/service/method".
+// procedurePath returns the last two segments of a path: "/service/method". A path
+// without a service is "/", and one without a method "/service".
 func procedurePath(path string) string {
-	segments := strings.Split(strings.Trim(path, "/"), "/")
-	if n := len(segments); n > 2 {
-		segments = segments[n-2:]
+	service, method := path, ""
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		service, method = path[:i], path[i+1:]
+		service = service[strings.LastIndexByte(service, '/')+1:]
 	}
-	if len(segments) == 1 && segments[0] == "" {
+	switch {
+	case service == "":
 		return "/"
+	case method == "":
+		return "/" + service
 	}
-	return "/" + strings.Join(segments, "/")
+	return "/" + service + "/" + method
 }
 
 // heedsContext reports whether Do is sure to return when the request's context

@@ -60,11 +60,15 @@ func (w *ErrorWriter) dialect(r *http.Request) *dialect {
 // which people can read. It neither reads nor closes the request's body. It
 // returns the error of the ResponseWriter's Write.
 func (w *ErrorWriter) Write(response http.ResponseWriter, request *http.Request, err error) error {
+	request = wholeRequest(request)
+	d := w.dialect(request)
+	if err == nil && w.config.connectGo && d != nil && d.framed {
+		return w.write(response, request, d, nil) // success
+	}
 	if err == nil {
 		err = errorf(CodeUnknown, "no error was given")
 	}
-	request = wholeRequest(request)
-	return w.write(response, request, w.dialect(request), w.hooked(request, err))
+	return w.write(response, request, d, w.hooked(request, err))
 }
 
 // hooked returns an error as the hooks leave it.
@@ -75,7 +79,7 @@ func (w *ErrorWriter) hooked(request *http.Request, err error) error {
 	return w.config.hookError(request.Context(), Spec{Procedure: procedurePath(request.URL.Path)}, err)
 }
 
-// write is Write in a dialect.
+// write is Write in a dialect. If err is nil, it writes the end of a call that succeeded.
 func (w *ErrorWriter) write(response http.ResponseWriter, request *http.Request, d *dialect, err error) error {
 	if d == nil || d == dialectGet {
 		d = dialectUnary
@@ -95,7 +99,11 @@ func (w *ErrorWriter) write(response http.ResponseWriter, request *http.Request,
 	c.route, c.config, c.exchange, c.own = &made.route, w.config, &made.exchange, isOwn(response)
 	c.request.proto = uint8(request.ProtoMajor)
 	c.remember(response.Header())
-	c.finish(w.config.outcome(err), true)
+	var e *Error
+	if err != nil {
+		e = w.config.outcome(err)
+	}
+	c.finish(e, true)
 	return made.sink.err
 }
 

@@ -82,10 +82,14 @@ func WithClientOptions(options ...ClientOption) ClientOption {
 // handler, and not for an [ErrorWriter].
 func WithConditionalHandlerOptions(conditional func(spec Spec) []HandlerOption) HandlerOption {
 	return handlerOption(func(c *config) {
-		if c.spec.Procedure == "" {
-			return // an ErrorWriter: it serves no procedure
+		spec := c.spec
+		if spec.Procedure == "" { // an ErrorWriter: it serves no procedure
+			if !c.connectGo {
+				return
+			}
+			spec.Procedure = "/"
 		}
-		for _, o := range conditional(c.spec) {
+		for _, o := range conditional(spec) {
 			o.applyToHandler(c)
 		}
 	})
@@ -97,11 +101,11 @@ func WithConditionalHandlerOptions(conditional func(spec Spec) []HandlerOption) 
 // interceptors are ignored.
 func WithInterceptors(interceptors ...Interceptor) Option {
 	return option(func(c *config) {
+		c.chain(len(interceptors))
 		for _, i := range interceptors {
 			if i != nil {
 				c.interceptors = append(c.interceptors, i)
 			}
-		c.chain(len(interceptors))
 		}
 	})
 }
@@ -119,11 +123,11 @@ func WithInterceptors(interceptors ...Interceptor) Option {
 func WithRecover(handle func(context.Context, Spec, http.Header, any) error) HandlerOption {
 	r := &recoverer{handle}
 	return handlerOption(func(c *config) {
+		c.chain(1)
 		c.interceptors = append(c.interceptors, r)
 		if c.recoverer == nil {
 			c.recoverer = r
 		}
-		c.chain(1)
 	})
 }
 

@@ -366,7 +366,7 @@ func newRoutes(kind StreamType, codecs map[string]Codec) routes {
 	for _, d := range []*dialect{connect, dialectGRPC, dialectWeb} {
 		for name, codec := range codecs {
 			rs.add(d, d.media+name, codec)
-			if name == codecJSON {
+			if _, own := codecs[codecJSONUTF]; name == codecJSON && !own {
 				rs.add(d, d.media+codecJSONUTF, codec)
 			}
 			if name == codecProto && d.bare != "" {
