@@ -7,7 +7,8 @@
 //   - server_test.go sends the same HTTP requests to handlers of the reference, of
 //     the root and of the drop-in, and compares the responses; client_test.go lets
 //     clients of the three make the same calls, and compares the HTTP requests and
-//     the callers' results for the same HTTP responses.
+//     the callers' results for the same HTTP responses. steps_test.go makes calls step
+//     by step, with client and handler of one library, and compares what programs see.
 //   - the differences files list every difference that is wanted, with its item
 //     in the protocol checklist and its reason. A difference that is not
 //     listed fails the test, and so does a listed one that does not occur. Each
