@@ -133,6 +133,9 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 		return ofClient(err)
 	}
 	err = receiveOnly(conn, msg, c.initialize, c.connectGo)
+	if err != nil && c.connectGo && !conn.framed {
+		conn.splitTrailers()
+	}
 	if err == nil && conn.call != nil {
 		conn.call.setResponse(state.method, conn, true)
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Receive after an error, the end or CloseResponse, with connect-go's meaning.
+// Receive after an error, the end or CloseResponse, and the trailers of a call that
+// failed, with connect-go's meaning.
 
 package connect
 
@@ -15,6 +16,16 @@ import (
 func (c *clientConn) goesOn() bool {
 	return c.config.connectGo && c.framed && c.name == ProtocolConnect && c.failed == nil && !c.now().ended() &&
 		!c.in.single && c.in.frames.err == nil && !c.in.ended && c.parent.Err() == nil
+}
+
+// splitTrailers makes trailers of the headers of a unary response that are trailers by
+// their prefix, also if the call has failed before its end was read.
+func (c *clientConn) splitTrailers() {
+	if header := c.responseHeader(); hasTrailers(fields{header: header}) {
+		e := connectUnary{}.decodeEnd(wireEnd{status: http.StatusOK, header: header})
+		c.arrived.header.replace(e.header)
+		c.arrived.trailer.add(fields{header: e.trailer})
+	}
 }
 
 // receiveAgain is Receive after an error that has ended the receiving half. As

@@ -201,6 +201,9 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 				return c.serverError(e) // the server's status is more exact than the read error
 			}
 		}
+		if e, ok := err.(*Error); ok {
+			return e // of a message
+		}
 		if err = cutOff(notEnd(err)); errors.Is(err, io.ErrUnexpectedEOF) {
 			return fault(c.ctx, err, CodeInternal)
 		}

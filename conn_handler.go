@@ -7,6 +7,7 @@ package connect
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -212,6 +213,13 @@ func (c *handlerConn) Spec() Spec { return c.config.spec }
 
 func (c *handlerConn) Peer() Peer {
 	p := Peer{Addr: c.request.remote, Protocol: c.name, Query: c.request.query, tls: c.request.tls}
+	switch {
+	case !c.config.connectGo:
+	case c.name != ProtocolConnect:
+		p.Query = nil
+	case p.Query == nil:
+		p.Query = make(url.Values)
+	}
 	p.addConn(c.ctx.Context)
 	return p
 }

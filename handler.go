@@ -309,11 +309,11 @@ func (h *Handler) route(w http.ResponseWriter, r *http.Request) *route {
 	case r.Method == http.MethodPost:
 		rt = h.routes.find(first(r.Header, headerContentType))
 	case r.Method == http.MethodGet && h.getRoutes != nil:
-		if hasBody(r) {
+		rt = h.getRoutes[r.URL.Query().Get(queryEncoding)]
+		if rt != nil && hasBody(r) {
 			refuse(w, http.StatusUnsupportedMediaType, "%s does not take a GET with a body: the message is in the query", h.config.spec.Procedure)
 			return nil
 		}
-		rt = h.getRoutes[r.URL.Query().Get(queryEncoding)]
 	default:
 		header["Allow"] = h.allow
 		refuse(w, http.StatusMethodNotAllowed, "%s does not take a %s: use %s", h.config.spec.Procedure, r.Method, h.allow[0])

@@ -328,6 +328,13 @@ func WithSendMaxBytes(maxBytes int) Option {
 // error that exceeds it loses its details in unary Connect, details and metadata in
 // the body of a stream, and nothing in gRPC; an [ErrorWriter] ignores it. A codec of
 // the program with the name "proto" encodes gRPC's status, too.
+//
+// A stream goes on after a message that was refused, and its end is read again by each
+// receive after it. [WithRecover] covers the handler and the interceptors of later
+// options. Gates and interceptors of streams have no [CallInfo], and that of a unary
+// call has response headers of its own. An initializer runs once more for the end of
+// a request or response of one message. A request that a client's interceptor makes
+// has no headers but its own.
 func WithConnectGoBehavior() Option {
 	return option(func(c *config) { c.connectGo, c.readMax, c.compressMin = true, 0, 0 })
 }

@@ -263,7 +263,7 @@ func TestUnixCredentialsBad(t *testing.T) {
 // without one.
 func TestPeerAllocations(t *testing.T) {
 	ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, net.Addr(&net.UnixAddr{Name: "a", Net: "unix"}))
-	c := &handlerConn{route: &route{dialect: dialectUnary}}
+	c := &handlerConn{route: &route{dialect: dialectUnary}, config: new(config)}
 	c.ctx = handlerContext{context.WithValue(ctx, unixKey{}, new(UnixCredentials)), c}
 	c.request.tls = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{new(x509.Certificate)}}}
 	if got := testing.AllocsPerRun(100, func() {

@@ -371,3 +371,42 @@ func unreadable(s *steps) {
 	}
 	slices.Sort(s.t.Lines)
 }
+
+func queries(s *steps) {
+	client, url := s.serve(s.unary(func(ctx context.Context, req *connect.Request[Message]) (*connect.Response[Message], error) {
+		s.t.Add("%s: %v nil=%v", req.Peer().Protocol, req.Peer().Query, req.Peer().Query == nil)
+		return echo(ctx, req)
+	}))
+	for _, contentType := range []string{"application/proto", "application/grpc", "application/grpc-web"} {
+		for _, query := range []string{"", "?a=b"} {
+			res, err := client.Post(url+stepProcedure+query, contentType, strings.NewReader(map[bool]string{true: "\x00\x00\x00\x00\x00"}[contentType != "application/proto"]))
+			if err == nil {
+				_ = res.Body.Close()
+			}
+		}
+	}
+}
+
+func refusedTrailers(s *steps) {
+	for _, body := range []string{"", "bad"} {
+		ctx, info := connect.NewClientContext(context.Background())
+		res, err := s.client(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = []string{map[string]string{"": "application/other", "bad": "application/raw"}[body]}
+			w.Header()["Trailer-After"] = []string{"one"}
+			_, _ = w.Write([]byte(body))
+		}), connect.WithCodec(script.RawCodec{})).CallUnary(ctx, connect.NewRequest(text("go")))
+		response(s.t, res, err)
+		s.t.Header("header", userOnly(info.ResponseHeader()))
+		s.t.Header("trailer", userOnly(info.ResponseTrailer()))
+	}
+}
+
+func getWithBody(s *steps) {
+	handler := s.unary(echo, connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+	for _, encoding := range []string{"proto", "other"} {
+		r := httptest.NewRequest(http.MethodGet, stepProcedure+"?message=&encoding="+encoding, strings.NewReader("body"))
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		s.t.Add("%d accepted=%v", w.Code, w.Header().Get("Accept-Post") != "")
+	}
+}
