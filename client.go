@@ -130,9 +130,10 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 		info.call.method = state.method
 	}
 	if err != nil {
-		return ofClient(err)
+		err = ofClient(err)
+	} else {
+		err = receiveOnly(conn, msg, c.initialize, c.connectGo)
 	}
-	err = receiveOnly(conn, msg, c.initialize, c.connectGo)
 	if err != nil && c.connectGo && !conn.framed {
 		conn.splitTrailers()
 	}

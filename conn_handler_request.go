@@ -63,6 +63,11 @@ func (c *handlerConn) noMessage(err error) error {
 	return NewError(c.strayEnd.code, errors.New(c.strayEnd.text))
 }
 
+// unreadableBody is a body whose reads fail.
+type unreadableBody struct{ err error }
+
+func (b unreadableBody) Read([]byte) (int, error) { return 0, b.err }
+
 // readFault returns the error of a request whose body cannot be read.
 func (c *handlerConn) readFault(err error) error {
 	proto, otherwise := int(c.request.proto), CodeInvalidArgument // such as a malformed chunk

@@ -52,7 +52,11 @@ func (p connectGet) readRequest(w *wireHead, hd head) (head, error) {
 	}
 	data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(message, "="))
 	if err != nil {
-		return hd, errorf(p.malformed, "query parameter %q is not URL-safe base64: %w", queryMessage, err)
+		err = errorf(p.malformed, "query parameter %q is not URL-safe base64: %w", queryMessage, err)
+		if p.malformed == CodeUnknown { // connect-go finds it later
+			hd.unreadable, err = err, nil
+		}
+		return hd, err
 	}
 	hd.message = data
 	return hd, nil

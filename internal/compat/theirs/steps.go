@@ -72,7 +72,7 @@ func Steps() []Step {
 		{"request that cannot be read", unreadable},
 		{"query of a peer", queries},
 		{"trailers of a response that is refused", refusedTrailers},
-		{"GET with a body", getWithBody},
+		{"GETs that are refused", getsRefused},
 	}
 }
 

@@ -403,8 +403,18 @@ func refusedTrailers(s *steps) {
 	}
 }
 
-func getWithBody(s *steps) {
+// refusing is a gate.
+func refusing(context.Context, connect.Spec, connect.Peer, http.Header) (context.Context, error) {
+	return nil, connect.NewError(connect.CodeUnauthenticated, nil)
+}
+
+func getsRefused(s *steps) {
 	handler := s.unary(echo, connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+	gated := s.unary(echo, connect.WithIdempotency(connect.IdempotencyNoSideEffects), connect.WithRequestGate(refusing))
+	r := httptest.NewRequest(http.MethodGet, stepProcedure+"?message=!&base64=1&encoding=proto", nil)
+	w := httptest.NewRecorder()
+	gated.ServeHTTP(w, r)
+	s.t.Add("gate %d", w.Code)
 	for _, encoding := range []string{"proto", "other"} {
 		r := httptest.NewRequest(http.MethodGet, stepProcedure+"?message=&encoding="+encoding, strings.NewReader("body"))
 		w := httptest.NewRecorder()
