@@ -305,7 +305,7 @@ func TestHandlerAnswersAfterItsDeadline(t *testing.T) {
 }
 
 // A client's timeout only shortens: deadlines that middleware has set stay in force.
-func TestTimeoutDoesNotLiftDeadlines(t *testing.T) {
+func TestTimeoutDoesNotLiftReadDeadline(t *testing.T) {
 	runTimed(t, func(t *testing.T, m mode) {
 		ended := make(chan error, 1)
 		s := m.serve(t, handlers{clientStream: func(_ context.Context, stream *connect.ClientStream[conntestv1.Request]) (*response, error) {
@@ -328,5 +328,34 @@ func TestTimeoutDoesNotLiftDeadlines(t *testing.T) {
 		wantCode(t, await(t, "the end of the request", ended), connect.CodeDeadlineExceeded)
 		cancel()
 		_, _ = stream.CloseAndReceive()
+	}, func(m mode) bool { return m.engine.name != "h3" })
+}
+
+// The same for a deadline for writing: the client has time, and does not read.
+func TestTimeoutDoesNotLiftWriteDeadline(t *testing.T) {
+	runTimed(t, func(t *testing.T, m mode) {
+		ended := make(chan error, 1)
+		s := m.serve(t, handlers{serverStream: func(_ context.Context, _ *request, stream *connect.ServerStream[conntestv1.Response]) error {
+			for {
+				if err := stream.Send(&conntestv1.Response{Data: noise(100_000)}); err != nil {
+					ended <- err
+					return err
+				}
+			}
+		}}, alone, wrapped(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(m.short())); err != nil {
+					t.Errorf("set a deadline: %v", err)
+				}
+				next.ServeHTTP(w, r)
+			})
+		}))
+		ctx, cancel := context.WithTimeout(testContext(t), time.Hour)
+		defer cancel()
+		stream, err := s.client().ServerStream(ctx, requestOf("more than a client reads"))
+		wantNil(t, err)
+		wantCode(t, await(t, "the end of the response", ended), connect.CodeDeadlineExceeded)
+		cancel()
+		_ = stream.Close()
 	}, func(m mode) bool { return m.engine.name != "h3" })
 }
