@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// tableHead begins the README's table of differences.
+// tableHead begins each of the README's tables of differences.
 const tableHead = "| | connect-go | here | `dropin` |\n"
 
 // asConnectGo is the last cell of a row whose difference the drop-in does not have.
@@ -49,16 +49,17 @@ func TestREADME(t *testing.T) {
 	}
 }
 
-// tableRows returns the rows of the README's table of differences.
+// tableRows returns the rows of the README's tables of differences.
 func tableRows(readme string) (rows []row) {
-	_, table, _ := strings.Cut(readme, tableHead)
-	for line := range strings.Lines(table) {
-		cells := strings.Split(line, " | ")
-		if len(cells) == 1 && !strings.HasPrefix(line, "|---") {
-			break
-		}
-		if len(cells) == 4 {
-			rows = append(rows, row{strings.TrimPrefix(cells[0], "| "), strings.TrimSuffix(cells[3], " |\n")})
+	for _, table := range strings.Split(readme, tableHead)[1:] {
+		for line := range strings.Lines(table) {
+			cells := strings.Split(line, " | ")
+			if len(cells) == 1 && !strings.HasPrefix(line, "|---") {
+				break
+			}
+			if len(cells) == 4 {
+				rows = append(rows, row{strings.TrimPrefix(cells[0], "| "), strings.TrimSuffix(cells[3], " |\n")})
+			}
 		}
 	}
 	return rows
