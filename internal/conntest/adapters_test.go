@@ -167,7 +167,8 @@ func TestErrorsDoNotHoldSecrets(t *testing.T) {
 		}
 		return response, err
 	})
-	proxied := &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return url.Parse("http://u:" + secret + "@host:x/?t=" + secret) }}
+	invalid := fmt.Sprintf("http://u:%s@host:x/?t=%[1]s", secret)
+	proxied := &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return url.Parse(invalid) }}
 	const closed = "http://127.0.0.1:1"
 	for _, c := range []struct {
 		transport http.RoundTripper
