@@ -170,6 +170,7 @@ func TestNew(t *testing.T) {
 		"no port":      func() (*balance.Balancer, error) { return balance.New(balance.Static("10.0.0.1:80", "10.0.0.2:")) },
 		"port as name": func() (*balance.Balancer, error) { return balance.New(balance.Static("10.0.0.1:http")) },
 		"nil option":   func() (*balance.Balancer, error) { return balance.New(balance.Static("10.0.0.1:80"), nil) },
+		"DNS option":   func() (*balance.Balancer, error) { return balance.New(balance.DNS("greet.example:80", nil)) },
 		"DNS":          func() (*balance.Balancer, error) { return balance.New(balance.DNS("greet.example")) },
 	} {
 		b, err := make()

@@ -45,6 +45,10 @@ const (
 func DNS(name string, options ...DNSOption) Resolver {
 	r := &dnsResolver{name: name, every: dnsEvery, lookup: net.DefaultResolver, watches: make(map[chan struct{}]bool)}
 	for _, o := range options {
+		if o == nil {
+			r.bad = fmt.Errorf("balance: DNS(%q): an option is nil", name)
+			return r
+		}
 		o(r)
 	}
 	if strings.HasPrefix(name, "_") {

@@ -62,6 +62,9 @@ func NewServer(handler http.Handler, options ...Option) *Server {
 	}
 	var set settings
 	for _, option := range options {
+		if option == nil {
+			panic("connecttest: NewServer: an option is nil")
+		}
 		option(&set)
 	}
 	s := &Server{URL: "http://server.test", network: newNetwork(), server: new(http.Server)}

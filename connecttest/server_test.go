@@ -251,11 +251,18 @@ func TestConn(t *testing.T) {
 	})
 }
 
-func TestNilHandler(t *testing.T) {
-	defer func() {
-		if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), "handler is nil") {
-			t.Errorf("got %v, want a panic that names the handler", v)
-		}
-	}()
-	connecttest.NewServer(nil)
+func TestNil(t *testing.T) {
+	for want, start := range map[string]func(){
+		"handler is nil":   func() { connecttest.NewServer(nil) },
+		"an option is nil": func() { connecttest.NewServer(http.NotFoundHandler(), nil) },
+	} {
+		func() {
+			defer func() {
+				if v := recover(); v == nil || !strings.Contains(fmt.Sprint(v), want) {
+					t.Errorf("got %v, want a panic with %q", v, want)
+				}
+			}()
+			start()
+		}()
+	}
 }

@@ -23,6 +23,9 @@ func Handler(next http.Handler, options ...Option) http.Handler {
 	}
 	s := settings{maxAge: defaultMaxAge}
 	for _, option := range options {
+		if option == nil {
+			panic("cors: Handler: an option is nil")
+		}
 		option(&s)
 	}
 	c := cors.New(s.options())

@@ -302,6 +302,7 @@ func TestPanics(t *testing.T) {
 		wantPanic(t, fmt.Sprintf("Origins(%q)", origin), func() { cors.Origins(origin) })
 	}
 	wantPanic(t, "Handler", func() { cors.Handler(nil, cors.Origins(app)) })
+	wantPanic(t, "an option is nil", func() { cors.Handler(http.NotFoundHandler(), cors.Origins(app), nil) })
 	wantPanic(t, "no origin", func() { cors.Handler(service()) })
 	wantPanic(t, "no origin", func() { cors.Handler(service(), cors.Origins()) })
 	wantPanic(t, "Credentials", func() { cors.Handler(service(), cors.Origins("*"), cors.Credentials()) })

@@ -65,6 +65,9 @@ func WithStreamInterceptors(interceptors ...grpc.StreamServerInterceptor) Server
 func NewServer(options ...ServerOption) *Server {
 	s := &Server{services: make(map[string]grpc.ServiceInfo)}
 	for _, option := range options {
+		if option == nil {
+			panic("grpcadapter: NewServer: an option is nil")
+		}
 		option(s)
 	}
 	return s

@@ -48,6 +48,9 @@ func TestRegisterMisuse(t *testing.T) {
 			s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
 			testpb.RegisterTestServiceServer(s, &service{})
 		}, "grpcadapter: register grpc.testing.TestService: the server serves already: register all services before"},
+		{"nil option", func(*grpcadapter.Server) {
+			grpcadapter.NewServer(nil)
+		}, "grpcadapter: NewServer: an option is nil"},
 		{"no direction", func(s *grpcadapter.Server) {
 			s.RegisterService(&grpc.ServiceDesc{ServiceName: "a.B", Streams: []grpc.StreamDesc{{StreamName: "C"}}}, nil)
 		}, "grpcadapter: register /a.B/C: a stream of the service's description streams in no direction"},

@@ -97,6 +97,9 @@ func OnFailure(f func(m jetstream.Msg, err error)) ConsumeOption {
 func Consume[T any, P message[T]](ctx context.Context, consumer jetstream.Consumer, handle func(context.Context, *Event[T]) error, options ...ConsumeOption) error {
 	c := consumeConfig{parallel: 1, attempts: 5, delay: time.Second, failed: func(_ jetstream.Msg, err error) { log.Print(err) }}
 	for _, option := range options {
+		if option == nil {
+			panic("natsrpc: Consume: an option is nil")
+		}
 		option(&c)
 	}
 	messages, err := consumer.Messages(jetstream.PullMaxMessages(c.parallel), jetstream.PullHeartbeat(heartbeat))

@@ -70,6 +70,9 @@ func Publish(nc *nats.Conn, subject string, m proto.Message, options ...PublishO
 func NewEvent(subject string, m proto.Message, options ...PublishOption) (*nats.Msg, error) {
 	var c publishConfig
 	for _, option := range options {
+		if option == nil {
+			panic("natsrpc: NewEvent: an option is nil")
+		}
 		option(&c)
 	}
 	if err := checkName("subject", subject, "-"); err != nil {

@@ -228,6 +228,10 @@ func TestOptionPanics(t *testing.T) {
 		"NewGateway: invalid":          func() { NewGateway(NewTransport(new(nats.Conn)), "a*") },
 		"Serve: the connection":        func() { _, _ = Serve(nil, http.NotFoundHandler()) },
 		"Serve: the handler":           func() { _, _ = Serve(new(nats.Conn), nil) },
+		"NewTransport: an option":      func() { NewTransport(new(nats.Conn), nil) },
+		"Serve: an option":             func() { _, _ = Serve(new(nats.Conn), http.NotFoundHandler(), nil) },
+		"NewEvent: an option":          func() { _, _ = NewEvent("a", nil, nil) },
+		"Subscribe: an option":         func() { events([]EventOption{nil}) },
 	} {
 		func() {
 			defer func() {

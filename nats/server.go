@@ -68,6 +68,9 @@ func Serve(nc *nats.Conn, handler http.Handler, options ...ServerOption) (*Serve
 		window: defaultWindow, keepAlive: defaultKeepAlive, prefix: defaultPrefix, queue: defaultQueue, maxCalls: defaultMaxCalls,
 	}}
 	for _, o := range options {
+		if o == nil {
+			panic("natsrpc: Serve: an option is nil")
+		}
 		o.applyToServer(&s.config)
 	}
 	if len(s.config.services) == 0 {

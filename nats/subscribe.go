@@ -61,6 +61,9 @@ func OnPoison(f func(m *nats.Msg, err error)) EventOption {
 func events(options []EventOption) eventConfig {
 	c := eventConfig{pending: defaultPending, poison: func(_ *nats.Msg, err error) { log.Print(err) }}
 	for _, o := range options {
+		if o == nil {
+			panic("natsrpc: Subscribe: an option is nil")
+		}
 		o.applyToEvents(&c)
 	}
 	return c

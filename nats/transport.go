@@ -41,6 +41,9 @@ func NewTransport(nc *nats.Conn, options ...TransportOption) *Transport {
 	}
 	t := &Transport{nc: nc, config: config{window: defaultWindow, keepAlive: defaultKeepAlive}}
 	for _, o := range options {
+		if o == nil {
+			panic("natsrpc: NewTransport: an option is nil")
+		}
 		o.applyToTransport(&t.config)
 	}
 	return t

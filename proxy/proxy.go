@@ -97,6 +97,9 @@ func New(target string, options ...Option) (*Proxy, error) {
 	}
 	p := &Proxy{target: u, most: maxProxies, errors: connect.NewErrorWriter(), failed: func(context.Context, string, error) {}}
 	for _, option := range options {
+		if option == nil {
+			return nil, errors.New("new proxy: an option is nil")
+		}
 		option(p)
 	}
 	if p.transport == nil {

@@ -138,6 +138,9 @@ func TestNotCalls(t *testing.T) {
 }
 
 func TestNewErrors(t *testing.T) {
+	if _, err := proxy.New("http://a", nil); err == nil || err.Error() != "new proxy: an option is nil" {
+		t.Errorf("got %v for a nil option, want an error", err)
+	}
 	for _, target := range []string{"", "localhost:8080", "ftp://a", "http://", "/a", "http://user:secret@a", "http://a?q=1", "http://a#b", "http://a\x00"} {
 		p, err := proxy.New(target)
 		if p != nil || err == nil || !strings.HasPrefix(err.Error(), "new proxy: ") || strings.Contains(err.Error(), "secret") {

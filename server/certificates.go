@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,6 +112,9 @@ func LoadCertificates(certFile, keyFile string, options ...TLSOption) (*Certific
 func newCertificates(certFile, keyFile string, options []TLSOption) func() *Certificates {
 	if certFile == "" || keyFile == "" {
 		panic(fmt.Sprintf("server: certificate file %q, key file %q: expected the names of both", certFile, keyFile))
+	}
+	if slices.ContainsFunc(options, func(o TLSOption) bool { return o == nil }) {
+		panic("server: certificates: an option is nil")
 	}
 	return func() *Certificates {
 		c := &Certificates{certFile: certFile, keyFile: keyFile, every: reloadEvery, base: new(tls.Config)}

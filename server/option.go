@@ -40,6 +40,9 @@ type Option func(*settings)
 func Listen(name string, options ...ListenOption) Option {
 	a := address{name: name}
 	for _, option := range options {
+		if option == nil {
+			panic("server: Listen: an option is nil")
+		}
 		option(&a)
 	}
 	return func(s *settings) { s.addresses = append(s.addresses, a) }

@@ -64,6 +64,9 @@ func New(handler http.Handler, options ...Option) *Server {
 	}
 	s := &Server{settings: settings{logger: slog.Default()}}
 	for _, option := range options {
+		if option == nil {
+			panic("server: New: an option is nil")
+		}
 		option(&s.settings)
 	}
 	if len(s.settings.addresses) == 0 {
