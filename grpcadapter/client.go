@@ -109,7 +109,7 @@ func (c *ClientConn) prepare(ctx context.Context, procedure string, o *callOptio
 		return nil
 	}
 	if o.credentials.RequireTransportSecurity() && !strings.HasPrefix(c.url, "https://") {
-		return status.Errorf(codes.Unauthenticated, "call %s: the credentials need a secure connection: give NewClient a URL with https", procedure)
+		return status.Errorf(codes.Unauthenticated, "call %s: the credentials need a secure connection: expected a URL with https", procedure)
 	}
 	service := procedure[:max(strings.LastIndexByte(procedure, '/'), 0)]
 	values, err := o.credentials.GetRequestMetadata(ctx, c.url+service)
