@@ -14,8 +14,8 @@ import (
 // connect-go's meaning a message that was refused, because of its size or what it has,
 // does not end a stream of the Connect protocol.
 func (c *clientConn) goesOn() bool {
-	return c.config.connectGo && c.framed && c.name == ProtocolConnect && c.failed == nil && !c.now().ended() &&
-		!c.in.single && c.in.frames.err == nil && !c.in.ended && c.parent.Err() == nil
+	return c.config.connectGo && c.framed && c.name == ProtocolConnect && !c.in.single && c.parent.Err() == nil &&
+		c.now() == phaseAnswered && c.failed == nil && c.in.frames.err == nil && !c.in.ended
 }
 
 // splitTrailers makes trailers of the headers of a unary response that are trailers by
@@ -31,7 +31,7 @@ func (c *clientConn) splitTrailers() {
 // receiveAgain is Receive after an error that has ended the receiving half. As
 // connect-go reads the end of the call once more, the trailers are added again.
 func (c *clientConn) receiveAgain() error {
-	if c.failed != nil {
+	if c.now().over() && c.failed != nil {
 		return c.received
 	}
 	if c.end != nil {
