@@ -184,11 +184,24 @@ func (c *handlerConn) unwritten(err error) error {
 	return c.because(fault(&c.ctx, c.lateWrite(err), otherwise))
 }
 
-// abandoned reports whether err is the error of net/http's HTTP/2 server for a response
-// whose stream or connection the client has ended.
+// abandoned reports whether err is a server's error for a response whose stream or
+// connection the client has ended: that of net/http over HTTP/2, which has no type, or one
+// with the fields of those of github.com/quic-go/quic-go for HTTP/3.
 func abandoned(err error) bool {
-	text := err.Error()
-	return text == "client disconnected" || text == "http2: stream closed"
+	if text := err.Error(); text == "client disconnected" || text == "http2: stream closed" {
+		return true
+	}
+	for ; err != nil; err = errors.Unwrap(err) {
+		v := reflect.Indirect(reflect.ValueOf(err))
+		if v.Kind() != reflect.Struct {
+			continue
+		}
+		remote, code := v.FieldByName("Remote"), v.FieldByName("ErrorCode")
+		if remote.IsValid() && remote.Kind() == reflect.Bool && remote.Bool() && code.IsValid() && code.CanUint() {
+			return true
+		}
+	}
+	return false
 }
 
 // disconnected reports whether err is the system's error for a connection that the

@@ -284,3 +284,32 @@ func TestErrorDetailCopies(t *testing.T) {
 		t.Errorf("nil: got %v", d)
 	}
 }
+
+type quicError struct {
+	Remote    bool
+	ErrorCode uint64
+}
+
+func (e *quicError) Error() string { return "stream canceled" }
+
+type errorWithField struct{ Remote string }
+
+func (errorWithField) Error() string { return "of a test" }
+
+// TestAbandoned: which errors of a write say that the client has ended the response.
+func TestAbandoned(t *testing.T) {
+	for err, want := range map[error]bool{
+		errors.New("client disconnected"):          true,
+		errors.New("http2: stream closed"):         true,
+		&quicError{Remote: true}:                   true,
+		fmt.Errorf("a: %w", &quicError{true, 268}): true,
+		&quicError{Remote: false}:                  false,
+		(*quicError)(nil):                          false,
+		errorWithField{"true"}:                     false,
+		errors.New("disk full"):                    false,
+	} {
+		if got := abandoned(err); got != want {
+			t.Errorf("%v: got %v, want %v", err, got, want)
+		}
+	}
+}
