@@ -155,7 +155,9 @@ func (c *clientConn) sendOnly(msg any) error {
 		c.compressed = false
 		return ofClient(err)
 	}
-	c.exchangeOnly(x)
+	if !c.exchangeOnly(x) {
+		return c.sentBefore() // by another goroutine, meanwhile
+	}
 	return c.expired() // Receive returns other errors
 }
 
@@ -190,15 +192,19 @@ func (c *clientConn) expired() error {
 }
 
 // exchangeOnly sends a request of at most one message and waits for the response
-// headers, until the context ends at the latest.
-func (c *clientConn) exchangeOnly(x clientExchange) {
-	c.step(eventSend)
+// headers, until the context ends at the latest. It reports false if another goroutine
+// has sent a request or released the exchange.
+func (c *clientConn) exchangeOnly(x clientExchange) bool {
+	if before, _ := c.step(eventSend); before != phaseIdle {
+		return false
+	}
 	if c.config.heeds || c.ctx.Done() == nil {
 		c.answer(x.send(c))
-		return
+		return true
 	}
 	go func() { c.answer(x.send(c)) }()
 	_ = c.wait() // Receive waits again, and returns the error
+	return true
 }
 
 // newExchange returns an exchange for a message, of which b is the packed form, and size

@@ -174,3 +174,38 @@ func TestContextEndedBeforeSend(t *testing.T) {
 		}
 	}
 }
+
+// closingCodec closes the response while it encodes, as another goroutine may.
+type closingCodec struct {
+	Codec
+	conn *clientConn
+}
+
+func (c *closingCodec) Marshal(msg any) ([]byte, error) {
+	_ = c.conn.CloseResponse()
+	return c.Codec.Marshal(msg)
+}
+
+// TestClosedWhileSending closes the response between the first look at the phase and the
+// request: nothing is sent, and Send returns an error.
+func TestClosedWhileSending(t *testing.T) {
+	for _, options := range [][]ClientOption{nil, {WithConnectGoBehavior()}} {
+		codec := &closingCodec{Codec: jsonCodec{}}
+		transport := roundTripper(func(*http.Request) (*http.Response, error) {
+			t.Error("got a request, want none")
+			return nil, errors.New("of a test")
+		})
+		config, err := newClientConfig(&http.Client{Transport: transport}, "http://host/a/b", append(options, WithCodec(codec)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		codec.conn = newStreamConn(t.Context(), config, Spec{StreamType: StreamTypeServer})
+		if err := codec.conn.Send(wrapperspb.String("x")); err == nil {
+			t.Error("got no error, want one")
+		}
+		_ = codec.conn.CloseRequest()
+		if err := codec.conn.Receive(new(wrapperspb.StringValue)); err == nil {
+			t.Error("got a message, want an error")
+		}
+	}
+}

@@ -100,6 +100,9 @@ func (c *handlerConn) open() (context.Context, error) {
 
 	c.namesAccept = c.config.connectGo
 	hd, refused := c.openRequest(&c.request.wireHead)
+	if late, ok := refused.(unreadableBody); ok {
+		c.in.frames.src, refused = late, nil
+	}
 	if refused == nil && c.config.requireVersion && !c.hasVersion(&c.request.wireHead) {
 		refused = errorf(CodeInvalidArgument, "missing header %s: expected %q", headerConnectVersion, protocolVersion)
 	}
@@ -127,9 +130,7 @@ func (c *handlerConn) open() (context.Context, error) {
 		c.out.compression = c.config.compressions.choose(hd.accept, used)
 	}
 	c.namesEncoding = c.framed && c.out.compression != nil // an unframed answer names it only if it is compressed
-	if hd.unreadable != nil {
-		c.in.frames.src = unreadableBody{hd.unreadable}
-	} else if hd.message != nil {
+	if hd.message != nil {
 		c.in.frames.src = &buffer{data: hd.message}
 	} else if n := c.request.length; n > 0 {
 		c.in.hint = int(min(n, hintMax))

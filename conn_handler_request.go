@@ -63,10 +63,10 @@ func (c *handlerConn) noMessage(err error) error {
 	return NewError(c.strayEnd.code, errors.New(c.strayEnd.text))
 }
 
-// unreadableBody is a body whose reads fail.
-type unreadableBody struct{ err error }
+// unreadableBody is a body whose reads fail, and the error with which they do.
+type unreadableBody struct{ error }
 
-func (b unreadableBody) Read([]byte) (int, error) { return 0, b.err }
+func (b unreadableBody) Read([]byte) (int, error) { return 0, b.error }
 
 // readFault returns the error of a request whose body cannot be read.
 func (c *handlerConn) readFault(err error) error {

@@ -72,11 +72,9 @@ func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error, 
 		return err
 	}
 	if connectGo && (initialize != nil || !ok) {
-		msg = reflect.New(reflect.TypeOf(msg).Elem()).Interface()
-		if initialize != nil {
-			if err := initialize(conn.Spec(), msg); err != nil {
-				return err
-			}
+		var err error
+		if msg, err = messageForEnd(conn, msg, initialize); err != nil {
+			return err
 		}
 	}
 	if ok {
@@ -95,6 +93,17 @@ func errNoMessage(s Spec) error {
 		return errorf(CodeUnimplemented, "%s returns one message: the response has none", s.Procedure)
 	}
 	return errorf(CodeUnimplemented, "%s takes one message: the request has none", s.Procedure)
+}
+
+// messageForEnd returns a new message of the type of msg, initialized.
+//
+//go:noinline
+func messageForEnd(conn receivingConn, msg any, initialize func(Spec, any) error) (any, error) {
+	msg = reflect.New(reflect.TypeOf(msg).Elem()).Interface()
+	if initialize == nil {
+		return msg, nil
+	}
+	return msg, initialize(conn.Spec(), msg)
 }
 
 // errMoreMessages is the error for a direction of one message that has a second.

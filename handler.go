@@ -59,6 +59,9 @@ func newHandler(c *config, serve StreamingHandlerFunc) *Handler {
 // newStreamHandler is newHandler for the streaming kinds, whose interceptors
 // wrap the conn.
 func newStreamHandler(c *config, serve StreamingHandlerFunc) *Handler {
+	if c.connectGo {
+		serve = showInfo(serve)
+	}
 	return newHandler(c, c.wrapStream(serve))
 }
 
@@ -163,7 +166,6 @@ func NewClientStreamHandler[Req, Res any](
 // newClientStreamHandler is NewClientStreamHandler with settings.
 func newClientStreamHandler[Req, Res any](c *config, implementation func(context.Context, *ClientStream[Req]) (*Response[Res], error)) *Handler {
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
-		ctx = c.showInfo(ctx, conn)
 		response, err := implementation(ctx, &ClientStream[Req]{receiver[Req]{conn: conn, initialize: c.initialize}})
 		if err != nil {
 			return err
@@ -212,7 +214,6 @@ func NewServerStreamHandler[Req, Res any](
 		if err := receiveOnly(conn, request.Msg, c.initialize, c.connectGo); err != nil {
 			return err
 		}
-		ctx = c.showInfo(ctx, conn)
 		return implementation(ctx, request, &ServerStream[Res]{conn: conn, call: ctx})
 	})
 }
@@ -240,7 +241,6 @@ func NewBidiStreamHandler[Req, Res any](
 ) *Handler {
 	c := newHandlerConfig(procedure, StreamTypeBidi, options)
 	return newStreamHandler(c, func(ctx context.Context, conn StreamingHandlerConn) error {
-		ctx = c.showInfo(ctx, conn)
 		return implementation(ctx, &BidiStream[Req, Res]{conn: conn, initialize: c.initialize, call: ctx})
 	})
 }

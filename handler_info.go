@@ -18,14 +18,13 @@ func hideInfo(next StreamingHandlerFunc) StreamingHandlerFunc {
 	}
 }
 
-// showInfo returns the context of a stream's handler. With connect-go's meaning the
-// information is that of the conn as the interceptors have wrapped it.
-func (c *config) showInfo(ctx context.Context, conn StreamingHandlerConn) context.Context {
-	if !c.connectGo {
-		return ctx
+// showInfo returns a stream's handler for whose context CallInfoForHandlerContext finds
+// the information of the conn as the interceptors have wrapped it.
+func showInfo(next StreamingHandlerFunc) StreamingHandlerFunc {
+	return func(ctx context.Context, conn StreamingHandlerConn) error {
+		call, _ := ctx.Value(handlerCallKey{}).(CallInfo)
+		return next(context.WithValue(ctx, handlerInfoKey{}, CallInfo(streamInfo{conn, call})), conn)
 	}
-	call, _ := ctx.Value(handlerCallKey{}).(CallInfo)
-	return context.WithValue(ctx, handlerInfoKey{}, CallInfo(streamInfo{conn, call}))
 }
 
 // streamInfo is the CallInfo of a stream.

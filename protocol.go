@@ -27,7 +27,6 @@ type head struct {
 	timeout     time.Duration
 	timed       bool   // there is a timeout, which may be zero
 	message     []byte // of a GET request, in the compression of encoding; nil for others
-	unreadable  error  // of a GET's message, for the handler's receive: see WithConnectGoBehavior
 }
 
 // wireHead is a head as HTTP values, as it was received.

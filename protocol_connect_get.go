@@ -53,8 +53,8 @@ func (p connectGet) readRequest(w *wireHead, hd head) (head, error) {
 	data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(message, "="))
 	if err != nil {
 		err = errorf(p.malformed, "query parameter %q is not URL-safe base64: %w", queryMessage, err)
-		if p.malformed == CodeUnknown { // connect-go finds it later
-			hd.unreadable, err = err, nil
+		if p.malformed == CodeUnknown { // connect-go finds it when it reads the message
+			err = unreadableBody{err}
 		}
 		return hd, err
 	}
