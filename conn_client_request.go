@@ -75,7 +75,7 @@ func (c *clientConn) Send(msg any) (err error) {
 		return c.sendOnly(msg)
 	}
 	if msg == nil {
-		err := c.expired()
+		err := c.parentErr()
 		if err == nil {
 			c.start()
 		}
@@ -86,7 +86,7 @@ func (c *clientConn) Send(msg any) (err error) {
 		return ofClient(err)
 	}
 	defer b.free()
-	if err := c.expired(); err != nil {
+	if err := c.parentErr(); err != nil {
 		return err
 	}
 	if len(b.data) > pipeBuffered {
@@ -130,9 +130,9 @@ func (c *clientConn) sendOnly(msg any) error {
 		return sent
 	case msg == nil && c.config.connectGo:
 		_ = c.CloseRequest() // sends a request without a message
-		return c.expired()
+		return c.parentErr()
 	case msg == nil:
-		return c.expired() // the headers go with the message
+		return c.parentErr() // the headers go with the message
 	}
 	if _, stable := c.stable(); stable && c.config.connectGo && c.mayGet() {
 		c.out.limit, c.out.minBytes = 0, 0 // getURL looks at the limit, and compresses only if it must
@@ -146,7 +146,7 @@ func (c *clientConn) sendOnly(msg any) error {
 		return sent
 	}
 	c.compressed = compressed
-	if err := c.expired(); err != nil && !c.config.connectGo {
+	if err := c.parentErr(); err != nil && !c.config.connectGo {
 		b.free()
 		return err
 	}
@@ -158,7 +158,7 @@ func (c *clientConn) sendOnly(msg any) error {
 	if !c.exchangeOnly(x) {
 		return c.sentBefore() // by another goroutine, meanwhile
 	}
-	return c.expired() // Receive returns other errors
+	return c.parentErr() // Receive returns other errors
 }
 
 // sentBefore returns the error of a second message in a request of one, nil before the
@@ -177,10 +177,10 @@ func (c *clientConn) sentBefore() error {
 	return nil
 }
 
-// expired returns the error of a call whose context has ended. It does not come before
+// parentErr returns the error of a call whose context has ended. It does not come before
 // that of a message which cannot be encoded. With connect-go's meaning the transport sees
 // the request all the same, and refuses it.
-func (c *clientConn) expired() error {
+func (c *clientConn) parentErr() error {
 	err := c.parent.Err()
 	if err == nil {
 		return nil
