@@ -10,6 +10,7 @@ require (
 	github.com/bufbuild/httplb v0.4.1
 	github.com/seed-b7c59c10/connect v0.1.0
 	github.com/seed-b7c59c10/connect/cors v0.1.0
+	github.com/sony/gobreaker/v2 v2.4.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 )
