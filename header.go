@@ -155,11 +155,22 @@ func addMetadata(into, from http.Header, connectGo bool) {
 	}
 }
 
-// addHeader appends all values of from to into.
+// addHeader appends all values of from to into. Those of new keys share one array.
 func addHeader(into, from http.Header) {
+	n := 0
+	for _, values := range from {
+		n += len(values)
+	}
+	all := make([]string, 0, n)
 	for key, values := range from {
-		if len(values) > 0 {
-			into[key] = append(into[key], values...)
+		switch old := into[key]; {
+		case len(values) == 0:
+		case old == nil:
+			first := len(all)
+			all = append(all, values...)
+			into[key] = all[first:len(all):len(all)]
+		default:
+			into[key] = append(old, values...)
 		}
 	}
 }
