@@ -190,7 +190,7 @@ func (w *watchedConn) receive(msg any, initialize func(Spec, any) error) error {
 func (w *watchedConn) tryReceive(msg any, initialize func(Spec, any) error) (err error) {
 	defer w.caught(&err)
 	if initialize != nil {
-		if err := initialized(w, msg, initialize); err != nil {
+		if err := prepare(w, msg, initialize); err != nil {
 			return err
 		}
 	}

@@ -82,18 +82,24 @@ func newGzip() *compression {
 	)
 }
 
-// compress appends the compressed form of src to dst.
-func (c *compression) compress(dst *buffer, src []byte) error {
+// compress appends the compressed form of src to dst. If asIs is true, errors are those
+// of connect-go, see WithConnectGoBehavior, and a message without bytes is not written.
+func (c *compression) compress(dst *buffer, src []byte, asIs bool) error {
 	p, ok := c.compressors.Get().(*pooledCompressor)
 	if !ok {
 		p = &pooledCompressor{Compressor: c.newCompressor()}
 	}
 	p.dst = dst
 	p.Reset(&p.bufferSink)
-	if _, err := p.Compressor.Write(src); err != nil {
-		return fmt.Errorf("compress with %s: %w", c.name, err)
+	if len(src) > 0 || !asIs {
+		if _, err := p.Compressor.Write(src); err != nil {
+			return fmt.Errorf("compress with %s: %w", c.name, err)
+		}
 	}
 	if err := p.Close(); err != nil {
+		if asIs {
+			return errorf(CodeInternal, "compress with %s: close: %w", c.name, err)
+		}
 		return fmt.Errorf("compress with %s: %w", c.name, err)
 	}
 	p.dst = nil
@@ -115,13 +121,18 @@ func (s *bufferSink) Write(p []byte) (int, error) { return s.dst.Write(p) }
 
 // decompress appends the decompressed form of src to dst. It stops with
 // errTooLarge as soon as the result exceeds limit bytes; limit 0 is no limit. A
-// decompressor that failed does not go back to the pool.
-func (c *compression) decompress(dst *buffer, src []byte, limit int) error {
+// decompressor that failed does not go back to the pool. If asIs is true, errors are
+// those of connect-go: only those of Read keep a code of their own, and any may wrap
+// io.EOF.
+func (c *compression) decompress(dst *buffer, src []byte, limit int, asIs bool) error {
 	r, ok := c.decompressors.Get().(Decompressor)
 	if !ok {
 		r = c.newDecompressor()
 	}
 	if err := r.Reset(bytes.NewReader(src)); err != nil {
+		if asIs {
+			return errorf(CodeInvalidArgument, "decompress with %s: reset: %w", c.name, err)
+		}
 		return fmt.Errorf("decompress with %s: %w", c.name, corrupt(err))
 	}
 	if err := dst.readAll(r, 4*len(src), limit); err != nil {
@@ -129,18 +140,21 @@ func (c *compression) decompress(dst *buffer, src []byte, limit int) error {
 		if errors.Is(err, errTooLarge) {
 			return err
 		}
-		return fmt.Errorf("decompress with %s: %w", c.name, corrupt(err))
+		if !asIs {
+			err = corrupt(err)
+		}
+		return fmt.Errorf("decompress with %s: %w", c.name, err)
 	}
 	if err := r.Close(); err != nil {
-		return fmt.Errorf("decompress with %s: %w: %w", c.name, errNotClosed, corrupt(err))
+		if asIs {
+			return errorf(CodeUnknown, "decompress with %s: close: %w", c.name, err)
+		}
+		return fmt.Errorf("decompress with %s: close: %w", c.name, corrupt(err))
 	}
 	_ = r.Reset(emptyReader{}) // so that it does not keep src; most formats return an error for an empty source
 	c.decompressors.Put(r)
 	return nil
 }
-
-// errNotClosed marks the error of a decompressor's Close.
-var errNotClosed = errors.New("close")
 
 // corrupt returns io.ErrUnexpectedEOF for an io.EOF inside compressed data, which
 // is not the end of the stream.

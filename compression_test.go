@@ -215,7 +215,7 @@ func TestGzipLevel(t *testing.T) {
 	src := []byte(strings.Repeat("to be or not to be, that is the question; ", 100) + strings.Repeat("whether 'tis nobler ", 100))
 	got := newBuffer(0)
 	defer got.free()
-	if err := newGzip().compress(got, src); err != nil {
+	if err := newGzip().compress(got, src, false); err != nil {
 		t.Fatal(err)
 	}
 	made := func(level int) []byte {
@@ -327,19 +327,19 @@ func TestCompressions(t *testing.T) {
 		want := bytes.Repeat(randomBytes(r, 50), r.IntN(2000))
 		packed := newBuffer(0)
 		defer packed.free()
-		if err := c.compress(packed, want); err != nil {
+		if err := c.compress(packed, want, false); err != nil {
 			t.Fatal(err)
 		}
 		for _, limit := range []int{0, len(want), len(want) + 1} {
 			got := newBuffer(0)
-			if err := c.decompress(got, packed.data, limit); err != nil || !bytes.Equal(got.data, want) {
+			if err := c.decompress(got, packed.data, limit, false); err != nil || !bytes.Equal(got.data, want) {
 				t.Errorf("%d bytes, limit %d: got %d bytes, %v", len(want), limit, len(got.data), err)
 			}
 			got.free()
 		}
 		if len(want) > 1 {
 			got := newBuffer(0)
-			err := c.decompress(got, packed.data, len(want)-1)
+			err := c.decompress(got, packed.data, len(want)-1, false)
 			if !errors.Is(err, errTooLarge) || len(got.data) > len(want) {
 				t.Errorf("%d bytes, limit %d: got %d bytes, %v, want %v", len(want), len(want)-1, len(got.data), err, errTooLarge)
 			}
@@ -347,7 +347,7 @@ func TestCompressions(t *testing.T) {
 		}
 		cut := newBuffer(0)
 		defer cut.free()
-		if err := c.decompress(cut, packed.data[:r.IntN(len(packed.data))], 0); err == nil || errors.Is(err, io.EOF) {
+		if err := c.decompress(cut, packed.data[:r.IntN(len(packed.data))], 0, false); err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("cut off: got %v, want an error that is not the end of a stream", err)
 		}
 	})
@@ -370,7 +370,7 @@ func TestBomb(t *testing.T) {
 	const limit = 1 << 20
 	got := allocated(func() {
 		b := newBuffer(0)
-		if err := c.decompress(b, bomb, limit); !errors.Is(err, errTooLarge) {
+		if err := c.decompress(b, bomb, limit, false); !errors.Is(err, errTooLarge) {
 			t.Errorf("got %v, want %v", err, errTooLarge)
 		}
 		if len(b.data) != limit+1 {
@@ -402,10 +402,10 @@ func TestCompressorErrors(t *testing.T) {
 		func() Compressor { made++; return &failing{broken} })
 	for range 3 {
 		b := newBuffer(0)
-		if err := c.compress(b, []byte("a")); !errors.Is(err, broken) || !strings.Contains(err.Error(), "compress with x") {
+		if err := c.compress(b, []byte("a"), false); !errors.Is(err, broken) || !strings.Contains(err.Error(), "compress with x") {
 			t.Errorf("compress: got %v", err)
 		}
-		if err := c.decompress(b, []byte("a"), 0); !errors.Is(err, broken) || !strings.Contains(err.Error(), "decompress with x") {
+		if err := c.decompress(b, []byte("a"), 0, false); !errors.Is(err, broken) || !strings.Contains(err.Error(), "decompress with x") {
 			t.Errorf("decompress: got %v", err)
 		}
 		b.free()

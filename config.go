@@ -28,7 +28,7 @@ type config struct {
 	chained      bool // there are several, or an option had several: see checkNext
 	calls        []CallInterceptorFunc
 	around       CallFunc              // calls around runCall, nil if there are none
-	initialize   func(Spec, any) error // prepares a message before it is decoded into, may be nil
+	initialize   func(Spec, any) error // prepares a message before it is decoded into, may be nil; see endless
 	connectGo    bool                  // means what connectrpc.com/connect means, see WithConnectGoBehavior
 	times        times
 	lastSent     atomic.Int64 // size of the message that was packed last, see packer
@@ -91,8 +91,16 @@ func newHandlerConfig(procedure string, kind StreamType, options []HandlerOption
 		c.codecs[codecJSONUTF] = own
 	}
 	c.times.readSchema(c.spec.Schema)
+	c.keepEnds()
 	c.wrapCalls()
 	return c
+}
+
+// keepEnds keeps the program's initializer from ending a stream.
+func (c *config) keepEnds() {
+	if c.initialize != nil && !c.connectGo {
+		c.initialize = endless(c.initialize)
+	}
 }
 
 // newClientConfig returns the settings of a client. If it returns an error, every
@@ -138,6 +146,7 @@ func newClientConfig(client HTTPClient, rawURL string, options []ClientOption) (
 	}
 	c.header, c.streamHead = c.requestHeader(c.dialect), c.requestHeader(c.streams)
 	c.pairs = pairsOf(c.header)
+	c.keepEnds()
 	c.wrapCalls()
 	return c, nil
 }

@@ -108,6 +108,8 @@ type clientConn struct {
 	end       *end  // of a stream, for receiveAgain; nil without connect-go's meaning
 	shut      bool  // CloseResponse was called
 	resumes   bool  // the next Receive reads on
+	prefilled bool  // the trailers came with the response's headers; false without connect-go's meaning
+	passed    bool  // the last message was refused, and the body goes on; false without connect-go's meaning
 }
 
 // newUnaryConn returns a conn for one unary call.

@@ -14,8 +14,64 @@ import (
 // connect-go's meaning a message that was refused, because of its size or what it has,
 // does not end a stream of the Connect protocol.
 func (c *clientConn) goesOn() bool {
-	return c.config.connectGo && c.framed && c.name == ProtocolConnect && !c.in.single && c.parent.Err() == nil &&
-		c.now() == phaseAnswered && c.failed == nil && c.in.frames.err == nil && !c.in.ended
+	return c.passed && c.framed && !c.in.single && c.parent.Err() == nil && c.now() == phaseAnswered && c.failed == nil && !c.in.ended
+}
+
+// afterMessage returns the error of a response, for that of a message that is refused:
+// in gRPC the server's status, if it has arrived with the message. If the error wraps
+// io.EOF, such as one of a codec, it means the end of the body: then the rest is skipped
+// up to the trailers of gRPC, and there has to be a status.
+//
+//go:noinline
+func (c *clientConn) afterMessage(err error) error {
+	if c.passed = c.name == ProtocolConnect; c.passed {
+		return err
+	}
+	ends := isEOF(err)
+	c.passed = ends && c.endFlag != 0
+	var trailer fields
+	if c.endFlag == 0 {
+		if ends {
+			c.in.frames.skip(skippedMax)
+		}
+		if ends || c.prefilled || c.in.frames.endedWith(c.in.unread) {
+			trailer = c.trailers()
+		}
+	}
+	e := c.decodeEnd(wireEnd{trailer: trailer.all(), protobuf: c.config.protobuf()})
+	if ends && !c.passed || len(e.trailer) > 0 {
+		c.end = &end{err: e.err, trailer: e.trailer.Clone(), closed: c.in.frames.err != io.EOF || !ends}
+	}
+	if e.err != nil && (ends || first(e.trailer, headerGRPCStatus) != "") {
+		return c.serverError(e)
+	}
+	c.arrived.trailer.add(trailer)
+	return err
+}
+
+// skippedMax is how much of a body is skipped to find its trailers.
+const skippedMax = 4 << 20
+
+// trailers returns the trailers of the response that have arrived. With connect-go's
+// meaning those that were announced alone are none.
+func (c *clientConn) trailers() fields {
+	f := c.exchange.trailer()
+	if c.config.connectGo {
+		f.header = withValues(f.header)
+	}
+	return f
+}
+
+// withValues returns a header without names that have no values.
+func withValues(h http.Header) http.Header {
+	for _, values := range h {
+		if len(values) == 0 {
+			valued := make(http.Header, len(h))
+			addHeader(valued, h)
+			return valued
+		}
+	}
+	return h
 }
 
 // splitTrailers makes trailers of the headers of a unary response that are trailers by
@@ -40,7 +96,7 @@ func (c *clientConn) receiveAgain() error {
 			trailer = c.end.trailer
 		}
 		c.arrived.trailer.add(fields{header: trailer})
-		if e := c.end.err; e != nil {
+		if e := c.end.err; e != nil && (e.wire || first(c.end.trailer, headerGRPCStatus) != "" || !c.end.closed && !c.shut && c.parent.Err() == nil) {
 			again := *e
 			again.meta = c.responseHeader().Clone()
 			addHeader(again.meta, c.arrived.trailer.header())
@@ -54,7 +110,7 @@ func (c *clientConn) receiveAgain() error {
 		return ofClient(c.errClosed())
 	case c.end == nil && c.name == ProtocolConnect:
 		return c.received
-	case c.end == nil:
+	case c.end == nil, c.end.closed:
 		return ofClient(c.errClosed())
 	case c.name == ProtocolConnect:
 		return ofClient(errorf(CodeInternal, "receive: the stream has ended: %w", io.ErrUnexpectedEOF))

@@ -282,7 +282,7 @@ func (c *clientConn) getURL(msg any) (u *url.URL, size, packed int, err error) {
 	if size := len(u.String()); (c.config.getMax > 0 && size > c.config.getMax || tooLarge()) && c.out.compresses(len(data)) {
 		z := newBuffer(0)
 		defer z.free()
-		if err := c.out.compression.compress(z, data); err != nil {
+		if err := c.out.compression.compress(z, data, c.config.connectGo); err != nil {
 			return nil, 0, 0, ofCompression(err, CodeInternal)
 		}
 		packed = len(z.data)

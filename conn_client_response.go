@@ -26,6 +26,10 @@ func (c *clientConn) answer(x clientExchange, err error) {
 	}
 	if err == nil {
 		c.closeAtEnd(x)
+		if c.config.connectGo && c.framed && c.arrived.header.from.header != nil {
+			c.arrived.header.replace(withValues(c.arrived.header.from.header))
+			c.prefilled = len(c.trailers().header) > 0
+		}
 	} else if c.config.connectGo && c.framed {
 		c.arrived.header.replace(make(http.Header))
 	}
@@ -122,12 +126,13 @@ func (c *clientConn) receiveNext(msg any, fresh bool) error {
 	}
 	if c.received == nil || c.resumes {
 		done := c.watch.begin("receive")
+		c.passed = false
 		err := c.wait()
 		if err == nil {
 			err = ofClient(c.receive(msg, fresh))
 		}
 		if err != io.EOF && isEOF(err) && c.framed && c.name == ProtocolConnect { // of a codec
-			err = ofClient(errorf(CodeInternal, "receive: %v: %w", err, io.ErrUnexpectedEOF))
+			err = ofClient(errorf(CodeInternal, "protocol error: the stream has no end-of-stream message: %w", io.ErrUnexpectedEOF))
 		}
 		c.received = c.because(err)
 		done(c.received)
@@ -159,9 +164,14 @@ func (c *clientConn) receive(msg any, fresh bool) error {
 	}
 	if err == nil && !p.end && (c.framed || c.reply.status == http.StatusOK) {
 		if c.call != nil {
-			return c.call.receive(&c.in, p, msg, fresh)
+			err = c.call.receive(&c.in, p, msg, fresh)
+		} else {
+			err = c.in.unmarshal(p.data, msg, fresh)
 		}
-		return c.in.unmarshal(p.data, msg, fresh)
+		if err != nil && c.config.connectGo {
+			return c.afterMessage(err)
+		}
+		return err
 	}
 	return c.receiveEnd(p, err)
 }
@@ -179,11 +189,14 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 
 		protobuf: c.config.protobuf(),
 	}
+	if e, ok := err.(*Error); ok && c.config.connectGo {
+		return c.afterMessage(e)
+	}
 	switch {
 	case p.end && len(p.data) == 0:
 		w.header = c.responseHeader()
 	case !p.end: // otherwise the end frame has all
-		trailer := c.exchange.trailer()
+		trailer := c.trailers()
 		if err == io.EOF && c.succeeded != nil && c.succeeded(*c.reply.fields, trailer) {
 			if c.config.connectGo {
 				c.end = &end{trailer: trailer.all().Clone()}
@@ -201,6 +214,9 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 				return c.serverError(e) // the server's status is more exact than the read error
 			}
 		}
+		if c.config.connectGo {
+			c.arrived.trailer.add(fields{header: w.trailer})
+		}
 		if e, ok := err.(*Error); ok {
 			return e // of a message
 		}
@@ -216,7 +232,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	if p.end && !c.in.frames.atEnd() {
 		return errorf(CodeInternal, "protocol error: corrupt response: bytes after the end of the stream")
 	}
-	if c.config.connectGo && (e.err == nil || e.err.wire) {
+	if c.config.connectGo && (e.err == nil || e.err.wire || c.name != ProtocolConnect && !(p.end && e.trailer == nil)) {
 		c.end = &end{err: e.err, trailer: e.trailer.Clone(), inHeader: e.inHeader}
 	}
 	if e.err != nil {
@@ -232,6 +248,10 @@ func (c *clientConn) lossOf(err error) Code {
 	switch {
 	case c.config.connectGo && disconnected(err):
 		return CodeCanceled
+	case c.config.connectGo && c.framed && !c.in.frames.begun:
+		return CodeInternal // in the prefix of a message
+	case c.config.connectGo:
+		return CodeUnknown
 	case reset && c.framed:
 		return CodeInternal
 	case reset:

@@ -77,6 +77,10 @@ func (c *handlerConn) sendHead() error {
 	if c.began {
 		return nil
 	}
+	if c.config.connectGo && (!c.framed || !c.flushes()) {
+		c.sendHeadLater()
+		return nil
+	}
 	c.begin(wireEnd{})
 	if !c.framed {
 		return nil
@@ -86,6 +90,30 @@ func (c *handlerConn) sendHead() error {
 		return nil // the headers leave with the message
 	}
 	return c.unwritten(err)
+}
+
+// sendHeadLater is sendHead with connect-go's meaning where nothing is flushed. In unary
+// Connect the headers have the trailers. In gRPC headers that the handler sets now come
+// too late, and in a stream of Connect they do not.
+//
+//go:noinline
+func (c *handlerConn) sendHeadLater() {
+	switch {
+	case !c.framed:
+		c.begin(c.encodeEnd(end{trailer: c.trailer, connectGo: true}, true))
+	case c.name != ProtocolConnect:
+		c.begin(wireEnd{})
+	}
+}
+
+// flushes reports whether the ResponseWriter can be flushed. With connect-go's meaning it
+// has to be an [http.Flusher] itself.
+func (c *handlerConn) flushes() bool {
+	if !c.config.connectGo {
+		return canFlush(c.exchange)
+	}
+	_, ok := c.exchange.Unwrap().(http.Flusher)
+	return ok || c.own
 }
 
 // ---- clients ----

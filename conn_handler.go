@@ -59,6 +59,7 @@ type handlerConn struct {
 	namesEncoding bool        // the response headers name the messages' compression
 	namesAccept   bool        // the response headers list the compressions for requests
 	unknown       bool        // the request's compression is unknown
+	touched       bool        // the handler has added headers, also such as middleware has set; false without connect-go's meaning
 	headSet       bool        // the response headers have those of the library, see anyHeader
 	own           bool        // the ResponseWriter is net/http's or the engine's, not middleware's
 	asked         bool        // the exchange's Header may have fields; in a direct call, once the program has asked for it
@@ -135,7 +136,7 @@ func (c *handlerConn) open() (context.Context, error) {
 	} else if n := c.request.length; n > 0 {
 		c.in.hint = int(min(n, hintMax))
 	}
-	if c.config.spec.StreamType.serverStreams() && !canFlush(c.exchange) {
+	if c.config.spec.StreamType.serverStreams() && !c.flushes() {
 		return &c.ctx, errorf(CodeInternal, "%T does not implement http.Flusher and no Unwrap leads to one that does: "+
 			"no stream passes http.TimeoutHandler or other middleware whose ResponseWriter cannot flush: take it from around %s", c.exchange.Unwrap(), c.config.spec.Procedure)
 	}

@@ -58,6 +58,9 @@ func (c *handlerConn) noMessage(err error) error {
 	case err == errSecondMessage:
 		return errMoreMessages(c.config.spec)
 	case err != nil:
+		if e, ok := err.(*Error); ok && c.config.connectGo {
+			return e // of a message: it may wrap io.EOF
+		}
 		return c.readFault(c.lateRead(err))
 	}
 	return NewError(c.strayEnd.code, errors.New(c.strayEnd.text))

@@ -82,7 +82,7 @@ func (c *handlerConn) restore(h http.Header) {
 
 // untouched reports whether the handler has added no response headers.
 func (c *handlerConn) untouched() bool {
-	return len(c.added) == 0 && (!c.asked || len(c.exchange.Header()) == int(c.headersThen))
+	return len(c.added) == 0 && !c.touched && (!c.asked || len(c.exchange.Header()) == int(c.headersThen))
 }
 
 func (c *handlerConn) ResponseTrailer() http.Header {
@@ -115,8 +115,8 @@ func (c *handlerConn) Send(msg any) (err error) {
 	}
 	b, size, compressed, err := c.out.pack(msg)
 	if err != nil {
-		if c.config.connectGo && c.framed {
-			_ = c.sendHead()
+		if c.config.connectGo {
+			c.afterUnsent()
 		}
 		return err
 	}
@@ -149,6 +149,22 @@ func (c *handlerConn) Send(msg any) (err error) {
 	}
 	b.free()
 	return nil
+}
+
+// afterUnsent does what connect-go has done with the response's headers before it finds
+// that a message cannot be sent: those of frames are sent, and those of the answer to a
+// GET have a Vary, to which the error adds another.
+//
+//go:noinline
+func (c *handlerConn) afterUnsent() {
+	switch {
+	case c.framed:
+		_ = c.sendHead()
+	case c.method == http.MethodGet:
+		c.asked = true
+		header := c.exchange.Header()
+		header[headerVary] = append(header[headerVary], headerAcceptEncoding)
+	}
 }
 
 // alone reports whether Send writes a message itself, and not the outbox: a message
@@ -255,6 +271,9 @@ func (c *handlerConn) begin(w wireEnd) {
 		// length.
 		c.exchange.field(headerContentLength, nil)
 	}
+	if c.config.connectGo && !c.framed {
+		c.dropTrailers()
+	}
 	for key, values := range w.header {
 		c.exchange.field(key, values)
 	}
@@ -269,6 +288,18 @@ func (c *handlerConn) begin(w wireEnd) {
 	}
 	if w.status != 0 {
 		c.exchange.WriteHeader(w.status)
+	}
+}
+
+// dropTrailers deletes the handler's headers with the names of trailers, which replace
+// them with connect-go's meaning.
+//
+//go:noinline
+func (c *handlerConn) dropTrailers() {
+	for key := range c.trailer {
+		if c.asked {
+			delete(c.exchange.Header(), trailerPrefix+key)
+		}
 	}
 }
 
@@ -292,7 +323,7 @@ func (x measuredResponse) Write(frame []byte) (int, error) {
 // header.
 func (c *handlerConn) finish(err *Error, bare bool) {
 	e := end{err: err, trailer: c.trailer, connectGo: c.config.connectGo, anyTrailer: c.takesAnyName()}
-	if err != nil {
+	if err != nil && c.name != ProtocolConnect {
 		e.protobuf = c.config.protobuf()
 	}
 	sent := c.began || c.framed && !bare
@@ -322,7 +353,9 @@ func (c *handlerConn) finish(err *Error, bare bool) {
 func (c *handlerConn) writeEnd(w wireEnd) {
 	switch {
 	case w.hasBody && c.framed:
-		_, _ = c.exchange.Write(c.endFrame(w.body))
+		if frame := c.endFrame(w.body); frame != nil {
+			_, _ = c.exchange.Write(frame)
+		}
 	case w.hasBody:
 		_, _ = c.exchange.Write(w.body)
 	}
@@ -341,21 +374,23 @@ func (c *handlerConn) sizeOf(w wireEnd) int {
 	case !c.config.connectGo:
 		return w.size()
 	case c.framed && w.hasBody:
-		return len(c.endFrame(w.body)) - prefixSize
+		return max(len(c.endFrame(w.body))-prefixSize, 0)
 	}
 	return len(w.body)
 }
 
 // endFrame returns the frame that ends the body. It is short, and not worth
-// compressing.
+// compressing. With connect-go's meaning it is compressed all the same, and nil if that
+// fails.
 func (c *handlerConn) endFrame(payload []byte) []byte {
 	flags := c.endFlag
 	if c.config.connectGo && c.out.compresses(len(payload)) {
 		b := newBuffer(0)
 		defer b.free()
-		if c.out.compression.compress(b, payload) == nil {
-			payload, flags = b.data, flags|flagCompressed
+		if c.out.compression.compress(b, payload, true) != nil {
+			return nil
 		}
+		payload, flags = b.data, flags|flagCompressed
 	}
 	frame := append(make([]byte, prefixSize, prefixSize+len(payload)), payload...)
 	putPrefix(frame, flags)

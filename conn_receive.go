@@ -37,7 +37,7 @@ func receiveInto(conn receivingConn, msg any, initialize func(Spec, any) error) 
 		return w.receive(msg, initialize)
 	}
 	if initialize != nil {
-		if err := initialized(conn, msg, initialize); err != nil {
+		if err := prepare(conn, msg, initialize); err != nil {
 			return err
 		}
 	} else if own, ok := conn.(ownConn); ok {
@@ -46,17 +46,27 @@ func receiveInto(conn receivingConn, msg any, initialize func(Spec, any) error) 
 	return conn.Receive(msg)
 }
 
-// initialized calls a program's function for a message that is to be received.
-func initialized(conn receivingConn, msg any, initialize func(Spec, any) error) error {
-	err := initialize(conn.Spec(), msg)
-	if !isEOF(err) {
-		return err
+// prepare calls an initializer for a message that is to be received.
+//
+//go:noinline
+func prepare(conn receivingConn, msg any, initialize func(Spec, any) error) error {
+	return initialize(conn.Spec(), msg)
+}
+
+// endless returns an initializer whose errors do not look like the end of a stream: see
+// [WithConnectGoBehavior].
+func endless(initialize func(Spec, any) error) func(Spec, any) error {
+	return func(spec Spec, msg any) error {
+		err := initialize(spec, msg)
+		if !isEOF(err) {
+			return err
+		}
+		code := CodeUnknown
+		if e, ok := asError(err); ok {
+			code = e.code
+		}
+		return NewError(code, notEnd(err))
 	}
-	code := CodeUnknown
-	if e, ok := asError(err); ok {
-		code = e.code
-	}
-	return NewError(code, notEnd(err))
 }
 
 // receiveOnly receives the one message of a direction, and the direction's end. This
@@ -65,14 +75,16 @@ func initialized(conn receivingConn, msg any, initialize func(Spec, any) error) 
 // into a message of its own, which is initialized, too.
 func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error, connectGo bool) error {
 	own, ok := conn.(ownConn)
-	if err := receiveInto(conn, msg, initialize); err != nil {
-		if isEOF(err) {
-			return errNoMessage(conn.Spec())
-		}
+	var err error
+	if connectGo && initialize != nil {
+		err = receiveFirst(conn, msg, initialize)
+	} else if err = receiveInto(conn, msg, initialize); isEOF(err) {
+		err = errNoMessage(conn.Spec())
+	}
+	if err != nil {
 		return err
 	}
 	if connectGo && (initialize != nil || !ok) {
-		var err error
 		if msg, err = messageForEnd(conn, msg, initialize); err != nil {
 			return err
 		}
@@ -80,11 +92,27 @@ func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error, 
 	if ok {
 		return unlessEOF(own.receiveNext(msg, false))
 	}
-	err := conn.Receive(msg)
-	if err == nil {
+	if err = conn.Receive(msg); err == nil {
 		return errMoreMessages(conn.Spec())
 	}
 	return unlessEOF(err)
+}
+
+// receiveFirst is receiveInto for the one message of a direction, with connect-go's
+// meaning: an error of the initializer stays as it is, and does not mean that there is no
+// message.
+//
+//go:noinline
+func receiveFirst(conn receivingConn, msg any, initialize func(Spec, any) error) error {
+	var refused error
+	err := receiveInto(conn, msg, func(spec Spec, msg any) error {
+		refused = initialize(spec, msg)
+		return refused
+	})
+	if refused == nil && isEOF(err) {
+		return errNoMessage(conn.Spec())
+	}
+	return err
 }
 
 // errNoMessage is the error for a direction of one message that has none.

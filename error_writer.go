@@ -6,6 +6,7 @@ package connect
 
 import (
 	"net/http"
+	"slices"
 )
 
 // An ErrorWriter writes errors in the protocol of a request, as handlers do. With
@@ -62,8 +63,13 @@ func (w *ErrorWriter) dialect(r *http.Request) *dialect {
 func (w *ErrorWriter) Write(response http.ResponseWriter, request *http.Request, err error) error {
 	request = wholeRequest(request)
 	d := w.dialect(request)
-	if err == nil && w.config.connectGo && d != nil && d.framed {
-		return w.write(response, request, d, nil) // success
+	if err == nil && w.config.connectGo {
+		if d != nil && d.framed {
+			return w.write(response, request, d, nil) // success
+		}
+		response.Header()[headerContentType] = valueJSON
+		response.WriteHeader(http.StatusInternalServerError)
+		panic("connect: ErrorWriter.Write: no error was given")
 	}
 	if err == nil {
 		err = errorf(CodeUnknown, "no error was given")
@@ -101,10 +107,31 @@ func (w *ErrorWriter) write(response http.ResponseWriter, request *http.Request,
 	c.remember(response.Header())
 	var e *Error
 	if err != nil {
+		if _, coded := asError(err); !coded && w.config.connectGo && !w.config.safeErrors {
+			err = NewError(CodeUnknown, err) // also a context's
+		}
 		e = w.config.outcome(err)
+		if w.config.connectGo && d == dialectGRPC {
+			e = e.announced(response.Header())
+		}
 	}
 	c.finish(e, true)
 	return made.sink.err
+}
+
+// announced returns the error with the metadata that arrives from connect-go, which
+// announces names of trailers and then adds to the headers: none whose name is not in
+// canonical form, and that of middleware's headers as well.
+func (e *Error) announced(header http.Header) *Error {
+	canonical := make(http.Header, len(e.meta))
+	for key, values := range e.meta {
+		if key == http.CanonicalHeaderKey(key) && len(values) > 0 {
+			canonical[key] = append(slices.Clone(header[key]), values...)
+		}
+	}
+	known := *e
+	known.meta = canonical
+	return &known
 }
 
 // errorSink is a ResponseWriter that keeps the last error of Write.

@@ -72,7 +72,12 @@ func (i *unaryInfo) SendHeader() error {
 // merge adds the header and the trailers to the response's.
 func (i *unaryInfo) merge() {
 	if h := i.header.made(); len(h) > 0 {
-		addMetadata(i.conn.ResponseHeader(), h, true)
+		own := make(http.Header, len(h))
+		addMetadata(own, h, true)
+		addHeader(i.conn.ResponseHeader(), own)
+		if c, ok := i.conn.(*handlerConn); ok && len(own) > 0 {
+			c.touched = true
+		}
 	}
 	if t := i.trailer.made(); len(t) > 0 {
 		addMetadata(i.conn.ResponseTrailer(), t, true)

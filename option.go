@@ -334,7 +334,8 @@ func WithSendMaxBytes(maxBytes int) Option {
 // options. Gates and interceptors of streams have no [CallInfo], and that of a unary
 // call has response headers of its own. An initializer runs once more for the end of
 // a request or response of one message. A request that a client's interceptor makes
-// has no headers but its own.
+// has no headers but its own. An error of a codec, an initializer or a decompressor that
+// wraps [io.EOF] counts as the end of a stream.
 func WithConnectGoBehavior() Option {
 	return option(func(c *config) { c.connectGo, c.readMax, c.compressMin = true, 0, 0 })
 }

@@ -47,6 +47,7 @@ type end struct {
 	trailer  http.Header
 	header   http.Header // client: the response's headers without its trailers; nil if they were not mixed
 	inHeader bool        // client: the trailers are the response's headers
+	closed   bool        // client: the body was closed before its end was read
 
 	connectGo  bool  // handler: the metadata may have the connection's headers, see WithConnectGoBehavior
 	anyTrailer bool  // handler: trailers may have any name
@@ -292,6 +293,11 @@ func statusText(status int) string {
 func (e end) minimal() end {
 	if e.err == nil {
 		return end{err: NewError(CodeResourceExhausted, fmt.Errorf("trailers exceed the limit for sending"))}
+	}
+	if e.protobuf != nil && len(e.err.details) > 0 {
+		if _, failed := marshalStatus(e.err, e.protobuf); failed != nil {
+			return end{err: errStatus(failed)}
+		}
 	}
 	return end{err: &Error{code: e.err.code, cause: e.err.cause}}
 }

@@ -90,6 +90,10 @@ func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 		return wireEnd{}
 	}
 	w := wireEnd{header: make(http.Header, len(e.trailer))}
+	own := !sent && e.err != nil && !e.err.foreign()
+	if own && e.connectGo {
+		addMetadata(w.header, e.err.meta, true) // before the trailers, which replace it
+	}
 	for key, values := range e.trailer {
 		if !protocolOwns(key) || e.connectGo && isOfConnection(key) {
 			w.header[trailerPrefix+key] = values
@@ -98,8 +102,8 @@ func (connectUnary) encodeEnd(e end, sent bool) wireEnd {
 	if sent || e.err == nil {
 		return w
 	}
-	if !e.err.foreign() {
-		addMetadata(w.header, e.err.meta, e.connectGo)
+	if own && !e.connectGo {
+		addMetadata(w.header, e.err.meta, false)
 	}
 	w.header[headerContentType] = valueJSON
 	w.status = e.err.code.HTTPStatus()

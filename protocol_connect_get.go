@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -73,7 +74,11 @@ func (p connectGet) encodeEnd(e end, sent bool) wireEnd {
 	if w.header == nil {
 		w.header = make(http.Header, 1)
 	}
-	w.header[headerVary] = append(w.header[headerVary], headerAcceptEncoding)
+	if vary := w.header[headerVary]; e.connectGo { // before the error's
+		w.header[headerVary] = slices.Insert(slices.Clone(vary), 0, headerAcceptEncoding)
+	} else {
+		w.header[headerVary] = append(vary, headerAcceptEncoding)
+	}
 	return w
 }
 

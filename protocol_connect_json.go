@@ -115,6 +115,13 @@ func unmarshalError(data []byte, implied Code) (*Error, error) {
 // marshalEndStream returns an end as the payload of a stream's last frame.
 func marshalEndStream(e end) []byte {
 	w := wireEndStream{Metadata: e.metadata()}
+	if e.anyTrailer {
+		for key, values := range e.trailer {
+			if len(values) == 0 && len(w.Metadata[key]) == 0 {
+				w.Metadata[key] = values
+			}
+		}
+	}
 	if e.err != nil {
 		w.Error = newWireError(e.err)
 	}

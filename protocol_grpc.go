@@ -76,8 +76,10 @@ func (grpc) encodeEnd(e end, _ bool) wireEnd {
 	if len(e.err.details) > 0 {
 		status, err := marshalStatus(e.err, e.protobuf)
 		if err != nil { // of the program's codec
-			code, message = CodeInternal, fmt.Sprintf("marshal gRPC's status: %v", err)
-		} else {
+			failed := errStatus(err)
+			code, message = failed.code, failed.text()
+		}
+		if len(status) > 0 { // also with an error
 			t[headerGRPCDetails] = []string{EncodeBinaryHeader(status)}
 		}
 	}

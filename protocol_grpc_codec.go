@@ -59,6 +59,11 @@ func marshalStatus(e *Error, codec Codec) ([]byte, error) {
 	return codec.Marshal(protoadapt.MessageV2Of(s))
 }
 
+// errStatus is the error in the place of one whose status a codec cannot encode.
+func errStatus(err error) *Error {
+	return NewError(CodeInternal, fmt.Errorf("marshal gRPC's status: %v", err))
+}
+
 // unmarshalStatus is parseStatus by a codec, which may be nil.
 func unmarshalStatus(data []byte, codec Codec) (*Error, error) {
 	if codec == nil {

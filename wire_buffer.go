@@ -164,8 +164,8 @@ func (b *buffer) room(wanted int) {
 }
 
 // readN appends exactly n bytes of r. It returns io.ErrUnexpectedEOF if r has
-// fewer.
-func (b *buffer) readN(r io.Reader, n int) error {
+// fewer, and whether the end of r came with the last ones.
+func (b *buffer) readN(r io.Reader, n int) (ended bool, err error) {
 	end := len(b.data) + n
 	for empty := 0; len(b.data) < end; {
 		b.room(end - len(b.data))
@@ -177,16 +177,16 @@ func (b *buffer) readN(r io.Reader, n int) error {
 		}
 		switch {
 		case len(b.data) == end:
-			return nil
+			return err == io.EOF, nil
 		case err == io.EOF:
-			return io.ErrUnexpectedEOF
+			return true, io.ErrUnexpectedEOF
 		case err != nil:
-			return err
+			return false, err
 		case empty == emptyReadsMax:
-			return io.ErrNoProgress
+			return false, io.ErrNoProgress
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // readAll appends all bytes of r. It stops with errTooLarge once the buffer holds

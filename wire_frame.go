@@ -42,6 +42,7 @@ type frameReader struct {
 	err   error   // of src, returned when all bytes before it are consumed
 	large *buffer // for a message that is larger than ahead
 	begun bool    // the prefix of a frame was read, and its payload was not
+	whole bool    // the end of src came with its last bytes
 }
 
 // prefix reads the prefix of the next frame. It returns io.EOF if there is none.
@@ -83,8 +84,12 @@ func (f *frameReader) payload(size int) ([]byte, error) {
 	if f.err != nil {
 		return nil, f.short(f.err, len(b.data), size)
 	}
-	if err := b.readN(f.src, size-len(b.data)); err != nil {
+	ended, err := b.readN(f.src, size-len(b.data))
+	if err != nil {
 		return nil, f.short(err, len(b.data), size)
+	}
+	if ended {
+		f.err, f.whole = io.EOF, true
 	}
 	return b.data, nil
 }
@@ -117,6 +122,12 @@ func (f *frameReader) skip(size uint32) {
 // before are complete.
 func (f *frameReader) atEnd() bool {
 	return f.fill(1) != nil
+}
+
+// endedWith reports whether the end of the body came with its last bytes, of which a
+// number are not consumed.
+func (f *frameReader) endedWith(unread uint32) bool {
+	return f.whole && f.err == io.EOF && uint64(f.buffered()) == uint64(unread)
 }
 
 // shrink replaces the buffer by a small one before a wait that may be long. It keeps
@@ -163,7 +174,7 @@ func (f *frameReader) fill(n int) error {
 		b.data = b.data[:len(b.data)+got]
 		f.err = err
 		if empty++; got > 0 {
-			empty = 0
+			empty, f.whole = 0, err == io.EOF
 		}
 		if empty == emptyReadsMax {
 			f.err = io.ErrNoProgress

@@ -50,7 +50,7 @@ func (p *packer) pack(msg any) (packed *buffer, size int, compressed bool, err e
 	if p.compresses(size) {
 		z := newBuffer(0)
 		z.data = append(z.data, make([]byte, p.prefix())...)
-		err := p.compression.compress(z, b.data[p.prefix():])
+		err := p.compression.compress(z, b.data[p.prefix():], p.asIs)
 		b.free()
 		if err != nil {
 			z.free()
@@ -247,14 +247,11 @@ func (u *unpacker) inflate(data []byte, compressed bool) ([]byte, error) {
 		u.inflated = newBuffer(len(data))
 	}
 	u.inflated.data = u.inflated.data[:0]
-	err := u.compression.decompress(u.inflated, data, u.limit)
+	err := u.compression.decompress(u.inflated, data, u.limit, u.asIs)
 	if errors.Is(err, errTooLarge) {
 		return nil, u.tooLarge(0)
 	}
 	if err != nil {
-		if u.asIs && errors.Is(err, errNotClosed) {
-			return nil, ofCompression(err, CodeUnknown)
-		}
 		return nil, ofCompression(err, CodeInvalidArgument)
 	}
 	return u.inflated.data, nil

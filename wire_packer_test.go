@@ -154,7 +154,7 @@ func TestUnpackErrors(t *testing.T) {
 	zipped := func(data []byte) []byte {
 		b := newBuffer(0)
 		defer b.free()
-		if err := gzip.compress(b, data); err != nil {
+		if err := gzip.compress(b, data, false); err != nil {
 			t.Fatal(err)
 		}
 		return bytes.Clone(b.data)
@@ -244,7 +244,7 @@ func TestHeld(t *testing.T) {
 	big := noise[:16*bufferKept-100]
 	zipped := newBuffer(0)
 	defer zipped.free()
-	if err := gzip.compress(zipped, big); err != nil {
+	if err := gzip.compress(zipped, big, false); err != nil {
 		t.Fatal(err)
 	}
 	for name, large := range map[string][]byte{"plain": frame(0, big), "compressed": frame(flagCompressed, zipped.data)} {
@@ -289,7 +289,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 func FuzzEnvelopes(f *testing.F) {
 	gzip := newGzip()
 	b := newBuffer(0)
-	if err := gzip.compress(b, make([]byte, 300)); err != nil {
+	if err := gzip.compress(b, make([]byte, 300), false); err != nil {
 		f.Fatal(err)
 	}
 	bomb := bytes.Clone(b.data)
@@ -345,7 +345,7 @@ func FuzzBody(f *testing.F) {
 	gzip := newGzip()
 	for _, size := range []int{0, 1, 200, 201, 100_000} {
 		b := newBuffer(0)
-		if err := gzip.compress(b, make([]byte, size)); err != nil {
+		if err := gzip.compress(b, make([]byte, size), false); err != nil {
 			f.Fatal(err)
 		}
 		f.Add(bytes.Clone(b.data), true, uint64(size))

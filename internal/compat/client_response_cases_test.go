@@ -91,6 +91,8 @@ func responseCases() []clientCase {
 			lost.bodyError = io.ErrUnexpectedEOF
 			add("81", "connection lost at the end", lost)
 			add("81", "connection lost", answer{header: contentTypeOf(w), bodyError: syscall.ECONNRESET})
+			add("81", "connection broken", answer{header: contentTypeOf(w), bodyError: errors.New(script.User + "broken")})
+			add("81", "connection broken in a message", answer{header: contentTypeOf(w), body: hello[:6], bodyError: errors.New(script.User + "broken")})
 			large := d.ok(kind, "", "")
 			large.body = "\x00\xff\xff\xff\xffabc" + large.body
 			add("28", "length of 4 GiB", large)

@@ -35,7 +35,7 @@ type steps struct {
 
 // Steps returns all steps.
 func Steps() []Step {
-	return []Step{
+	return append([]Step{
 		{"receive on, handler", receiveOnHandler},
 		{"receive on, connect", func(s *steps) { receiveOnClient(s) }},
 		{"receive on, grpc", func(s *steps) { receiveOnClient(s, connect.WithGRPC()) }},
@@ -73,7 +73,7 @@ func Steps() []Step {
 		{"query of a peer", queries},
 		{"trailers of a response that is refused", refusedTrailers},
 		{"GETs that are refused", getsRefused},
-	}
+	}, rareSteps()...)
 }
 
 // Run runs a step. Serve starts a server for it. The options in first come before all
