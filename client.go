@@ -210,6 +210,9 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	}
 	if err == nil || isEOF(err) {
 		err = conn.CloseRequest() // after EOF Receive returns the reason
+		if err != nil && c.config.connectGo {
+			return nil, err // of an interceptor; connect-go leaves the call to the context
+		}
 	}
 	if err != nil {
 		if c.config.connectGo {

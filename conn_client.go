@@ -210,9 +210,9 @@ func (c *clientConn) serverTLS() *tls.ConnectionState {
 // CloseResponse ends the call. If the stream of requests is complete, it first
 // waits for the response headers, until the context ends at the latest: without
 // that wait the reset could overtake the request, and the server would not see the
-// call.
+// call. With connect-go's meaning it waits as soon as the request is sent in part.
 func (c *clientConn) CloseResponse() error {
-	if c.pipe != nil && c.pipe.complete() {
+	if c.pipe != nil && (c.pipe.complete() || c.config.connectGo && c.now() != phaseIdle) {
 		_ = c.wait()
 	}
 	c.release()
@@ -221,6 +221,9 @@ func (c *clientConn) CloseResponse() error {
 		c.shut = true
 		if c.received == nil || c.resumes {
 			c.received, c.resumes = c.errClosed(), false
+			if c.config.connectGo && c.now().over() && c.failed != nil {
+				c.received = c.failed // of the exchange
+			}
 		}
 		c.free()
 	}

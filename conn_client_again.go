@@ -14,7 +14,7 @@ import (
 // connect-go's meaning a message that was refused, because of its size or what it has,
 // does not end a stream of the Connect protocol.
 func (c *clientConn) goesOn() bool {
-	return c.passed && c.framed && !c.in.single && c.parent.Err() == nil && c.now() == phaseAnswered && c.failed == nil && !c.in.ended
+	return c.passed && c.framed && c.parent.Err() == nil && c.now() == phaseAnswered && c.failed == nil && !c.in.ended
 }
 
 // afterMessage returns the error of a response, for that of a message that is refused:
@@ -97,10 +97,13 @@ func (c *clientConn) receiveAgain() error {
 		}
 		c.arrived.trailer.add(fields{header: trailer})
 		if e := c.end.err; e != nil && (e.wire || first(c.end.trailer, headerGRPCStatus) != "" || !c.end.closed && !c.shut && c.parent.Err() == nil) {
-			again := *e
-			again.meta = c.responseHeader().Clone()
-			addHeader(again.meta, c.arrived.trailer.header())
-			return &again
+			if c.name != ProtocolConnect { // otherwise the error is that of the frame, each time
+				again := *e
+				e = &again
+			}
+			e.meta = c.responseHeader().Clone()
+			addHeader(e.meta, c.arrived.trailer.header())
+			return e
 		}
 	}
 	switch gaveUp := c.parent.Err(); {

@@ -142,7 +142,7 @@ func (c *clientConn) receiveNext(msg any, fresh bool) error {
 		c.resumes = c.received != nil && c.goesOn()
 		switch {
 		case c.resumes && c.pipe != nil:
-			_ = c.pipe.Close() // so that Send fails
+			c.pipe.end() // so that Send fails
 		case c.received != nil && !c.resumes:
 			c.release()
 			c.free()

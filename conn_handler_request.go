@@ -101,7 +101,8 @@ func (c *handlerConn) duplex() bool {
 }
 
 // closeRequest ends the receiving half. If much of an HTTP/1.1 request is unread, it
-// makes net/http close the connection, and not read the rest.
+// makes net/http close the connection, and not read the rest. With connect-go's meaning
+// net/http decides, after it has read up to 256 KiB.
 func (c *handlerConn) closeRequest() {
 	if !c.receiving.TryLock() { // a goroutine of the handler still reads into the buffers
 		_ = http.NewResponseController(c.exchange).SetReadDeadline(time.Now()) // so that it ends
@@ -114,7 +115,7 @@ func (c *handlerConn) closeRequest() {
 		c.received = errorf(CodeInternal, "receive: the handler has returned")
 	}
 	length := c.request.length
-	if !ended && !c.began && c.request.proto == 1 && (length < 0 || length > drainedMax || c.duplex()) {
+	if !ended && !c.began && c.request.proto == 1 && !c.config.connectGo && (length < 0 || length > drainedMax || c.duplex()) {
 		c.exchange.Header()[headerConnection] = []string{"close"}
 	}
 }

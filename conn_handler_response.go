@@ -202,12 +202,13 @@ func (c *handlerConn) closeOutbox() {
 	c.outbox = nil
 }
 
-// flush makes net/http send the bytes written so far, if the response is a stream. A
+// flush makes net/http send the bytes written so far, if the response is a stream, or,
+// with connect-go's meaning, the request. A
 // ResponseWriter that isOwn keeps the error of a flush, and the next Write returns it:
 // so the Send after this one fails. Middleware may forget the error, so it is returned
 // at once.
 func (c *handlerConn) flush() error {
-	if !c.config.spec.StreamType.serverStreams() {
+	if t := c.config.spec.StreamType; !t.serverStreams() && !(c.config.connectGo && t == StreamTypeClient) {
 		return nil
 	}
 	err := http.NewResponseController(c.exchange).Flush()
@@ -262,16 +263,24 @@ func (c *handlerConn) begin(w wireEnd) {
 		c.exchange.Header()[headerConnection] = []string{"close"}
 	}
 	switch {
+	case c.config.connectGo:
+		if c.framed && c.config.spec.StreamType == StreamTypeUnary {
+			c.hideLength()
+		}
 	case c.announced == nil:
-	case c.request.proto == 1 && len(c.added) == 0: // the handler may have added a header of that name
-		c.exchange.field(headerTrailer, c.announced) // net/http sends only announced trailers over HTTP/1.1
+	case c.request.proto == 1: // net/http sends only announced trailers over HTTP/1.1
+		c.exchange.field(headerTrailer, c.announced)
 	case c.own || !canFlush(c.exchange): // writeEnd flushes middleware's
 		// Keeps net/http from adding a Content-Length to a short response. A proxy that
 		// sends the response on over HTTP/1.1 cannot send trailers after a body of known
 		// length.
 		c.exchange.field(headerContentLength, nil)
 	}
-	if c.config.connectGo && !c.framed {
+	switch {
+	case c.config.connectGo && c.framed: // to those of middleware
+		addHeader(c.exchange.Header(), w.header)
+		w.header = nil
+	case c.config.connectGo:
 		c.dropTrailers()
 	}
 	for key, values := range w.header {
@@ -300,6 +309,16 @@ func (c *handlerConn) dropTrailers() {
 		if c.asked {
 			delete(c.exchange.Header(), trailerPrefix+key)
 		}
+	}
+}
+
+// hideLength keeps net/http from adding a Content-Length to a short response in frames:
+// connect-go flushes each, and so has none.
+//
+//go:noinline
+func (c *handlerConn) hideLength() {
+	if (c.own || !canFlush(c.exchange)) && (!c.asked || first(c.exchange.Header(), headerContentLength) == "") {
+		c.exchange.field(headerContentLength, nil)
 	}
 }
 
@@ -341,8 +360,11 @@ func (c *handlerConn) finish(err *Error, bare bool) {
 	if !c.began && !c.config.connectGo {
 		w.keepForbidden()
 	}
-	if !c.framed {
+	switch {
+	case !c.framed:
 		c.namesEncoding = false // errors are not compressed
+	case c.config.connectGo && !c.began:
+		c.hideLength()
 	}
 	c.begin(w)
 	c.writeEnd(w)
@@ -362,7 +384,7 @@ func (c *handlerConn) writeEnd(w wireEnd) {
 	for key, values := range w.trailer {
 		c.exchange.trailer(key, values)
 	}
-	if len(w.trailer) > 0 && !c.own {
+	if (len(w.trailer) > 0 || c.framed && c.config.connectGo) && !c.own {
 		_ = http.NewResponseController(c.exchange).Flush() // middleware may look for trailers when it flushes
 	}
 }

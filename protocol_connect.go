@@ -197,11 +197,10 @@ func (connectStream) decodeEnd(w wireEnd) end {
 }
 
 // formatConnectTimeout returns a timeout in milliseconds, rounded up, and "" if it
-// has more than 10 digits. [Connect protocol, "Timeout-Milliseconds"]
+// has more than 10 digits. The number is positive, also if no time is left. [Connect
+// protocol, "Timeout-Milliseconds"]
 func formatConnectTimeout(d time.Duration) string {
-	if d <= 0 {
-		return "0"
-	}
+	d = max(d, 1)
 	millis := int64(d / time.Millisecond)
 	if d%time.Millisecond > 0 {
 		millis++

@@ -197,7 +197,7 @@ func appendTrailers(b []byte, trailer http.Header) []byte {
 		for _, value := range trailer[key] {
 			b = append(b, strings.ToLower(key)...)
 			b = append(b, ": "...)
-			b = append(b, oneLine.Replace(value)...)
+			b = append(b, strings.Trim(oneLine.Replace(value), " \t")...)
 			b = append(b, "\r\n"...)
 		}
 	}

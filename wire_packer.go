@@ -145,6 +145,7 @@ type unpacker struct {
 	single      bool  // there is one message: a second one is an error
 	ended       bool
 	broken      bool   // by flags that are unknown: there are no more messages
+	blank       bool   // the frame of the last message had no payload
 	unread      uint32 // bytes of a message that was refused, which a further call skips
 
 	frames   frameReader
@@ -199,6 +200,7 @@ func (u *unpacker) next() (piece, error) {
 		return piece{}, err
 	}
 	packed := len(data)
+	u.blank = packed == 0
 	data, err = u.inflate(data, flags&flagCompressed != 0)
 	if err != nil {
 		return piece{}, err
@@ -286,7 +288,7 @@ func sideName(client bool) string {
 // unmarshal decodes a message into msg. If fresh is true, msg is empty, and unmarshal
 // does not clear it first.
 func (u *unpacker) unmarshal(data []byte, msg any, fresh bool) error {
-	if u.framed && len(data) == 0 {
+	if u.blank {
 		return nil // a frame without payload is the message without content, in any codec
 	}
 	var err error

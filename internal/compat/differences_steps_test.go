@@ -4,7 +4,9 @@
 
 package compat
 
-var stepDifferences = []difference{
+import "slices"
+
+var stepDifferences = slices.Concat(responseDifferences, []difference{
 	{
 		item:   "steps",
 		row:    "a stream's methods after an error, the end or a close",
@@ -442,4 +444,4 @@ var stepDifferences = []difference{
 			"+ trailer *",
 		},
 	},
-}
+})

@@ -85,6 +85,7 @@ func routingCases() []serverCase {
 	hello := message("hello")
 	framed := envelope(0, hello)
 	return []serverCase{
+		{name: "2 unread body", path: "ClientStream", header: connectHeader + "Connect-Protocol-Version: 0\n", body: framed, version: "1.1", chunked: true},
 		{name: "2 GET on a method with side effects", verb: "GET", path: "Unary?connect=v1&encoding=json&message=%7B%7D"},
 		{name: "2 PUT", verb: "PUT", path: "Unary", header: protoHeader, body: hello},
 		{name: "2 PUT on a method without side effects", verb: "PUT", path: "Get", header: protoHeader, body: hello},

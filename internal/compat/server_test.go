@@ -39,6 +39,7 @@ type serverCase struct {
 	// measure adds a line on whether the server read the whole body or, when
 	// server.Inflated is set, whether it inflated far more than it needed.
 	measure bool
+	chunked bool // the request does not say how long its body is
 }
 
 func TestServer(t *testing.T) {
@@ -99,7 +100,11 @@ func exchange(t *testing.T, version string, test serverCase, serve func(script.S
 	if verb == "" {
 		verb = http.MethodPost
 	}
-	req, err := http.NewRequestWithContext(t.Context(), verb, server.URL+path, strings.NewReader(test.body))
+	var body io.Reader = strings.NewReader(test.body)
+	if test.chunked {
+		body = struct{ io.Reader }{body}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), verb, server.URL+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +121,7 @@ func exchange(t *testing.T, version string, test serverCase, serve func(script.S
 		return transcript.Lines
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	answer, err := io.ReadAll(res.Body)
 	transcript.Add("%s status %d close=%v", res.Proto, res.StatusCode, res.Close)
 	// The transcript has the body, so it needs no length; and flushing decides whether there is one.
 	res.Header.Del("Content-Length")
@@ -128,7 +133,7 @@ func exchange(t *testing.T, version string, test serverCase, serve func(script.S
 	} else if strings.HasPrefix(contentType, "application/connect+") {
 		compression = res.Header.Get("Connect-Content-Encoding")
 	}
-	writeBody(&transcript, contentType, compression, body)
+	writeBody(&transcript, contentType, compression, answer)
 	writeHeader(&transcript, "trailer", res.Trailer)
 	if err != nil {
 		transcript.Add("body cut off")

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/seed-b7c59c10/connect"
@@ -33,7 +34,7 @@ type steps struct {
 
 // Steps returns all steps.
 func Steps() []Step {
-	return append([]Step{
+	return slices.Concat(responseSteps(), []Step{
 		{"receive on, handler", receiveOnHandler},
 		{"receive on, connect", func(s *steps) { receiveOnClient(s) }},
 		{"receive on, grpc", func(s *steps) { receiveOnClient(s, connect.WithGRPC()) }},
@@ -71,7 +72,7 @@ func Steps() []Step {
 		{"query of a peer", queries},
 		{"trailers of a response that is refused", refusedTrailers},
 		{"GETs that are refused", getsRefused},
-	}, rareSteps()...)
+	}, rareSteps())
 }
 
 // Run runs a step. Serve starts a server for it. The options in first come before all

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -35,7 +36,7 @@ type steps struct {
 
 // Steps returns all steps.
 func Steps() []Step {
-	return append([]Step{
+	return slices.Concat(responseSteps(), []Step{
 		{"receive on, handler", receiveOnHandler},
 		{"receive on, connect", func(s *steps) { receiveOnClient(s) }},
 		{"receive on, grpc", func(s *steps) { receiveOnClient(s, connect.WithGRPC()) }},
@@ -73,7 +74,7 @@ func Steps() []Step {
 		{"query of a peer", queries},
 		{"trailers of a response that is refused", refusedTrailers},
 		{"GETs that are refused", getsRefused},
-	}, rareSteps()...)
+	}, rareSteps())
 }
 
 // Run runs a step. Serve starts a server for it. The options in first come before all
