@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 	before := goroutines()
 	code := m.Run()
 	closeHosts()
+	sharedBus.close()
 	if left := leaked(before); len(left) > 0 {
 		fmt.Fprintf(os.Stderr, "%d goroutines leaked:\n\n%s\n", len(left), strings.Join(left, "\n\n"))
 		if code == 0 {

@@ -227,12 +227,12 @@ func (h *host) ServeDirect(self http.Handler, path string, call http.ResponseWri
 	return ok && handler.ServeDirect(handler, path[i:], call)
 }
 
-// closeHosts ends all shared servers.
+// closeHosts ends all shared servers. Later tests start others.
 func closeHosts() {
-	for _, h := range hosts {
+	for name, h := range hosts {
 		if h.server != nil {
 			h.server.close()
 		}
+		hosts[name] = new(host)
 	}
-	sharedBus.close()
 }

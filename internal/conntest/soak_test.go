@@ -64,6 +64,7 @@ type soakClient struct {
 // http.Transport; and without one, in process. On the third, which sees the frames, it checks the windows of
 // the connection, too.
 func TestSoak(t *testing.T) {
+	closeHosts() // the balancer of one may connect again at any time, with goroutines of its own
 	seed := *soakSeed
 	if seed == 0 {
 		seed = rand.Uint64()
