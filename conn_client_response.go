@@ -30,10 +30,7 @@ func (c *clientConn) answer(x clientExchange, err error) {
 			c.arrived.header.replace(withValues(c.arrived.header.from.header))
 			c.prefilled = len(c.trailers().header) > 0
 		}
-	} else if c.config.connectGo && c.framed {
-		c.arrived.header.replace(make(http.Header))
-	}
-	if err != nil {
+	} else {
 		err = c.unanswered(clearer(notEnd(withoutURL(err))))
 		if _, coded := asError(err); !coded { // otherwise it is the program's, or marked
 			err = ofClient(fault(c.ctx, err, CodeUnavailable))
@@ -69,18 +66,20 @@ const unsentMin = 16 << 10
 func (c *clientConn) readHead(length int64) error {
 	hd, err := c.openResponse(&c.reply, c.config.codec.Name())
 	if err != nil {
+		c.hideHeader()
 		return c.refused(err)
-	}
-	if c.spec.StreamType == StreamTypeBidi && c.reply.proto == 1 {
-		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2: %s", c.config.peer.Addr, c.reply.protoMinor, waysToHTTP2)
 	}
 	encoding := ""
 	if len(hd.encoding) > 0 {
 		encoding = hd.encoding[0]
 	}
 	compression, known := c.config.compressions.received(encoding)
-	if !known {
+	if !known && !c.statusAlone() {
+		c.hideHeader()
 		return errorf(CodeInternal, "unknown compression %q: accepted encodings are %v", encoding, &c.config.compressions)
+	}
+	if c.spec.StreamType == StreamTypeBidi && c.reply.proto == 1 {
+		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2: %s", c.config.peer.Addr, c.reply.protoMinor, waysToHTTP2)
 	}
 	c.in.compression = compression
 	c.in.frames.src = c.body
@@ -88,6 +87,20 @@ func (c *clientConn) readHead(length int64) error {
 		c.in.hint = int(min(length, hintMax))
 	}
 	return nil
+}
+
+// statusAlone reports whether a unary response is an error of which only the status counts,
+// with connect-go's meaning: its body is not JSON.
+func (c *clientConn) statusAlone() bool {
+	return c.config.connectGo && !c.framed && c.reply.status != http.StatusOK && !isJSON(c.reply.first(headerContentType), c.reply.exact)
+}
+
+// hideHeader removes the headers of a response in frames that is refused, with connect-go's
+// meaning.
+func (c *clientConn) hideHeader() {
+	if c.config.connectGo && c.framed {
+		c.arrived.header.replace(make(http.Header))
+	}
 }
 
 // wait waits for the response headers. It returns the error that came in their
@@ -208,6 +221,9 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	if err == errSecondMessage {
 		return errMoreMessages(*c.spec)
 	}
+	if c.config.connectGo && !c.framed && c.reply.status != http.StatusOK && (CodeOf(err) != CodeResourceExhausted || c.statusAlone()) && err != io.EOF && err != nil {
+		w.body, err = nil, nil // the status has the code
+	}
 	if err != nil && err != io.EOF {
 		if first(w.trailer, headerGRPCStatus) != "" {
 			if e := c.decodeEnd(w); e.err != nil {
@@ -221,7 +237,9 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 			return e // of a message
 		}
 		if err = cutOff(notEnd(err)); errors.Is(err, io.ErrUnexpectedEOF) {
-			return fault(c.ctx, err, CodeInternal)
+			if _, lost := c.in.lost(err); !lost || !c.config.connectGo {
+				return fault(c.ctx, err, CodeInternal)
+			}
 		}
 		return fault(c.ctx, err, c.lossOf(err))
 	}
@@ -248,10 +266,9 @@ func (c *clientConn) lossOf(err error) Code {
 	switch {
 	case c.config.connectGo && disconnected(err):
 		return CodeCanceled
-	case c.config.connectGo && c.framed && !c.in.frames.begun:
-		return CodeInternal // in the prefix of a message
 	case c.config.connectGo:
-		return CodeUnknown
+		code, _ := c.in.lost(err)
+		return code
 	case reset && c.framed:
 		return CodeInternal
 	case reset:

@@ -75,9 +75,9 @@ func (b unreadableBody) Read([]byte) (int, error) { return 0, b.error }
 func (c *handlerConn) readFault(err error) error {
 	proto, otherwise := int(c.request.proto), CodeInvalidArgument // such as a malformed chunk
 	if c.config.connectGo {
-		otherwise = CodeUnknown
-		if c.framed && !c.in.frames.begun {
-			otherwise = CodeInternal
+		code, lost := c.in.lost(err)
+		if otherwise = code; lost && errors.Is(err, io.ErrUnexpectedEOF) {
+			return fault(&c.ctx, err, code)
 		}
 		if _, reset := resetOf(err); !reset && !abandoned(err) {
 			proto = 1 // the client may be there

@@ -163,8 +163,8 @@ func (b *buffer) room(wanted int) {
 	b.reserve(min(wanted, 3*have))
 }
 
-// readN appends exactly n bytes of r. It returns io.ErrUnexpectedEOF if r has
-// fewer, and whether the end of r came with the last ones.
+// readN appends exactly n bytes of r. It returns io.EOF if r has fewer, and whether the
+// end of r came with the last ones.
 func (b *buffer) readN(r io.Reader, n int) (ended bool, err error) {
 	end := len(b.data) + n
 	for empty := 0; len(b.data) < end; {
@@ -178,8 +178,6 @@ func (b *buffer) readN(r io.Reader, n int) (ended bool, err error) {
 		switch {
 		case len(b.data) == end:
 			return err == io.EOF, nil
-		case err == io.EOF:
-			return true, io.ErrUnexpectedEOF
 		case err != nil:
 			return false, err
 		case empty == emptyReadsMax:

@@ -43,6 +43,7 @@ type frameReader struct {
 	large *buffer // for a message that is larger than ahead
 	begun bool    // the prefix of a frame was read, and its payload was not
 	whole bool    // the end of src came with its last bytes
+	lost  bool    // src has failed inside a payload, and not just ended
 }
 
 // prefix reads the prefix of the next frame. It returns io.EOF if there is none.
@@ -95,6 +96,7 @@ func (f *frameReader) payload(size int) ([]byte, error) {
 }
 
 func (f *frameReader) short(err error, got, size int) error {
+	f.lost = err != io.EOF
 	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("protocol error: promised %d bytes in enveloped message, got %d bytes: %w", size, got, io.ErrUnexpectedEOF)
 	}

@@ -213,6 +213,18 @@ func (u *unpacker) next() (piece, error) {
 	return piece{data, packed, false}, nil
 }
 
+// lost returns the code of connect-go for a body that cannot be read. Ok is false if it is
+// that of a body which ends where it should not.
+func (u *unpacker) lost(err error) (code Code, ok bool) {
+	switch {
+	case u.framed && !u.frames.begun:
+		return CodeInternal, true
+	case errors.Is(err, io.ErrUnexpectedEOF) && u.framed && !u.frames.lost:
+		return 0, false
+	}
+	return CodeUnknown, true
+}
+
 // body reads an unframed body.
 func (u *unpacker) body() (piece, error) {
 	if u.count > 0 {

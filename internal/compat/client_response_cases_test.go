@@ -67,10 +67,20 @@ func responseCases() []clientCase {
 				garbage.body = "\xff\xfe"
 			}
 			add("86", "garbage", garbage)
+			old := d.ok(kind, "", "", "answer")
+			old.http1 = true
+			add("9", "over HTTP/1.1", old)
+			hello := w.request("answer")
+			for name, broken := range map[string]error{"fails": errors.New(script.User + "broken"), "is cut off": io.ErrUnexpectedEOF} {
+				add("81", "body "+name+" at once", answer{header: contentTypeOf(w), bodyError: broken})
+				add("81", "body "+name, answer{header: contentTypeOf(w), body: hello[:len(hello)-1], bodyError: broken})
+			}
 			if !w.framed {
+				add("81", "page in an unknown encoding", answer{status: 503, header: "Content-Type: text/html\nContent-Encoding: x\n", body: "<html>"})
+				add("81", "error that cannot be inflated", answer{status: 429, header: "Content-Type: application/json\nContent-Encoding: gzip\n", body: `{"code":"aborted"}`})
+				add("81", "error that is cut off", answer{status: 429, header: "Content-Type: application/json\n", body: `{"code":"aborted"`, bodyError: io.ErrUnexpectedEOF})
 				continue
 			}
-			hello := w.request("answer")
 			for name, body := range map[string]string{
 				"prefix cut off": hello[:3], "prefix alone": hello[:5], "message cut off": hello[:len(hello)-1],
 				"second prefix cut off": hello + hello[:2], "second message cut off": hello + hello[:7],

@@ -41,6 +41,7 @@ type answer struct {
 	// measure adds a line on whether the client read the whole body or, when
 	// client.Inflated is set, whether it inflated far more than it needed.
 	measure bool
+	http1   bool // it is over HTTP/1.1
 }
 
 var errWaitForContext = errors.New("wait for the context")
@@ -136,6 +137,9 @@ func (s *scripted) RoundTrip(req *http.Request) (*http.Response, error) {
 		StatusCode: s.answer.status, Proto: "HTTP/2.0", ProtoMajor: 2,
 		Header: header(s.answer.header), Trailer: make(http.Header),
 		ContentLength: -1, Request: req,
+	}
+	if s.answer.http1 {
+		res.Proto, res.ProtoMajor, res.ProtoMinor = "HTTP/1.1", 1, 1
 	}
 	if res.StatusCode == 0 {
 		res.StatusCode = http.StatusOK

@@ -64,6 +64,15 @@ var responseDifferences = []difference{
 		lines:  []string{"- error *", "+ error *"},
 	},
 	{
+		item:   "81",
+		row:    "a response whose body cannot be read",
+		on:     "root",
+		reason: "the connection is lost, or the message is cut off; an error that cannot be read says why",
+		tests:  []string{"TestClient/81_*_body_*", "TestClient/81_*_page_in_an_unknown_encoding", "TestClient/81_*_error_that_*"},
+		lines:  []string{"- error *", "+ error *", "- receive *", "+ receive *"},
+		some:   true,
+	},
+	{
 		item:   "24",
 		row:    rowSpeed,
 		on:     "root",

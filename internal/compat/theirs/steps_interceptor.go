@@ -346,29 +346,33 @@ func errorWriter(s *steps) {
 }
 
 // brokenBody is the body of a request whose reads fail after some bytes.
-type brokenBody struct{ io.Reader }
+type brokenBody struct {
+	io.Reader
+	err error
+}
 
 func (b brokenBody) Close() error { return nil }
 
 func (b brokenBody) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	if err == io.EOF {
-		err = errors.New(script.User + "broken")
+		err = b.err
 	}
 	return n, err
 }
 
 func unreadable(s *steps) {
 	handler := s.unary(echo)
-	for _, major := range []int{1, 2} {
+	for i, err := range []error{errors.New(script.User + "broken"), errors.New(script.User + "broken"), io.ErrUnexpectedEOF} {
+		major := i%2 + 1
 		for contentType, body := range map[string]string{"application/proto": "a", "application/grpc": "", "application/grpc+proto": "\x00\x00\x00\x00\x09abc"} {
-			r := httptest.NewRequest(http.MethodPost, stepProcedure, brokenBody{strings.NewReader(body)})
+			r := httptest.NewRequest(http.MethodPost, stepProcedure, brokenBody{strings.NewReader(body), err})
 			r.ProtoMajor = major
 			r.Header.Set("Content-Type", contentType)
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, r)
 			res := w.Result()
-			s.t.Add("HTTP/%d %s: %d %s", major, contentType, res.StatusCode, res.Trailer.Get("Grpc-Status"))
+			s.t.Add("HTTP/%d %d %s: %d %s", major, i, contentType, res.StatusCode, res.Trailer.Get("Grpc-Status"))
 		}
 	}
 	slices.Sort(s.t.Lines)
