@@ -114,7 +114,7 @@ func (c *Code) UnmarshalText(text []byte) error {
 	}
 	if digits, ok := strings.CutPrefix(string(text), "code_"); ok {
 		n, err := strconv.ParseUint(digits, 10, 32)
-		if err == nil && Code(n).String() == string(text) {
+		if err == nil && !Code(n).valid() {
 			*c = Code(n)
 			return nil
 		}

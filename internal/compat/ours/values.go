@@ -40,7 +40,7 @@ func codes(t *script.Transcript) {
 	for _, text := range []string{
 		"canceled", "unknown", "invalid_argument", "deadline_exceeded", "not_found", "already_exists", "permission_denied",
 		"resource_exhausted", "failed_precondition", "aborted", "out_of_range", "unimplemented", "internal", "unavailable",
-		"data_loss", "unauthenticated", "", "ok", "cancelled", "NOT_FOUND", "code_0", "code_5", "code_16", "code_17", "code_", "code_-1",
+		"data_loss", "unauthenticated", "", "ok", "cancelled", "NOT_FOUND", "code_0", "code_5", "code_16", "code_016", "code_17", "code_017", "code_", "code_-1",
 		"code_4294967295", "code_4294967296", "code_x", "17", " aborted",
 	} {
 		var code connect.Code

@@ -34,6 +34,7 @@ func responseSteps() []Step {
 		{"compressed message without content", compressedEmpty},
 		{"compression fails at its end", compressionAtEnds},
 		{"end that cannot be compressed", uncompressedEnd},
+		{"error writer and contexts", contextWriter},
 	}
 }
 
@@ -273,5 +274,15 @@ func uncompressedEnd(s *steps) {
 		s.t.Add("received %v", stream.Receive())
 		failure(s.t, "receive", stream.Err())
 		failure(s.t, "close", stream.Close())
+	}
+}
+
+func contextWriter(s *steps) {
+	writer := connect.NewErrorWriter(s.handlerOptions()...)
+	for _, err := range []error{context.Canceled, context.DeadlineExceeded, connect.NewError(connect.CodeCanceled, context.Canceled)} {
+		w := record(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			failure(s.t, "write", writer.Write(w, r, err))
+		}), "application/json")
+		s.t.Add("status %d", w.Code)
 	}
 }
