@@ -250,7 +250,7 @@ func (c *Client[Req, Res]) CallClientStreamSimple(ctx context.Context) (*ClientS
 	if c.err != nil {
 		return s, c.err
 	}
-	if err := s.Send(nil); err != nil && !isEOF(err) {
+	if err := s.Send(nil); err != nil && (c.config.connectGo || !isEOF(err)) {
 		return nil, err
 	}
 	return s, nil
@@ -275,7 +275,7 @@ func (c *Client[Req, Res]) CallBidiStreamSimple(ctx context.Context) (*BidiStrea
 	if c.err != nil {
 		return s, c.err
 	}
-	if err := s.Send(nil); err != nil && !isEOF(err) {
+	if err := s.Send(nil); err != nil && (c.config.connectGo || !isEOF(err)) {
 		return nil, err
 	}
 	return s, nil

@@ -46,8 +46,11 @@ var responseDifferences = []difference{
 			"TestSteps/end_that_is_too_large",
 			"TestSteps/error_that_was_returned_before",
 			"TestSteps/interceptor_refuses_the_end_of_a_request",
+			"TestSteps/interceptor_ends_a_stream_at_once",
 		},
 		lines: []string{
+			"- bidi *", "+ bidi true",
+			"- client *", "+ client true",
 			`- answer "one"`, `+ answer ""`,
 			"- receive *", "+ receive *",
 			"- handler receive *", "+ handler receive canceled",

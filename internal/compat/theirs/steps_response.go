@@ -10,6 +10,7 @@ package theirs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -35,6 +36,7 @@ func responseSteps() []Step {
 		{"compression fails at its end", compressionAtEnds},
 		{"end that cannot be compressed", uncompressedEnd},
 		{"error writer and contexts", contextWriter},
+		{"interceptor ends a stream at once", endedAtOnce},
 	}
 }
 
@@ -102,7 +104,7 @@ func middlewareHeaders(s *steps) {
 func earlyMessage(s *steps) {
 	handler := s.clientStream(func(_ context.Context, stream *connect.ClientStream[Message]) (*connect.Response[Message], error) {
 		stream.Conn().ResponseHeader().Set("Answer", "one")
-		failure(s.t, "send", stream.Conn().Send(text("one")))
+		_ = stream.Conn().Send(text("one"))
 		panic(http.ErrAbortHandler)
 	})
 	stream := s.client(handler).CallClientStream(context.Background())
@@ -167,19 +169,18 @@ func refusedEnd(s *steps) {
 }
 
 func handlerAfterError(s *steps) {
-	over := make(chan struct{})
+	ended := make(chan error, 1)
 	handler := s.bidi(func(_ context.Context, stream *connect.BidiStream[Message, Message]) error {
-		defer close(over)
-		failure(s.t, "handler send", stream.Send(text("larger than the limit")))
+		_ = stream.Send(text("larger than the limit"))
 		_, err := stream.Receive()
-		failure(s.t, "handler receive", err)
+		ended <- err
 		return nil
 	})
 	stream := s.client(handler, connect.WithReadMaxBytes(10)).CallBidiStream(context.Background())
 	failure(s.t, "send", stream.Send(nil))
 	_, err := stream.Receive()
 	failure(s.t, "receive", err)
-	<-over
+	failure(s.t, "handler receive", <-ended)
 	failure(s.t, "close", stream.CloseResponse())
 }
 
@@ -285,4 +286,28 @@ func contextWriter(s *steps) {
 		}), "application/json")
 		s.t.Add("status %d", w.Code)
 	}
+}
+
+// endsSend is an interceptor whose Send returns an error that wraps io.EOF.
+type (
+	endsSend     struct{ passing }
+	endsSendConn struct{ connect.StreamingClientConn }
+)
+
+func (endsSend) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+		return endsSendConn{next(ctx, spec)}
+	}
+}
+
+func (endsSendConn) Send(any) error { return fmt.Errorf("%sended: %w", script.User, io.EOF) }
+
+func endedAtOnce(s *steps) {
+	client := s.client(http.NotFoundHandler(), connect.WithInterceptors(endsSend{}))
+	bidi, err := client.CallBidiStreamSimple(context.Background())
+	s.t.Add("bidi %v", bidi != nil)
+	failure(s.t, "bidi", err)
+	up, err := client.CallClientStreamSimple(context.Background())
+	s.t.Add("client %v", up != nil)
+	failure(s.t, "client", err)
 }
