@@ -95,6 +95,13 @@ func (c *clientConn) statusAlone() bool {
 	return c.config.connectGo && !c.framed && c.reply.status != http.StatusOK && !isJSON(c.reply.first(headerContentType), c.reply.exact)
 }
 
+// statusCounts reports whether the body of a unary error cannot be read, so that only its
+// status counts, with connect-go's meaning. An error of the body's size counts itself.
+func (c *clientConn) statusCounts(err error) bool {
+	return err != nil && err != io.EOF && !c.framed && c.reply.status != http.StatusOK &&
+		(CodeOf(err) != CodeResourceExhausted || c.statusAlone())
+}
+
 // hideHeader removes the headers of a response in frames that is refused, with connect-go's
 // meaning.
 func (c *clientConn) hideHeader() {
@@ -202,6 +209,9 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 
 		protobuf: c.config.protobuf(),
 	}
+	if c.config.connectGo && c.statusCounts(err) {
+		w.body, err = nil, nil
+	}
 	if e, ok := err.(*Error); ok && c.config.connectGo {
 		return c.afterMessage(e)
 	}
@@ -220,9 +230,6 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	}
 	if err == errSecondMessage {
 		return errMoreMessages(*c.spec)
-	}
-	if c.config.connectGo && !c.framed && c.reply.status != http.StatusOK && (CodeOf(err) != CodeResourceExhausted || c.statusAlone()) && err != io.EOF && err != nil {
-		w.body, err = nil, nil // the status has the code
 	}
 	if err != nil && err != io.EOF {
 		if first(w.trailer, headerGRPCStatus) != "" {
