@@ -5,8 +5,10 @@
 package connect
 
 import (
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // An ErrorWriter writes errors in the protocol of a request, as handlers do. With
@@ -111,27 +113,25 @@ func (w *ErrorWriter) write(response http.ResponseWriter, request *http.Request,
 			err = NewError(CodeUnknown, err) // also a context's
 		}
 		e = w.config.outcome(err)
-		if w.config.connectGo && d == dialectGRPC {
-			e = e.announced(response.Header())
-		}
 	}
-	c.finish(e, true)
+	if w.config.connectGo && d == dialectGRPC {
+		c.announce(e)
+	} else {
+		c.finish(e, true)
+	}
 	return made.sink.err
 }
 
-// announced returns the error with the metadata that arrives from connect-go, which
-// announces names of trailers and then adds to the headers: none whose name is not in
-// canonical form, and that of middleware's headers as well.
-func (e *Error) announced(header http.Header) *Error {
-	canonical := make(http.Header, len(e.meta))
-	for key, values := range e.meta {
-		if key == http.CanonicalHeaderKey(key) && len(values) > 0 {
-			canonical[key] = append(slices.Clone(header[key]), values...)
-		}
-	}
-	known := *e
-	known.meta = canonical
-	return &known
+// announce writes a whole response in gRPC as connect-go's ErrorWriter does: it names the
+// trailers in the headers, and adds them to the headers after these are sent.
+func (c *handlerConn) announce(err *Error) {
+	e := end{err: err, connectGo: true, protobuf: c.config.protobuf()}
+	trailer := c.fit(e, true, c.encodeEnd(e, true)).trailer
+	header := c.exchange.Header()
+	header[headerContentType] = c.contentType
+	header[headerTrailer] = []string{strings.Join(slices.Sorted(maps.Keys(trailer)), ",")}
+	c.exchange.WriteHeader(http.StatusOK)
+	addHeader(header, trailer)
 }
 
 // errorSink is a ResponseWriter that keeps the last error of Write.
