@@ -204,9 +204,13 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	conn := c.newStream(ctx, StreamTypeServer, request.call.header.made())
 	spec := conn.Spec()
 	request.call.spec, request.call.peer = &spec, conn.Peer()
+	method := http.MethodPost
+	if c.config.connectGo && spec.Procedure == "" { // checkedStream has refused an interceptor's context
+		method = request.call.method
+	}
 	err := conn.Send(request.Msg)
 	if err == nil || isEOF(err) || ctx.Err() != nil {
-		request.call.method = http.MethodPost
+		request.call.method = method
 	}
 	if err == nil || isEOF(err) {
 		err = conn.CloseRequest() // after EOF Receive returns the reason
@@ -217,7 +221,7 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	if err != nil {
 		if c.config.connectGo {
 			_ = conn.CloseRequest() // sends a request without a message, unless there was one
-			request.call.method = http.MethodPost
+			request.call.method = method
 		}
 		_ = conn.CloseResponse()
 		if w, ok := conn.(*watchedConn); ok {

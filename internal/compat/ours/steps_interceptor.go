@@ -225,9 +225,10 @@ func otherContext(s *steps, kind string, interceptors ...connect.Interceptor) {
 		return
 	}
 	handler := s.server(func(_ context.Context, stream *connect.ServerStream[Message]) error { return nil })
-	_, err := s.client(handler, option).CallServerStream(ctx, connect.NewRequest(text("go")))
+	req := connect.NewRequest(text("go"))
+	_, err := s.client(handler, option).CallServerStream(ctx, req)
 	failure(s.t, "open", err)
-	s.t.Add("info %q %q", info.Spec().Procedure, info.Peer().Protocol)
+	s.t.Add("info %q %q %q", info.Spec().Procedure, info.Peer().Protocol, req.HTTPMethod())
 }
 
 func otherContextHandler(s *steps) {
