@@ -33,7 +33,7 @@ func (c *clientConn) answer(x clientExchange, err error) {
 	} else {
 		err = c.unanswered(clearer(notEnd(withoutURL(err))))
 		if _, coded := asError(err); !coded { // otherwise it is the program's, or marked
-			err = ofClient(fault(c.ctx, err, CodeUnavailable))
+			err = ofClient(c.config.faultBeside(c.ctx, err, CodeUnavailable))
 		}
 	}
 	c.failed = err
@@ -99,7 +99,7 @@ func (c *clientConn) statusAlone() bool {
 // status counts, with connect-go's meaning. An error of the body's size counts itself.
 func (c *clientConn) statusCounts(err error) bool {
 	return err != nil && err != io.EOF && !c.framed && c.reply.status != http.StatusOK &&
-		(CodeOf(err) != CodeResourceExhausted || c.statusAlone())
+		(CodeOf(fault(c.ctx, err, CodeUnknown)) != CodeResourceExhausted || c.statusAlone())
 }
 
 // hideHeader removes the headers of a response in frames that is refused, with connect-go's
@@ -215,6 +215,11 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	if e, ok := err.(*Error); ok && c.config.connectGo {
 		return c.afterMessage(e)
 	}
+	if c.config.connectGo && p.end {
+		if err := c.lostAfterEnd(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case p.end && len(p.data) == 0:
 		w.header = c.responseHeader()
@@ -248,7 +253,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 				return fault(c.ctx, err, CodeInternal)
 			}
 		}
-		return fault(c.ctx, err, c.lossOf(err))
+		return c.config.faultOfBody(c.ctx, err, c.lossOf(err))
 	}
 	e := c.decodeEnd(w)
 	if e.header != nil {

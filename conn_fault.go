@@ -91,7 +91,6 @@ func fault(ctx context.Context, err error, otherwise Code) error {
 	if _, ok := asError(err); ok {
 		return err
 	}
-	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, context.Canceled):
 		return NewError(CodeCanceled, err)
@@ -101,8 +100,9 @@ func fault(ctx context.Context, err error, otherwise Code) error {
 		return NewError(CodeDeadlineExceeded, err)
 	case ctx.Err() != nil:
 		return NewError(CodeCanceled, err)
-	case errors.As(err, &tooLarge):
-		return errorf(CodeResourceExhausted, "body exceeds the %d bytes of http.MaxBytesReader: %w", tooLarge.Limit, err)
+	}
+	if e := overLimit(err); e != nil {
+		return e
 	}
 	if reset, ok := resetOf(err); ok {
 		if code, ok := reset.code(); ok {
@@ -110,6 +110,36 @@ func fault(ctx context.Context, err error, otherwise Code) error {
 		}
 	}
 	return NewError(otherwise, err)
+}
+
+// overLimit returns the error of a body that [http.MaxBytesReader] has cut off, nil for
+// any other error.
+func overLimit(err error) *Error {
+	var tooLarge *http.MaxBytesError
+	if _, coded := asError(err); coded || !errors.As(err, &tooLarge) {
+		return nil
+	}
+	return NewError(CodeResourceExhausted, fmt.Errorf("body exceeds the %d bytes of http.MaxBytesReader: %w", tooLarge.Limit, err))
+}
+
+// faultOfBody is fault for an error of reading a message. With connect-go's meaning
+// [errors.As] does not find one of [http.MaxBytesReader] in the result.
+func (c *config) faultOfBody(ctx context.Context, err error, otherwise Code) error {
+	found := fault(ctx, err, otherwise)
+	if e := overLimit(err); c.connectGo && e != nil && CodeOf(found) == CodeResourceExhausted {
+		return NewError(CodeResourceExhausted, errors.New(e.Message()))
+	}
+	return found
+}
+
+// faultBeside is fault for an error that is not of reading a message. With connect-go's
+// meaning one of [http.MaxBytesReader] is as any other there.
+func (c *config) faultBeside(ctx context.Context, err error, otherwise Code) error {
+	found := fault(ctx, err, otherwise)
+	if c.connectGo && CodeOf(found) == CodeResourceExhausted && overLimit(err) != nil {
+		return NewError(otherwise, err)
+	}
+	return found
 }
 
 // faultOf returns an error that a handler has returned as or in an *Error. It does
@@ -181,7 +211,7 @@ func (c *handlerConn) unwritten(err error) error {
 	if err != nil && !c.own && !disconnected(err) && !abandoned(err) {
 		otherwise = CodeUnknown
 	}
-	return c.because(fault(&c.ctx, c.lateWrite(err), otherwise))
+	return c.because(c.config.faultBeside(&c.ctx, c.lateWrite(err), otherwise))
 }
 
 // abandoned reports whether err is a server's error for a response whose stream or

@@ -5,6 +5,7 @@
 package connect
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -75,6 +76,9 @@ func (b unreadableBody) Read([]byte) (int, error) { return 0, b.error }
 func (c *handlerConn) readFault(err error) error {
 	proto, otherwise := int(c.request.proto), CodeInvalidArgument // such as a malformed chunk
 	if c.config.connectGo {
+		if overLimit(err) != nil { // also if the context has ended
+			return c.config.faultOfBody(context.Background(), err, CodeUnknown)
+		}
 		code, lost := c.in.lost(err)
 		if otherwise = code; lost && errors.Is(err, io.ErrUnexpectedEOF) {
 			return fault(&c.ctx, err, code)

@@ -83,6 +83,26 @@ var responseDifferences = []difference{
 		lines:  []string{"- announced *", "+ announced *"},
 	},
 	{
+		item:   "steps",
+		row:    "a response whose body cannot be read",
+		on:     "root",
+		reason: "all of the response has arrived",
+		tests:  []string{"TestSteps/body_that_fails_after_its_end"},
+		lines:  []string{"- error *"},
+	},
+	{
+		item:   "steps",
+		row:    "an error of `http.MaxBytesReader`",
+		on:     "root",
+		reason: "its limit is exceeded wherever the error comes from, unless the caller has given up",
+		tests:  []string{"TestSteps/limits_of_net/http_on_*"},
+		lines: []string{
+			"- error *", "+ error *",
+			"- status 8", "+ status 1",
+			"- send unknown", "+ send resource_exhausted",
+		},
+	},
+	{
 		item:   "81",
 		row:    "a response whose body cannot be read",
 		on:     "root",

@@ -7,10 +7,15 @@
 package theirs
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"syscall"
 
 	"connectrpc.com/connect"
 	"github.com/seed-b7c59c10/connect/internal/compat/script"
@@ -20,6 +25,9 @@ import (
 func middlewareSteps() []Step {
 	return []Step{
 		{"error writer announces trailers", announcedTrailers},
+		{"body that fails after its end", failureAfterEnd},
+		{"limits of net/http on responses", limitedResponses},
+		{"limits of net/http on requests", limitedRequests},
 	}
 }
 
@@ -36,3 +44,80 @@ func announcedTrailers(s *steps) {
 		s.t.Add("announced %q", names)
 	}
 }
+
+// failing returns a client that gets a body, and then an error of it.
+func (s *steps) failing(contentType, body string, err error, options ...connect.ClientOption) *connect.Client[Message, Message] {
+	return s.answered(func() *http.Response {
+		return &http.Response{Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(brokenBody{strings.NewReader(body), err})}
+	}, options...)
+}
+
+// largeBody is an error of http.MaxBytesReader, which a transport has wrapped.
+var largeBody = fmt.Errorf("transport: %w", &http.MaxBytesError{Limit: 3})
+
+func failureAfterEnd(s *steps) {
+	for _, err := range []error{
+		errors.New(script.User + "broken"), io.ErrUnexpectedEOF, context.Canceled, syscall.ECONNRESET, largeBody,
+		connect.NewError(connect.CodeAborted, errors.New(script.User+"coded")),
+	} {
+		s.t.Add("%T", err)
+		connects := s.failing("application/connect+proto", "\x02\x00\x00\x00\x02{}", err)
+		web := s.failing("application/grpc-web+proto", "\x80\x00\x00\x00\x0egrpc-status:0\n", err, connect.WithGRPCWeb())
+		for _, client := range []*connect.Client[Message, Message]{connects, web} {
+			stream, failed := client.CallServerStream(context.Background(), connect.NewRequest(text("go")))
+			failure(s.t, "open", failed)
+			s.t.Add("received %v", stream.Receive())
+			failure(s.t, "error", stream.Err())
+			failure(s.t, "close", stream.Close())
+		}
+	}
+}
+
+// refusingTransport is a transport that fails.
+type refusingTransport struct{ err error }
+
+func (t refusingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, t.err }
+
+func limitedResponses(s *steps) {
+	for _, client := range []*connect.Client[Message, Message]{
+		s.failing("application/proto", "", largeBody),
+		s.failing("application/grpc+proto", "\x00", largeBody, connect.WithGRPC()),
+		s.failing("application/grpc+proto", "\x00\x00\x00\x00\x09abc", largeBody, connect.WithGRPC()),
+		connect.NewClient[Message, Message](&http.Client{Transport: refusingTransport{largeBody}}, "http://compat.test"+stepProcedure,
+			append([]connect.ClientOption{}, s.clients...)...),
+	} {
+		_, err := client.CallUnary(context.Background(), connect.NewRequest(text("go")))
+		failure(s.t, "error", err)
+		s.t.Add("error of net/http %v", errors.As(err, new(*http.MaxBytesError)))
+	}
+}
+
+func limitedRequests(s *steps) {
+	handler := s.server(func(_ context.Context, stream *connect.ServerStream[Message]) error {
+		failure(s.t, "send", stream.Send(text("one")))
+		return nil
+	})
+	for _, ended := range []bool{false, true} {
+		for _, body := range []string{"", "\x00\x00\x00\x00\x09abc", "\x00\x00\x00\x00\x00"} {
+			ctx, cancel := context.WithCancel(context.Background())
+			if ended {
+				cancel()
+			}
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, stepProcedure, brokenBody{strings.NewReader(body), largeBody})
+			r.Header.Set("Content-Type", "application/grpc")
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			cancel()
+			s.t.Add("status %s", w.Result().Trailer.Get("Grpc-Status"))
+		}
+	}
+	w := limitedWriter{httptest.NewRecorder()}
+	r := httptest.NewRequest(http.MethodPost, stepProcedure, strings.NewReader("\x00\x00\x00\x00\x00"))
+	r.Header.Set("Content-Type", "application/grpc")
+	handler.ServeHTTP(w, r)
+}
+
+// limitedWriter is a middleware's ResponseWriter whose writes fail.
+type limitedWriter struct{ *httptest.ResponseRecorder }
+
+func (limitedWriter) Write([]byte) (int, error) { return 0, largeBody }
