@@ -265,6 +265,9 @@ func (c *handlerConn) abandon() {
 	c.closed = true
 	defer c.limit.end()
 	defer c.early.end()
+	if c.config.connectGo && !c.began && !c.headSet { // for middleware
+		c.writeHead(headerWriter(c.exchange.Header()), c.answer())
+	}
 	if c.outbox != nil {
 		c.closeOutbox()
 		_ = http.NewResponseController(c.exchange).Flush() // the client gets what was sent before the panic

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -26,6 +27,7 @@ func middlewareSteps() []Step {
 	return []Step{
 		{"error writer announces trailers", announcedTrailers},
 		{"body that fails after its end", failureAfterEnd},
+		{"headers after a panic", headersAfterPanic},
 		{"limits of net/http on responses", limitedResponses},
 		{"limits of net/http on requests", limitedRequests},
 	}
@@ -121,3 +123,46 @@ func limitedRequests(s *steps) {
 type limitedWriter struct{ *httptest.ResponseRecorder }
 
 func (limitedWriter) Write([]byte) (int, error) { return 0, largeBody }
+
+func headersAfterPanic(s *steps) {
+	unary := s.unary(func(ctx context.Context, _ *connect.Request[Message]) (*connect.Response[Message], error) {
+		info, _ := connect.CallInfoForHandlerContext(ctx)
+		info.ResponseHeader().Set("Answer", "lost")
+		panic("unary")
+	}, connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+	stream := s.server(func(_ context.Context, stream *connect.ServerStream[Message]) error {
+		stream.ResponseHeader().Set("Answer", "one")
+		panic("stream")
+	})
+	early := s.server(nil, connect.WithRequestGate(func(context.Context, connect.Spec, connect.Peer, http.Header) (context.Context, error) {
+		panic("gate")
+	}))
+	post := func(contentType string) *http.Request {
+		r := httptest.NewRequest(http.MethodPost, stepProcedure, strings.NewReader("\x00\x00\x00\x00\x00"))
+		r.Header.Set("Content-Type", contentType)
+		r.Header.Set("Grpc-Accept-Encoding", "gzip")
+		return r
+	}
+	for _, contentType := range []string{"application/grpc", "application/grpc-web", "application/connect+proto"} {
+		s.afterPanic(stream, post(contentType))
+		s.afterPanic(early, post(contentType))
+	}
+	s.afterPanic(unary, post("application/grpc"))
+	unread := post("application/proto")
+	unread.Body = http.NoBody
+	s.afterPanic(unary, unread)
+	s.afterPanic(unary, httptest.NewRequest(http.MethodGet, stepProcedure+"?encoding=proto&message=", nil))
+}
+
+// afterPanic records the headers that are there after a panic.
+func (s *steps) afterPanic(handler http.Handler, r *http.Request) {
+	w := httptest.NewRecorder()
+	w.Header().Set("Before", "middleware")
+	defer func() {
+		s.t.Add("panicked %v", recover() != nil)
+		for _, key := range slices.Sorted(maps.Keys(w.Header())) {
+			s.t.Add("%s has %q", key, w.Header()[key])
+		}
+	}()
+	handler.ServeHTTP(w, r)
+}
