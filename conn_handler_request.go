@@ -38,6 +38,9 @@ func (c *handlerConn) receiveNext(msg any, fresh bool) error {
 }
 
 func (c *handlerConn) receive(msg any, fresh bool) error {
+	if c.request.proto == 1 && c.config.connectGo && c.closedByAnswer() {
+		return c.noMessage(http.ErrBodyReadAfterClose)
+	}
 	p, err := c.in.next()
 	if err != nil || p.end {
 		return c.noMessage(err)
@@ -46,6 +49,27 @@ func (c *handlerConn) receive(msg any, fresh bool) error {
 		return c.call.receive(&c.in, p, msg, fresh)
 	}
 	return c.in.unmarshal(p.data, msg, fresh)
+}
+
+// closedByAnswer reports whether net/http has closed the request, which it does over
+// HTTP/1.1 when the answer begins. Then what was read ahead does not count, see
+// [WithConnectGoBehavior].
+//
+//go:noinline
+func (c *handlerConn) closedByAnswer() bool {
+	if !c.sending.TryLock() {
+		return false // the answer is about to begin
+	}
+	began := c.began
+	c.sending.Unlock()
+	if !began {
+		return false
+	}
+	if _, err := c.in.frames.src.Read(nil); err != http.ErrBodyReadAfterClose {
+		return false
+	}
+	c.in.frames.begun = false
+	return true
 }
 
 // noMessage returns the error for a request that has ended or cannot be read: err, which

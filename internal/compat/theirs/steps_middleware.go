@@ -28,6 +28,7 @@ func middlewareSteps() []Step {
 		{"error writer announces trailers", announcedTrailers},
 		{"body that fails after its end", failureAfterEnd},
 		{"headers after a panic", headersAfterPanic},
+		{"receive after the answer has begun", receiveAfterAnswer},
 		{"limits of net/http on responses", limitedResponses},
 		{"limits of net/http on requests", limitedRequests},
 	}
@@ -165,4 +166,43 @@ func (s *steps) afterPanic(handler http.Handler, r *http.Request) {
 		}
 	}()
 	handler.ServeHTTP(w, r)
+}
+
+func receiveAfterAnswer(s *steps) {
+	receive := func(conn connect.StreamingHandlerConn, n int) {
+		for range n {
+			msg := new(Message)
+			s.received("receive", msg, conn.Receive(msg))
+		}
+	}
+	for _, before := range []int{0, 1, 3} {
+		up := s.clientStream(func(_ context.Context, stream *connect.ClientStream[Message]) (*connect.Response[Message], error) {
+			receive(stream.Conn(), before)
+			failure(s.t, "send", stream.Conn().Send(text("one")))
+			receive(stream.Conn(), 2)
+			return nil, connect.NewError(connect.CodeAborted, nil)
+		})
+		s.postHTTP1(up, strings.Repeat("\x00\x00\x00\x00\x00", 2))
+		if before == 1 {
+			s.postHTTP1(up, strings.Repeat("\x00\x00\x00\x00\x00", 200_000)) // more than net/http reads: it stays open
+		}
+	}
+	s.postHTTP1(s.server(func(_ context.Context, stream *connect.ServerStream[Message]) error {
+		failure(s.t, "send", stream.Send(text("one")))
+		receive(stream.Conn(), 1)
+		return nil
+	}), "\x00\x00\x00\x00\x00")
+}
+
+// postHTTP1 sends a request in gRPC over HTTP/1.1.
+func (s *steps) postHTTP1(handler http.Handler, body string) {
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	res, err := http.Post(server.URL+stepProcedure, "application/grpc", strings.NewReader(body))
+	if err != nil {
+		s.t.Add("no response")
+		return
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
 }
