@@ -123,6 +123,19 @@ var responseDifferences = []difference{
 		lines:  []string{"- receive *", "+ receive *"},
 	},
 	{
+		item:   "steps",
+		row:    "the kind of a stream that an interceptor changes in the `Spec`",
+		on:     "root",
+		reason: "a call has one kind",
+		tests:  []string{"TestSteps/kind_of_a_stream_that_an_interceptor_changes"},
+		lines: []string{
+			"- error *", "+ error *",
+			"- receive *", "+ receive *",
+			`- received "answer 1"`, `+ message "answer 1"`, "+ header Content-Type: *",
+			"- send *", "+ send *",
+		},
+	},
+	{
 		item:   "81",
 		row:    "a response whose body cannot be read",
 		on:     "root",

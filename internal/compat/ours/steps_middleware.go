@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// This file holds the steps of what middleware finds and does.
+// This file holds the steps of what middleware finds and does, and of interceptors that
+// change the kind of a stream.
 
 package ours
 
@@ -27,6 +28,7 @@ func middlewareSteps() []Step {
 		{"body that fails after its end", failureAfterEnd},
 		{"headers after a panic", headersAfterPanic},
 		{"receive after the answer has begun", receiveAfterAnswer},
+		{"kind of a stream that an interceptor changes", otherKind},
 		{"limits of net/http on responses", limitedResponses},
 		{"limits of net/http on requests", limitedRequests},
 	}
@@ -203,4 +205,56 @@ func (s *steps) postHTTP1(handler http.Handler, body string) {
 	}
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
+}
+
+// changing is an interceptor that changes the kind of a client's streams.
+type changing struct {
+	passing
+	kind connect.StreamType
+}
+
+func (c changing) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+		spec.StreamType = c.kind
+		return next(ctx, spec)
+	}
+}
+
+func otherKind(s *steps) {
+	for _, kind := range []connect.StreamType{connect.StreamTypeClient, connect.StreamTypeServer, connect.StreamTypeBidi} {
+		for n := range 3 {
+			client := s.client(s.bidi(func(_ context.Context, stream *connect.BidiStream[Message, Message]) error {
+				for _, err := stream.Receive(); err == nil; {
+					_, err = stream.Receive()
+				}
+				for i := range n {
+					_ = stream.Send(text(fmt.Sprint("answer ", i))) // the client may refuse it
+				}
+				return nil
+			}), connect.WithInterceptors(changing{kind: kind}))
+			up := client.CallClientStream(context.Background())
+			failure(s.t, "send", up.Send(text("one")))
+			failure(s.t, "send", up.Send(text("two")))
+			s.t.Add("kind %d", up.Spec().StreamType)
+			res, err := up.CloseAndReceive()
+			response(s.t, res, err)
+			down, err := client.CallServerStream(context.Background(), connect.NewRequest(text("one")))
+			failure(s.t, "open", err)
+			for down.Receive() {
+				s.t.Add("received %q", down.Msg().GetFileName())
+			}
+			failure(s.t, "error", down.Err())
+			failure(s.t, "close", down.Close())
+			both := client.CallBidiStream(context.Background())
+			failure(s.t, "send", both.Send(text("one")))
+			failure(s.t, "send", both.Send(text("two")))
+			failure(s.t, "close", both.CloseRequest())
+			for err = nil; err == nil; {
+				msg, failed := both.Receive()
+				s.received("receive", msg, failed)
+				err = failed
+			}
+			failure(s.t, "close", both.CloseResponse())
+		}
+	}
 }
