@@ -322,9 +322,6 @@ func (c *config) stream(ctx context.Context, spec Spec) StreamingClientConn {
 		return c.begin(ctx, spec)
 	}
 	next := StreamingClientFunc(c.begin)
-	if c.connectGo {
-		next = c.beginAs(spec.StreamType)
-	}
 	for _, i := range slices.Backward(c.interceptors) {
 		next = i.WrapStreamingClient(c.checkedStream(next))
 	}
@@ -342,19 +339,6 @@ func (c *config) begin(ctx context.Context, spec Spec) StreamingClientConn {
 		}
 	}
 	return conn
-}
-
-// beginAs is begin for a call of a kind that an interceptor may have changed in the spec:
-// that of the spec is how the request is sent. How many messages the response has is as
-// the method says that was called, see [WithConnectGoBehavior].
-func (c *config) beginAs(kind StreamType) StreamingClientFunc {
-	return func(ctx context.Context, spec Spec) StreamingClientConn {
-		conn := c.begin(ctx, spec)
-		if own, ok := conn.(*clientConn); ok {
-			own.in.single = !kind.serverStreams()
-		}
-		return conn
-	}
 }
 
 // check returns the error of the client's construction, or one if request is nil. With

@@ -186,7 +186,7 @@ func (c *clientConn) open() {
 	}
 	c.out = packer{codec: c.config.codec, framed: c.framed, client: true, asIs: c.config.connectGo, compression: c.config.send, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 	c.in = unpacker{codec: c.config.codec, framed: c.framed, client: true, asIs: c.config.connectGo, endFlag: c.endFlag, limit: c.config.readMax,
-		single: !c.spec.StreamType.serverStreams()}
+		single: !c.spec.StreamType.serverStreams() && !c.config.connectGo} // receiveOnly counts
 	c.in.frames.src = emptyReader{}
 }
 

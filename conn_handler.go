@@ -95,7 +95,7 @@ func (c *handlerContext) AfterFunc(f func()) (stop func() bool) {
 // It returns the call's context, also with an error.
 func (c *handlerConn) open() (context.Context, error) {
 	c.in = unpacker{codec: c.codec, framed: c.framed, asIs: c.config.connectGo, endFlag: c.endFlag, limit: c.config.readMax,
-		single: !c.config.spec.StreamType.clientStreams()}
+		single: !c.config.spec.StreamType.clientStreams() && !c.config.connectGo} // receiveOnly counts
 	c.in.frames.src = c.request.body
 	c.out = packer{codec: c.codec, framed: c.framed, asIs: c.config.connectGo, minBytes: c.config.compressMin, limit: c.config.sendMax, last: &c.config.lastSent}
 

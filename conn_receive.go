@@ -90,9 +90,11 @@ func receiveOnly(conn receivingConn, msg any, initialize func(Spec, any) error, 
 		}
 	}
 	if ok {
-		return unlessEOF(own.receiveNext(msg, false))
+		err = own.receiveNext(msg, false)
+	} else {
+		err = conn.Receive(msg)
 	}
-	if err = conn.Receive(msg); err == nil {
+	if err == nil {
 		return errMoreMessages(conn.Spec())
 	}
 	return unlessEOF(err)
