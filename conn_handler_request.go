@@ -104,7 +104,10 @@ func (c *handlerConn) readFault(err error) error {
 			return c.config.faultOfBody(context.Background(), err, CodeUnknown)
 		}
 		code, lost := c.in.lost(err)
-		if otherwise = code; lost && errors.Is(err, io.ErrUnexpectedEOF) {
+		switch otherwise = code; {
+		case !lost:
+			return NewError(CodeInternal, err) // also if the context has ended
+		case errors.Is(err, io.ErrUnexpectedEOF):
 			return fault(&c.ctx, err, code)
 		}
 		if _, reset := resetOf(err); !reset && !abandoned(err) {

@@ -91,6 +91,9 @@ func newHTTPConn(config *config, rt *route, w http.ResponseWriter, r *http.Reque
 	c := &call.conn
 	call.response.ResponseWriter = w
 	c.config, c.route, c.exchange = config, rt, &call.response
+	if config.connectGo {
+		delete(r.Header, headerHost) // only requests of tests and adapters have it: it is the request's
+	}
 	c.request.readHTTP(r)
 	c.ctx = handlerContext{r.Context(), c}
 	c.own = isOwn(w)

@@ -184,9 +184,9 @@ func (u *unpacker) next() (piece, error) {
 	if err != nil {
 		return piece{}, err
 	}
-	if unknown := flags &^ (flagCompressed | u.endFlag); unknown != 0 {
-		u.broken = true
-		return piece{}, errorf(CodeInternal, "protocol error: invalid envelope flags %08b", flags)
+	unknown := flags &^ (flagCompressed | u.endFlag)
+	if unknown != 0 && !u.asIs { // otherwise errors of the message come before
+		return piece{}, u.invalid(flags)
 	}
 	if u.single && u.count > 0 && (u.endFlag == 0 || flags&u.endFlag == 0) {
 		return piece{}, errSecondMessage
@@ -205,12 +205,21 @@ func (u *unpacker) next() (piece, error) {
 	if err != nil {
 		return piece{}, err
 	}
+	if unknown != 0 {
+		return piece{}, u.invalid(flags)
+	}
 	if flags&u.endFlag != 0 {
 		u.ended = true
 		return piece{data, packed, true}, nil
 	}
 	u.count++
 	return piece{data, packed, false}, nil
+}
+
+// invalid returns the error for unknown flags, after which there are no more messages.
+func (u *unpacker) invalid(flags uint8) error {
+	u.broken = true
+	return errorf(CodeInternal, "protocol error: invalid envelope flags %08b", flags)
 }
 
 // lost returns the code of connect-go for a body that cannot be read. Ok is false if it is

@@ -29,6 +29,7 @@ func middlewareSteps() []Step {
 		{"headers after a panic", headersAfterPanic},
 		{"receive after the answer has begun", receiveAfterAnswer},
 		{"kind of a stream that an interceptor changes", otherKind},
+		{"requests that no net/http server passes on", oddRequests},
 		{"limits of net/http on responses", limitedResponses},
 		{"limits of net/http on requests", limitedRequests},
 	}
@@ -255,6 +256,36 @@ func otherKind(s *steps) {
 				err = failed
 			}
 			failure(s.t, "close", both.CloseResponse())
+		}
+	}
+}
+
+func oddRequests(s *steps) {
+	handler := s.bidi(func(_ context.Context, stream *connect.BidiStream[Message, Message]) error {
+		s.t.Add("host %q", stream.RequestHeader()["Host"])
+		for range 3 {
+			msg, err := stream.Receive()
+			s.received("receive", msg, err)
+		}
+		return nil
+	}, connect.WithReadMaxBytes(8))
+	for _, ended := range []bool{false, true} {
+		for _, body := range []string{
+			"\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00",          // as if compressed, and an unknown flag
+			"\x08\x00\x00\x00\x09123456789\x00\x00\x00\x00\x00", // too large, and an unknown flag
+			"\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+			"\x00\x00\x00\x00\x03a",
+		} {
+			ctx, cancel := context.WithCancel(context.Background())
+			if ended {
+				cancel()
+			}
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, stepProcedure, strings.NewReader(body))
+			r.ProtoMajor = 2
+			r.Header.Set("Content-Type", "application/grpc")
+			r.Header.Set("Host", "other")
+			handler.ServeHTTP(httptest.NewRecorder(), r)
+			cancel()
 		}
 	}
 }
