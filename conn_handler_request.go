@@ -42,6 +42,9 @@ func (c *handlerConn) receive(msg any, fresh bool) error {
 		return c.noMessage(http.ErrBodyReadAfterClose)
 	}
 	p, err := c.in.next()
+	if err == nil && p.end && c.config.connectGo {
+		err = c.requestEnd(p)
+	}
 	if err != nil || p.end {
 		return c.noMessage(err)
 	}
@@ -89,6 +92,18 @@ func (c *handlerConn) noMessage(err error) error {
 		return c.readFault(c.lateRead(err))
 	}
 	return NewError(c.strayEnd.code, errors.New(c.strayEnd.text))
+}
+
+// requestEnd returns io.EOF for a frame that ends a request, which only responses have.
+// With connect-go's meaning it ends a request, too, if it has the form of one.
+//
+//go:noinline
+func (c *handlerConn) requestEnd(p piece) error {
+	e := c.decodeEnd(wireEnd{body: p.data, hasBody: true})
+	if !c.in.frames.atEnd() || e.err != nil && !e.err.wire && e.trailer == nil {
+		return NewError(CodeInternal, errors.New(c.strayEnd.text))
+	}
+	return io.EOF
 }
 
 // unreadableBody is a body whose reads fail, and the error with which they do.
