@@ -234,6 +234,9 @@ func (c *clientConn) CloseResponse() error {
 func (c *clientConn) errClosed() error {
 	code := CodeCanceled
 	if c.config.connectGo {
+		if gaveUp := c.parent.Err(); gaveUp != nil {
+			return ofClient(fault(c.parent, gaveUp, CodeCanceled))
+		}
 		code = CodeInternal
 	}
 	return errorf(code, "receive: the response is closed: Close or CloseResponse was called before")

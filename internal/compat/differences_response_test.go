@@ -42,6 +42,7 @@ var responseDifferences = []difference{
 		tests: []string{
 			"TestSteps/close_of_a_response_that_has_not_begun",
 			"TestSteps/close_after_a_failed_exchange",
+			"TestSteps/close_of_a_response_after_the_end_of_the_context",
 			"TestSteps/handler_after_an_error_of_its_client",
 			"TestSteps/end_that_is_too_large",
 			"TestSteps/error_that_was_returned_before",

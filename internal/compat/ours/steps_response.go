@@ -26,6 +26,7 @@ func responseSteps() []Step {
 		{"client stream answers before its end", earlyMessage},
 		{"close of a response that has not begun", closeEarly},
 		{"close after a failed exchange", closeAfterFailure},
+		{"close of a response after the end of the context", closeAfterContext},
 		{"interceptor refuses the end of a request", refusedEnd},
 		{"handler after an error of its client", handlerAfterError},
 		{"end that is too large", largeEnd},
@@ -121,6 +122,15 @@ func closeEarly(s *steps) {
 	failure(s.t, "send", stream.Send(nil))
 	failure(s.t, "close", stream.CloseResponse())
 	s.t.Add("answer %q", stream.ResponseHeader().Get("Answer"))
+}
+
+func closeAfterContext(s *steps) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	stream := s.client(http.NotFoundHandler()).CallBidiStream(ctx)
+	failure(s.t, "close", stream.CloseResponse())
+	_, err := stream.Receive()
+	failure(s.t, "receive", err)
 }
 
 func closeAfterFailure(s *steps) {
