@@ -165,6 +165,9 @@ func (p grpcWeb) encodeEnd(e end, sent bool) wireEnd {
 	if !sent {
 		return wireEnd{header: trailer}
 	}
+	if e.connectGo {
+		replaceLower(trailer)
+	}
 	return wireEnd{body: appendTrailers(nil, trailer), hasBody: true}
 }
 
@@ -181,6 +184,16 @@ func (p grpcWeb) decodeEnd(w wireEnd) end {
 		return p.grpc.decodeEnd(wireEnd{header: w.header, empty: true, protobuf: w.protobuf}) // some servers send "Trailers-Only" and an empty frame
 	}
 	return p.grpc.decodeEnd(wireEnd{trailer: trailer, protobuf: w.protobuf})
+}
+
+// replaceLower deletes names in lower case that are there in another spelling, too: with
+// connect-go's meaning that one replaces them.
+func replaceLower(trailer http.Header) {
+	for key := range trailer {
+		if lower := strings.ToLower(key); lower != key {
+			delete(trailer, lower)
+		}
+	}
 }
 
 // oneLine replaces line breaks, so that a value cannot begin another trailer.

@@ -37,6 +37,7 @@ func responseSteps() []Step {
 		{"compression fails at its end", compressionAtEnds},
 		{"end that cannot be compressed", uncompressedEnd},
 		{"error writer and contexts", contextWriter},
+		{"trailers in two spellings", trailersTwice},
 		{"interceptor ends a stream at once", endedAtOnce},
 	}
 }
@@ -320,4 +321,15 @@ func endedAtOnce(s *steps) {
 	up, err := client.CallClientStreamSimple(context.Background())
 	s.t.Add("client %v", up != nil)
 	failure(s.t, "client", err)
+}
+
+// trailersTwice sets trailers in two spellings of their names.
+func trailersTwice(s *steps) {
+	handler := s.server(func(_ context.Context, stream *connect.ServerStream[Message]) error {
+		trailer := stream.ResponseTrailer()
+		trailer["After"], trailer["after"], trailer["alone"] = []string{"one"}, []string{"other"}, []string{"yes"}
+		trailer["grpc-status"] = []string{"7"}
+		return stream.Send(text("one"))
+	})
+	s.post(handler, "application/grpc-web", "\x00\x00\x00\x00\x00")
 }
