@@ -135,6 +135,9 @@ func (c *clientConn) receiveAgain() error {
 	case c.end == nil, c.end.closed:
 		return ofClient(c.errClosed())
 	case c.name == ProtocolConnect:
+		if lost := c.end.lost; lost != nil && lost != io.EOF {
+			return ofClient(c.config.faultOfBody(c.parent, lost, CodeInternal))
+		}
 		return ofClient(errorf(CodeInternal, "receive: the stream has ended: %w", io.ErrUnexpectedEOF))
 	}
 	return io.EOF

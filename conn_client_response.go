@@ -22,14 +22,14 @@ func (c *clientConn) answer(x clientExchange, err error) {
 		if c.call != nil {
 			c.call.headed()
 		}
-		err = ofClient(c.readHead(length))
-	}
-	if err == nil {
-		c.closeAtEnd(x)
 		if c.config.connectGo && c.framed && c.arrived.header.from.header != nil {
 			c.arrived.header.replace(withValues(c.arrived.header.from.header))
 			c.prefilled = len(c.trailers().header) > 0
 		}
+		err = ofClient(c.readHead(length))
+	}
+	if err == nil {
+		c.closeAtEnd(x)
 	} else {
 		err = c.unanswered(clearer(notEnd(withoutURL(err))))
 		if _, coded := asError(err); !coded { // otherwise it is the program's, or marked
@@ -263,7 +263,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		return errorf(CodeInternal, "protocol error: corrupt response: bytes after the end of the stream")
 	}
 	if c.config.connectGo && (e.err == nil || e.err.wire || c.name != ProtocolConnect && !(p.end && e.trailer == nil)) {
-		c.end = &end{err: e.err, trailer: e.trailer.Clone(), inHeader: e.inHeader}
+		c.end = &end{err: e.err, trailer: e.trailer.Clone(), inHeader: e.inHeader, lost: c.in.frames.err}
 	}
 	if e.err != nil {
 		return c.refused(c.serverError(e))

@@ -48,6 +48,7 @@ type end struct {
 	header   http.Header // client: the response's headers without its trailers; nil if they were not mixed
 	inHeader bool        // client: the trailers are the response's headers
 	closed   bool        // client: the body was closed before its end was read
+	lost     error       // client: how the body ended, io.EOF or why it failed; may be nil
 
 	connectGo  bool  // handler: the metadata may have the connection's headers, see WithConnectGoBehavior
 	anyTrailer bool  // handler: trailers may have any name

@@ -56,12 +56,12 @@ func (s *steps) failing(contentType, body string, err error, options ...connect.
 	}, options...)
 }
 
-// largeBody is an error of http.MaxBytesReader, which a transport has wrapped.
-var largeBody = fmt.Errorf("transport: %w", &http.MaxBytesError{Limit: 3})
+// errLargeBody is an error of http.MaxBytesReader, which a transport has wrapped.
+var errLargeBody = fmt.Errorf("transport: %w", &http.MaxBytesError{Limit: 3})
 
 func failureAfterEnd(s *steps) {
 	for _, err := range []error{
-		errors.New(script.User + "broken"), io.ErrUnexpectedEOF, context.Canceled, syscall.ECONNRESET, largeBody,
+		errors.New(script.User + "broken"), io.ErrUnexpectedEOF, context.Canceled, syscall.ECONNRESET, errLargeBody,
 		connect.NewError(connect.CodeAborted, errors.New(script.User+"coded")),
 	} {
 		s.t.Add("%T", err)
@@ -74,6 +74,15 @@ func failureAfterEnd(s *steps) {
 			failure(s.t, "error", stream.Err())
 			failure(s.t, "close", stream.Close())
 		}
+		both := s.failing("application/connect+proto", "\x02\x00\x00\x00\x02{}", err).CallBidiStream(context.Background())
+		failure(s.t, "close", both.CloseRequest())
+		for range 2 {
+			_, failed := both.Receive()
+			failure(s.t, "receive", failed)
+			if !errors.As(err, new(*connect.Error)) { // which may be a copy
+				s.t.Add("wraps the body's %v", errors.Is(failed, err))
+			}
+		}
 	}
 }
 
@@ -84,10 +93,10 @@ func (t refusingTransport) RoundTrip(*http.Request) (*http.Response, error) { re
 
 func limitedResponses(s *steps) {
 	for _, client := range []*connect.Client[Message, Message]{
-		s.failing("application/proto", "", largeBody),
-		s.failing("application/grpc+proto", "\x00", largeBody, connect.WithGRPC()),
-		s.failing("application/grpc+proto", "\x00\x00\x00\x00\x09abc", largeBody, connect.WithGRPC()),
-		connect.NewClient[Message, Message](&http.Client{Transport: refusingTransport{largeBody}}, "http://compat.test"+stepProcedure,
+		s.failing("application/proto", "", errLargeBody),
+		s.failing("application/grpc+proto", "\x00", errLargeBody, connect.WithGRPC()),
+		s.failing("application/grpc+proto", "\x00\x00\x00\x00\x09abc", errLargeBody, connect.WithGRPC()),
+		connect.NewClient[Message, Message](&http.Client{Transport: refusingTransport{errLargeBody}}, "http://compat.test"+stepProcedure,
 			append([]connect.ClientOption{}, s.clients...)...),
 	} {
 		_, err := client.CallUnary(context.Background(), connect.NewRequest(text("go")))
@@ -107,7 +116,7 @@ func limitedRequests(s *steps) {
 			if ended {
 				cancel()
 			}
-			r := httptest.NewRequestWithContext(ctx, http.MethodPost, stepProcedure, brokenBody{strings.NewReader(body), largeBody})
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, stepProcedure, brokenBody{strings.NewReader(body), errLargeBody})
 			r.Header.Set("Content-Type", "application/grpc")
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, r)
@@ -124,7 +133,7 @@ func limitedRequests(s *steps) {
 // limitedWriter is a middleware's ResponseWriter whose writes fail.
 type limitedWriter struct{ *httptest.ResponseRecorder }
 
-func (limitedWriter) Write([]byte) (int, error) { return 0, largeBody }
+func (limitedWriter) Write([]byte) (int, error) { return 0, errLargeBody }
 
 func headersAfterPanic(s *steps) {
 	unary := s.unary(func(ctx context.Context, _ *connect.Request[Message]) (*connect.Response[Message], error) {

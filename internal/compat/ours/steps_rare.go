@@ -305,15 +305,17 @@ func emptyReceived(s *steps) {
 		s.t.Header("header", userOnly(stream.ResponseHeader()))
 		s.t.Header("trailer", stream.ResponseTrailer())
 	}
-	announced := s.answered(func() *http.Response {
-		return &http.Response{Header: http.Header{"Content-Type": {"application/grpc"}, "Empty": {}, "Grpc-Status": {"0"}},
-			Trailer: http.Header{"Grpc-Status": nil, "After": nil}, Body: http.NoBody}
-	}, connect.WithGRPC()).CallBidiStream(context.Background())
-	failure(s.t, "close", announced.CloseRequest())
-	_, err := announced.Receive()
-	failure(s.t, "receive", err)
-	s.t.Header("header", userOnly(announced.ResponseHeader()))
-	s.t.Header("trailer", announced.ResponseTrailer())
+	for _, major := range []int{0, 1} {
+		announced := s.answered(func() *http.Response {
+			return &http.Response{ProtoMajor: major, Header: http.Header{"Content-Type": {"application/grpc"}, "Empty": {}, "Grpc-Status": {"0"}},
+				Trailer: http.Header{"Grpc-Status": nil, "After": nil}, Body: http.NoBody}
+		}, connect.WithGRPC()).CallBidiStream(context.Background())
+		failure(s.t, "close", announced.CloseRequest())
+		_, err := announced.Receive()
+		failure(s.t, "receive", err)
+		s.t.Header("header", userOnly(announced.ResponseHeader()))
+		s.t.Header("trailer", announced.ResponseTrailer())
+	}
 }
 
 // fillingBody is a body whose trailers come with its end.
