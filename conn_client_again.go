@@ -49,25 +49,6 @@ func (c *clientConn) afterMessage(err error) error {
 	return err
 }
 
-// lostAfterEnd returns the error of a body that fails after the frame which ends it, if
-// it has a code: that of a program, of the context or of a reset. Others do not matter.
-//
-//go:noinline
-func (c *clientConn) lostAfterEnd() error {
-	if !c.in.frames.atEnd() || isEOF(c.in.frames.err) {
-		return nil
-	}
-	var otherwise Code
-	if disconnected(c.in.frames.err) {
-		otherwise = CodeCanceled
-	}
-	err := c.config.faultBeside(c.ctx, cutOff(c.in.frames.err), otherwise)
-	if CodeOf(err) == 0 {
-		return nil
-	}
-	return err
-}
-
 // skippedMax is how much of a body is skipped to find its trailers.
 const skippedMax = 4 << 20
 

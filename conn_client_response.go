@@ -216,7 +216,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		return c.afterMessage(e)
 	}
 	if c.config.connectGo && p.end {
-		if err := c.lostAfterEnd(); err != nil {
+		if err := c.config.afterEnd(c.ctx, &c.in.frames); err != nil {
 			return err
 		}
 	}
@@ -276,7 +276,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 func (c *clientConn) lossOf(err error) Code {
 	_, reset := resetOf(err)
 	switch {
-	case c.config.connectGo && disconnected(err):
+	case c.config.connectGo && gone(err):
 		return CodeCanceled
 	case c.config.connectGo:
 		code, _ := c.in.lost(err)

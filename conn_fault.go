@@ -142,6 +142,32 @@ func (c *config) faultBeside(ctx context.Context, err error, otherwise Code) err
 	return found
 }
 
+// afterEnd returns the error of what follows the frame that ends a body, with connect-go's
+// meaning: that of reading on, if it has a code or is about a context or a lost connection,
+// and one for any bytes. Other errors of reading do not matter. The frame's payload stays
+// as it is unless there is an error.
+//
+//go:noinline
+func (c *config) afterEnd(ctx context.Context, f *frameReader) error {
+	more := !f.atEnd()
+	if more {
+		f.skip(skippedMax)
+	}
+	if lost := f.err; lost != nil && !isEOF(lost) {
+		var otherwise Code
+		if gone(lost) {
+			otherwise = CodeCanceled
+		}
+		if err := c.faultBeside(ctx, cutOff(lost), otherwise); CodeOf(err) != 0 {
+			return err
+		}
+	}
+	if more {
+		return errorf(CodeInternal, "protocol error: corrupt body: bytes after the end of the stream")
+	}
+	return nil
+}
+
 // faultOf returns an error that a handler has returned as or in an *Error. It does
 // not look for errors of net/http: the handler may have them from calls of its own.
 func faultOf(err error) *Error {
@@ -218,7 +244,7 @@ func (c *handlerConn) unwritten(err error) error {
 // connection the client has ended: that of net/http over HTTP/2, which has no type, or one
 // with the fields of those of github.com/quic-go/quic-go for HTTP/3.
 func abandoned(err error) bool {
-	if text := err.Error(); text == "client disconnected" || text == "http2: stream closed" {
+	if abandonedHTTP2(err) {
 		return true
 	}
 	for ; err != nil; err = errors.Unwrap(err) {
@@ -233,6 +259,16 @@ func abandoned(err error) bool {
 	}
 	return false
 }
+
+// abandonedHTTP2 is abandoned for net/http over HTTP/2.
+func abandonedHTTP2(err error) bool {
+	text := err.Error()
+	return text == "client disconnected" || text == "http2: stream closed"
+}
+
+// gone reports whether err stands for a peer that has gone, for connect-go: it does not
+// ask which side has the error.
+func gone(err error) bool { return disconnected(err) || abandonedHTTP2(err) }
 
 // disconnected reports whether err is the system's error for a connection that the
 // other side has closed.

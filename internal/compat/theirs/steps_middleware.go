@@ -63,7 +63,7 @@ var errLargeBody = fmt.Errorf("transport: %w", &http.MaxBytesError{Limit: 3})
 
 func failureAfterEnd(s *steps) {
 	for _, err := range []error{
-		errors.New(script.User + "broken"), io.ErrUnexpectedEOF, context.Canceled, syscall.ECONNRESET, errLargeBody,
+		errors.New(script.User + "broken"), io.ErrUnexpectedEOF, context.Canceled, syscall.ECONNRESET, errLargeBody, errors.New("http2: stream closed"),
 		connect.NewError(connect.CodeAborted, errors.New(script.User+"coded")),
 	} {
 		s.t.Add("%T", err)
@@ -76,6 +76,12 @@ func failureAfterEnd(s *steps) {
 			failure(s.t, "error", stream.Err())
 			failure(s.t, "close", stream.Close())
 		}
+		more := s.failing("application/connect+proto", "\x02\x00\x00\x00\x02{}more", err)
+		stream, failed := more.CallServerStream(context.Background(), connect.NewRequest(text("go")))
+		failure(s.t, "open", failed)
+		s.t.Add("received %v", stream.Receive())
+		failure(s.t, "error with more bytes", stream.Err())
+		s.requestFailsAfterEnd(err)
 		both := s.failing("application/connect+proto", "\x02\x00\x00\x00\x02{}", err).CallBidiStream(context.Background())
 		failure(s.t, "close", both.CloseRequest())
 		for range 2 {
@@ -85,6 +91,20 @@ func failureAfterEnd(s *steps) {
 				s.t.Add("wraps the body's %v", errors.Is(failed, err))
 			}
 		}
+	}
+}
+
+// requestFailsAfterEnd records what a handler receives after a frame that ends responses.
+func (s *steps) requestFailsAfterEnd(err error) {
+	handler := s.clientStream(func(_ context.Context, stream *connect.ClientStream[Message]) (*connect.Response[Message], error) {
+		s.t.Add("handler received %v", stream.Receive())
+		failure(s.t, "handler error", stream.Err())
+		return connect.NewResponse(text("done")), nil
+	})
+	for _, body := range []string{"\x02\x00\x00\x00\x02{}", "\x02\x00\x00\x00\x02{}more"} {
+		r := httptest.NewRequest(http.MethodPost, stepProcedure, brokenBody{strings.NewReader(body), err})
+		r.Header.Set("Content-Type", "application/connect+proto")
+		handler.ServeHTTP(httptest.NewRecorder(), r)
 	}
 }
 
