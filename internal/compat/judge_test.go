@@ -127,17 +127,17 @@ func (tb *table) unused() (unused []string) {
 		d := &tb.differences[i]
 		for j := range d.tests {
 			if !tb.used[&d.tests[j]] {
-				unused = append(unused, fmt.Sprintf("item %s: no test is named %s", d.item, d.tests[j]))
+				unused = append(unused, fmt.Sprintf("item %s, %s: no test is named %s", d.item, d.row, d.tests[j]))
 			}
 		}
 		for j := range d.except {
 			if !tb.used[&d.except[j]] {
-				unused = append(unused, fmt.Sprintf("item %s: no test is named %s", d.item, d.except[j]))
+				unused = append(unused, fmt.Sprintf("item %s, %s: no test is named %s", d.item, d.row, d.except[j]))
 			}
 		}
 		for j := range d.lines {
 			if !tb.used[&d.lines[j]] {
-				unused = append(unused, fmt.Sprintf("item %s: no test shows %q", d.item, d.lines[j]))
+				unused = append(unused, fmt.Sprintf("item %s, %s: no test shows %q", d.item, d.row, d.lines[j]))
 			}
 		}
 	}
