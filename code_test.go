@@ -5,6 +5,7 @@
 package connect
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,7 +103,11 @@ func FuzzCode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string, number uint32) {
 		var code Code
-		if err := code.UnmarshalText([]byte(text)); err == nil && code.String() != text && !strings.HasPrefix(text, "code_0") {
+		plain := text
+		if digits, ok := strings.CutPrefix(text, "code_0"); ok {
+			plain = "code_" + cmp.Or(strings.TrimLeft(digits, "0"), "0")
+		}
+		if err := code.UnmarshalText([]byte(text)); err == nil && code.String() != plain {
 			t.Errorf("%q: got %v", text, code)
 		}
 		data, err := Code(number).MarshalText()
