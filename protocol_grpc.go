@@ -187,10 +187,12 @@ func (p grpcWeb) decodeEnd(w wireEnd) end {
 }
 
 // replaceLower deletes names in lower case that are there in another spelling, too: with
-// connect-go's meaning that one replaces them.
+// connect-go's meaning that one replaces them. Without one it only reads the map, which
+// may be grpcSucceeded.
 func replaceLower(trailer http.Header) {
 	for key := range trailer {
-		if lower := strings.ToLower(key); lower != key {
+		lower := strings.ToLower(key)
+		if _, ok := trailer[lower]; ok && lower != key {
 			delete(trailer, lower)
 		}
 	}
