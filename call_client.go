@@ -118,7 +118,7 @@ func (w *watchedConn) run(ctx context.Context, c *config, call *Call) error {
 	if err := checkCall(ctx); err != nil {
 		conn = &failedConn{spec: spec, peer: c.peer, err: err}
 	} else {
-		conn = c.stream(context.WithValue(ctx, clientCallKey{}, call), spec)
+		conn = c.stream(context.WithValue(ctx, clientCallKey{}, call), spec, nil)
 	}
 	c.askHeader(conn.RequestHeader(), call.RequestHeader())
 	call.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync/atomic"
 )
 
 // A Client calls one procedure, with the method that fits the procedure's kind.
@@ -201,19 +202,27 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	if err := c.check(request); err != nil {
 		return nil, err
 	}
-	conn := c.newStream(ctx, StreamTypeServer, request.call.header.made())
+	var posted *atomic.Bool
+	if c.config.around == nil && len(c.config.interceptors) > 0 {
+		posted = new(atomic.Bool)
+	}
+	conn := c.newStream(ctx, StreamTypeServer, request.call.header.made(), posted)
 	spec := conn.Spec()
 	request.call.spec, request.call.peer = &spec, conn.Peer()
-	method := http.MethodPost
-	if c.config.connectGo && spec.Procedure == "" { // checkedStream has refused an interceptor's context
-		method = request.call.method
-	}
 	err := conn.Send(request.Msg)
-	if err == nil || isEOF(err) || ctx.Err() != nil {
-		request.call.method = method
+	sent := err == nil || isEOF(err)
+	noteMethod := func(sent bool) {
+		if posted != nil {
+			sent = posted.Load() // interceptors need not send what the program sends
+		}
+		if sent {
+			request.call.method = http.MethodPost
+		}
 	}
-	if err == nil || isEOF(err) {
+	noteMethod(sent || ctx.Err() != nil)
+	if sent {
 		err = conn.CloseRequest() // after EOF Receive returns the reason
+		noteMethod(true)
 		if err != nil && c.config.connectGo {
 			return nil, err // of an interceptor; connect-go leaves the call to the context
 		}
@@ -221,7 +230,7 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	if err != nil {
 		if c.config.connectGo {
 			_ = conn.CloseRequest() // sends a request without a message, unless there was one
-			request.call.method = method
+			noteMethod(true)
 		}
 		_ = conn.CloseResponse()
 		if w, ok := conn.(*watchedConn); ok {
@@ -243,7 +252,7 @@ func (c *Client[Req, Res]) CallClientStream(ctx context.Context) *ClientStreamFo
 	if c.err != nil {
 		return &ClientStreamForClient[Req, Res]{err: c.err}
 	}
-	return &ClientStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeClient, nil), initialize: c.config.initialize, again: c.config.connectGo}
+	return &ClientStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeClient, nil, nil), initialize: c.config.initialize, again: c.config.connectGo}
 }
 
 // CallClientStreamSimple is [Client.CallClientStream] for headers and trailers
@@ -268,7 +277,7 @@ func (c *Client[Req, Res]) CallBidiStream(ctx context.Context) *BidiStreamForCli
 	if c.err != nil {
 		return &BidiStreamForClient[Req, Res]{err: c.err}
 	}
-	return &BidiStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeBidi, nil), initialize: c.config.initialize}
+	return &BidiStreamForClient[Req, Res]{conn: c.newStream(ctx, StreamTypeBidi, nil, nil), initialize: c.config.initialize}
 }
 
 // CallBidiStreamSimple is [Client.CallBidiStream] for headers and trailers in
@@ -286,8 +295,9 @@ func (c *Client[Req, Res]) CallBidiStreamSimple(ctx context.Context) (*BidiStrea
 }
 
 // newStream returns the conn of a streaming call with a caller's headers, which may be
-// nil, and with the interceptors around it.
-func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType, asked http.Header) StreamingClientConn {
+// nil, and with the interceptors around it. posted becomes true with the request that the
+// conn below them sends; it may be nil.
+func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType, asked http.Header, posted *atomic.Bool) StreamingClientConn {
 	spec := c.config.spec
 	spec.StreamType = kind
 	ctx, info := beginCall(ctx)
@@ -300,7 +310,7 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType, asked
 		c.config.askHeader(header, asked)
 		conn = c.config.streamAround(ctx, spec, header)
 	} else {
-		conn = c.config.stream(ctx, spec)
+		conn = c.config.stream(ctx, spec, posted)
 		if info != nil {
 			c.config.askHeader(conn.RequestHeader(), info.call.header.made())
 		}
@@ -316,12 +326,18 @@ func (c *Client[Req, Res]) newStream(ctx context.Context, kind StreamType, asked
 	return conn
 }
 
-// stream begins a streaming call. It wraps the interceptors around each call.
-func (c *config) stream(ctx context.Context, spec Spec) StreamingClientConn {
+// stream begins a streaming call. It wraps the interceptors around each call. posted is
+// as in newStream.
+func (c *config) stream(ctx context.Context, spec Spec, posted *atomic.Bool) StreamingClientConn {
 	if len(c.interceptors) == 0 {
 		return c.begin(ctx, spec)
 	}
 	next := StreamingClientFunc(c.begin)
+	if posted != nil {
+		next = func(ctx context.Context, spec Spec) StreamingClientConn {
+			return c.begin(context.WithValue(ctx, postedKey{}, posted), spec)
+		}
+	}
 	for _, i := range slices.Backward(c.interceptors) {
 		next = i.WrapStreamingClient(c.checkedStream(next))
 	}
@@ -340,6 +356,10 @@ func (c *config) begin(ctx context.Context, spec Spec) StreamingClientConn {
 	}
 	return conn
 }
+
+// postedKey is the key of an *atomic.Bool in the context of a stream with interceptors,
+// for notePosted.
+type postedKey struct{}
 
 // check returns the error of the client's construction, or one if request is nil. With
 // connect-go's meaning the call panics then.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -147,6 +148,7 @@ func (c *clientConn) sendOnly(msg any) error {
 	}
 	c.compressed = compressed
 	if err := c.parentErr(); err != nil && !c.config.connectGo {
+		c.notePosted()
 		b.free()
 		return err
 	}
@@ -159,6 +161,17 @@ func (c *clientConn) sendOnly(msg any) error {
 		return c.sentBefore() // by another goroutine, meanwhile
 	}
 	return c.parentErr() // Receive returns other errors
+}
+
+// notePosted notes that a stream has sent its request, or would have but for the end of
+// the context.
+func (c *clientConn) notePosted() {
+	if c.cancel == nil || len(c.config.interceptors) == 0 {
+		return
+	}
+	if posted, _ := c.parent.Value(postedKey{}).(*atomic.Bool); posted != nil {
+		posted.Store(true)
+	}
 }
 
 // sentBefore returns the error of a second message in a request of one, nil before the
@@ -198,6 +211,7 @@ func (c *clientConn) exchangeOnly(x clientExchange) bool {
 	if before, _ := c.step(eventSend); before != phaseIdle {
 		return false
 	}
+	c.notePosted()
 	if c.config.heeds || c.ctx.Done() == nil {
 		c.answer(x.send(c))
 		return true

@@ -62,6 +62,7 @@ func Steps() []Step {
 		{"context of another call, two interceptors", func(s *steps) { otherContext(s, "unary", otherCall{}, nil) }},
 		{"context of another call, stream", func(s *steps) { otherContext(s, "server", otherCall{}, nil) }},
 		{"context of another call, handler", otherContextHandler},
+		{"method of a stream that interceptors make", methodOfMadeStreams},
 		{"ended context of an interceptor", endedContext},
 		{"initializers", initializers},
 		{"request of an interceptor", otherRequest},

@@ -236,6 +236,64 @@ func otherContextHandler(s *steps) {
 	response(s.t, res, err)
 }
 
+// making is an interceptor whose streams a function makes; next begins the call's.
+type making struct {
+	passing
+	make func(next func() connect.StreamingClientConn) connect.StreamingClientConn
+}
+
+func (m making) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+		return m.make(func() connect.StreamingClientConn { return next(ctx, spec) })
+	}
+}
+
+// mute is a client's stream that swallows what the program sends, with an error.
+type mute struct{ err error }
+
+func (m mute) Spec() connect.Spec           { return connect.Spec{} }
+func (m mute) Peer() connect.Peer           { return connect.Peer{} }
+func (m mute) RequestHeader() http.Header   { return http.Header{} }
+func (m mute) ResponseHeader() http.Header  { return http.Header{} }
+func (m mute) ResponseTrailer() http.Header { return http.Header{} }
+func (m mute) Send(any) error               { return m.err }
+func (m mute) Receive(any) error            { return io.EOF }
+func (m mute) CloseRequest() error          { return m.err }
+func (m mute) CloseResponse() error         { return nil }
+
+// methodOfMadeStreams shows a request's HTTP method where interceptors begin no stream,
+// one, or two, and send nothing, or everything. connect-go sends the end alone in a
+// goroutine, which sets the method at some time.
+func methodOfMadeStreams(s *steps) {
+	handler := s.server(func(context.Context, *connect.ServerStream[Message]) error { return nil })
+	ended, end := context.WithCancel(context.Background())
+	end()
+	for _, ctx := range []context.Context{context.Background(), ended} {
+		for _, err := range []error{nil, io.EOF, errors.New(script.User + "refused")} {
+			for i, made := range []func(next func() connect.StreamingClientConn) connect.StreamingClientConn{
+				func(func() connect.StreamingClientConn) connect.StreamingClientConn { return mute{err} },
+				func(next func() connect.StreamingClientConn) connect.StreamingClientConn {
+					next()
+					return mute{err}
+				},
+				func(next func() connect.StreamingClientConn) connect.StreamingClientConn {
+					next()
+					return next()
+				},
+				func(next func() connect.StreamingClientConn) connect.StreamingClientConn {
+					defer next()
+					return next()
+				},
+			} {
+				req := connect.NewRequest(text("go"))
+				_, err := s.client(handler, connect.WithInterceptors(making{make: made})).CallServerStream(ctx, req)
+				failure(s.t, "open", err)
+				s.t.Add("stream %d: %q %q", i, req.HTTPMethod(), req.Peer().Protocol)
+			}
+		}
+	}
+}
+
 func endedContext(s *steps) {
 	ends := connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
 		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
