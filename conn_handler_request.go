@@ -162,8 +162,14 @@ func (c *handlerConn) closeRequest() {
 	if c.over = true; c.received == nil {
 		c.received = errorf(CodeInternal, "receive: the handler has returned")
 	}
+	if ended {
+		return
+	}
 	length := c.request.length
-	if !ended && !c.began && c.request.proto == 1 && !c.config.connectGo && (length < 0 || length > drainedMax || c.duplex()) {
+	switch {
+	case c.request.proto == 2:
+		drain(c.exchange.Unwrap(), c.request.body, length, !c.config.spec.StreamType.clientStreams())
+	case !c.began && c.request.proto == 1 && !c.config.connectGo && (length < 0 || length > drainedMax || c.duplex()):
 		c.exchange.Header()[headerConnection] = []string{"close"}
 	}
 }

@@ -171,6 +171,7 @@ func unknownProcedure(known string, options []HandlerOption) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = wholeRequest(r)
+		defer drainHTTP(w, r)
 		d := writer.dialect(r)
 		if d == nil || d == dialectGet && r.URL.Query().Get(queryVersion) == "" {
 			http.NotFound(w, r)

@@ -269,6 +269,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = wholeRequest(r)
 	rt := h.route(w, r)
 	if rt == nil {
+		drainHTTP(w, r)
 		return
 	}
 	if given := r.Header[headerContentType]; h.config.connectGo && (len(given) != 1 || given[0] != rt.contentType[0]) {

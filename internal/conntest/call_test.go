@@ -196,7 +196,9 @@ func wantStats(t *testing.T, side string, r *callRecord) {
 	}
 }
 
-// A refused call costs a handler no message, and a client sends nothing.
+// A refused call costs a handler no message, and a client sends nothing. Over net/http's
+// HTTP/2 the handler reads the rest of the request to throw it away, see
+// TestRefusedRequestIsReadToItsEnd.
 func TestCallsAreRefused(t *testing.T) {
 	refuse := func(t *testing.T, client bool) connect.CallInterceptorFunc {
 		return func(connect.CallFunc) connect.CallFunc {
@@ -231,7 +233,9 @@ func TestCallsAreRefused(t *testing.T) {
 				wantCode(t, call(testContext(t), site.client(), k, nil, text("x")).err, connect.CodeResourceExhausted)
 			}
 			wantEqual(t, "messages prepared and gates called", prepared.Load(), 0)
-			wantEqual(t, "reads of the body", read.Load(), 0)
+			if !m.engine.drains {
+				wantEqual(t, "reads of the body", read.Load(), 0)
+			}
 			before := requests.Load()
 			client := counted.client(connect.WithCallInterceptors(refuse(t, true)))
 			wantCode(t, call(testContext(t), client, k, nil, text("x")).err, connect.CodeResourceExhausted)

@@ -53,7 +53,10 @@ type engine struct {
 	// foreign is true if the library does not know the engine's http.ResponseWriter, and
 	// takes it for that of middleware: it sets no Content-Length.
 	foreign bool
-	start   func(http.Handler, network) (*server, error)
+	// drains is true if the server is net/http's with HTTP/2: a handler that refuses a
+	// request reads the rest of it.
+	drains bool
+	start  func(http.Handler, network) (*server, error)
 }
 
 // engines is the HTTP column. A new engine needs a row here and nothing else.
@@ -67,15 +70,15 @@ type engine struct {
 // them check that too.
 var engines = []engine{
 	{name: "h1", proto: "HTTP/1.1", memory: true, start: startH1},
-	{name: "h2", proto: "HTTP/2.0", duplex: true, memory: true, start: startH2},
-	{name: "h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startH2C},
+	{name: "h2", proto: "HTTP/2.0", duplex: true, memory: true, drains: true, start: startH2},
+	{name: "h2c", proto: "HTTP/2.0", duplex: true, memory: true, drains: true, start: startH2C},
 	{name: "h3", proto: "HTTP/3.0", duplex: true, foreign: true, start: startH3},
 	{name: "engine-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineH2},
 	{name: "engine-h2c", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineH2C},
 	{name: "direct-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startDirectH2},
 	{name: "direct-h2c", proto: "HTTP/2.0", duplex: true, memory: true, start: startDirectH2C},
 	{name: "engine-server-h2c", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineServer},
-	{name: "engine-client-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startEngineClient},
+	{name: "engine-client-h2", proto: "HTTP/2.0", duplex: true, memory: true, part: true, drains: true, start: startEngineClient},
 	{name: "direct-h2-balance", proto: "HTTP/2.0", duplex: true, memory: true, part: true, start: startBalance},
 	{name: "inprocess", proto: "HTTP/2.0", duplex: true, memory: true, inprocess: true, start: startInprocess},
 	{name: "inprocess-http", proto: "HTTP/2.0", duplex: true, memory: true, part: true, inprocess: true, start: startInprocessHTTP},

@@ -36,6 +36,12 @@ func newH2Client(t *testing.T, addr string) *h2Client {
 	}
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(wirePatience))
+	return newH2ClientOn(t, conn)
+}
+
+// newH2ClientOn is newH2Client on a connection.
+func newH2ClientOn(t *testing.T, conn net.Conn) *h2Client {
+	t.Helper()
 	c := &h2Client{t: t, conn: conn, framer: http2.NewFramer(conn, conn), window: 65535, credit: 65535}
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {

@@ -35,14 +35,7 @@ func NewHandler(options ...connect.HandlerOption) http.Handler {
 	} {
 		mux.Handle(procedure, handler)
 	}
-	writer := connect.NewErrorWriter(options...)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if !writer.IsSupported(r) {
-			http.NotFound(w, r)
-			return
-		}
-		_ = writer.Write(w, r, connect.NewError(connect.CodeUnimplemented, fmt.Errorf("unknown procedure %q", r.URL.Path)))
-	})
+	mux.Handle("/", connect.NewUnknownProcedureHandler(options...))
 	return interop.WatchHandler(mux)
 }
 
