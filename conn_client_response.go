@@ -215,11 +215,6 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	if e, ok := err.(*Error); ok && c.config.connectGo {
 		return c.afterMessage(e)
 	}
-	if c.config.connectGo && p.end {
-		if err := c.config.afterEnd(c.ctx, &c.in.frames); err != nil {
-			return err
-		}
-	}
 	switch {
 	case p.end && len(p.data) == 0:
 		w.header = c.responseHeader()
@@ -259,7 +254,11 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 	if e.header != nil {
 		c.arrived.header.replace(e.header)
 	}
-	if p.end && !c.in.frames.atEnd() {
+	if p.end && c.config.connectGo {
+		if err := c.config.afterEnd(c.ctx, &c.in.frames); err != nil {
+			return err
+		}
+	} else if p.end && !c.in.frames.atEnd() {
 		return errorf(CodeInternal, "protocol error: corrupt response: bytes after the end of the stream")
 	}
 	if c.config.connectGo && (e.err == nil || e.err.wire || c.name != ProtocolConnect && !(p.end && e.trailer == nil)) {

@@ -144,8 +144,8 @@ func (c *config) faultBeside(ctx context.Context, err error, otherwise Code) err
 
 // afterEnd returns the error of what follows the frame that ends a body, with connect-go's
 // meaning: that of reading on, if it has a code or is about a context or a lost connection,
-// and one for any bytes. Other errors of reading do not matter. The frame's payload stays
-// as it is unless there is an error.
+// and one for any bytes. Other errors of reading do not matter. The frame's payload is not
+// valid afterwards.
 //
 //go:noinline
 func (c *config) afterEnd(ctx context.Context, f *frameReader) error {

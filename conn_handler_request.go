@@ -99,10 +99,11 @@ func (c *handlerConn) noMessage(err error) error {
 //
 //go:noinline
 func (c *handlerConn) requestEnd(p piece) error {
+	e := c.decodeEnd(wireEnd{body: p.data, hasBody: true}) // before afterEnd, which overwrites it
 	if err := c.config.afterEnd(&c.ctx, &c.in.frames); err != nil {
 		return err
 	}
-	if e := c.decodeEnd(wireEnd{body: p.data, hasBody: true}); e.err != nil && !e.err.wire && e.trailer == nil {
+	if e.err != nil && !e.err.wire && e.trailer == nil {
 		return NewError(CodeInternal, errors.New(c.strayEnd.text))
 	}
 	return io.EOF

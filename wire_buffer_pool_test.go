@@ -143,19 +143,59 @@ func TestWatchedPool(t *testing.T) {
 // TestPools runs one workload on the usual pool, on the watched one and on none: the
 // outcomes are the same, and no buffer is misused.
 func TestPools(t *testing.T) {
-	want := workload(t)
-	var got []string
-	withPool(noPool{}, func() { got = workload(t) })
-	sameOutcomes(t, "without a pool", got, want)
-	watched := new(watchedPool)
-	withPool(watched, func() { got = workload(t) })
-	sameOutcomes(t, "with a watched pool", got, want)
-	for _, fault := range watched.check() {
-		t.Error(fault)
+	for _, behavior := range []Option{WithOptions(), WithConnectGoBehavior()} {
+		want := workload(t, behavior)
+		var got []string
+		withPool(noPool{}, func() { got = workload(t, behavior) })
+		sameOutcomes(t, "without a pool", got, want)
+		watched := new(watchedPool)
+		withPool(watched, func() { got = workload(t, behavior) })
+		sameOutcomes(t, "with a watched pool", got, want)
+		for _, fault := range watched.check() {
+			t.Error(fault)
+		}
+		if len(watched.freed) < watched.taken/2 || watched.taken < 200 {
+			t.Errorf("got %d of %d buffers back", len(watched.freed), watched.taken)
+		}
 	}
-	if len(watched.freed) < watched.taken/2 || watched.taken < 200 {
-		t.Errorf("got %d of %d buffers back", len(watched.freed), watched.taken)
-	}
+}
+
+// TestEndFillsBuffer reads streams whose end frame fills a buffer to its last byte. With
+// connect-go's meaning both sides look for bytes after it: the look takes another buffer,
+// and may come only once the end is decoded.
+func TestEndFillsBuffer(t *testing.T) {
+	end := []byte("\x00\x00\x00\x00\x00" + "\x02\x00\x00\x00\x00" + `{"metadata":{"k":["` + strings.Repeat("v", bufferSize))[:bufferSize]
+	copy(end[len(end)-4:], `"]}}`)
+	putPrefix(end[prefixSize:], flagEndConnect)
+	value := string(end[2*prefixSize+len(`{"metadata":{"k":["`) : len(end)-4])
+	respond := roundTripper(func(*http.Request) (*http.Response, error) {
+		header := http.Header{headerContentType: {"application/connect+proto"}}
+		return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 2, Header: header, Body: io.NopCloser(bytes.NewReader(end))}, nil
+	})
+	withPool(new(watchedPool), func() {
+		client := NewClient[wrapperspb.StringValue, wrapperspb.StringValue](&http.Client{Transport: respond}, "http://host/a/b", WithConnectGoBehavior())
+		stream, err := client.CallServerStream(t.Context(), NewRequest(wrapperspb.String("x")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for stream.Receive() {
+		}
+		if err := stream.Err(); err != nil || stream.ResponseTrailer().Get("k") != value {
+			t.Errorf("client: got %v and a trailer of %d bytes, want no error and %d", err, len(stream.ResponseTrailer().Get("k")), len(value))
+		}
+		handler := NewClientStreamHandler("/a/b", func(_ context.Context, s *ClientStream[wrapperspb.StringValue]) (*Response[wrapperspb.StringValue], error) {
+			for s.Receive() {
+			}
+			return NewResponse(wrapperspb.String("x")), s.Err()
+		}, WithConnectGoBehavior())
+		request := httptest.NewRequest(http.MethodPost, "/a/b", bytes.NewReader(end))
+		request.Header.Set(headerContentType, "application/connect+proto")
+		response := httptest.NewRecorder()
+		handler.ServeHTTP(response, request)
+		if got := response.Body.String(); strings.Contains(got, "error") {
+			t.Errorf("handler: got %q, want no error", got)
+		}
+	})
 }
 
 func sameOutcomes(t *testing.T, name string, got, want []string) {
@@ -172,10 +212,10 @@ func sameOutcomes(t *testing.T, name string, got, want []string) {
 
 // workload makes calls of every kind, protocol and outcome, several at a time,
 // over loopback, and returns their outcomes, in order.
-func workload(t *testing.T) []string {
+func workload(t *testing.T, behavior Option) []string {
 	const procedure = "/test.Pool/"
 	mux := http.NewServeMux()
-	limit := WithReadMaxBytes(200 << 10)
+	limit := WithOptions(behavior, WithReadMaxBytes(200<<10))
 	mux.Handle(procedure+"Unary", NewUnaryHandler(procedure+"Unary",
 		func(_ context.Context, r *Request[wrapperspb.StringValue]) (*Response[wrapperspb.StringValue], error) {
 			if err := poolError(r.Msg); err != nil {
