@@ -246,15 +246,19 @@ func (c *clientConn) errClosed() error {
 // uses the connection again. Otherwise it closes the connection, or resets the
 // stream.
 func (c *clientConn) release() {
-	before, after := c.step(eventRelease)
+	c.mu.Lock()
+	before := c.phase
+	after := before.after(eventRelease)
+	if before == phaseIdle && c.ready != nil { // nothing was sent: wait must not wait for a response
+		c.failed = c.errClosed() // before another goroutine sees that the phase is over
+		close(c.ready)
+	}
+	c.phase = after
+	c.mu.Unlock()
 	if before == after {
 		return
 	}
 	c.watch.stop()
-	if before == phaseIdle && c.ready != nil { // nothing was sent: wait must not wait for a response
-		c.failed = c.errClosed()
-		close(c.ready)
-	}
 	if before == phaseAnswered && c.body != nil {
 		c.closeBody()
 	}

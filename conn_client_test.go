@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -206,6 +208,36 @@ func TestClosedWhileSending(t *testing.T) {
 		_ = codec.conn.CloseRequest()
 		if err := codec.conn.Receive(new(wrapperspb.StringValue)); err == nil {
 			t.Error("got a message, want an error")
+		}
+	}
+}
+
+// slowContext lets other goroutines run before it says whether it has ended.
+type slowContext struct{ context.Context }
+
+func (c slowContext) Err() error {
+	for range 10 {
+		runtime.Gosched()
+	}
+	return c.Context.Err()
+}
+
+// TestClosedAtOnce closes calls that were not sent from two goroutines each: neither reads
+// what the other writes, as the race detector sees.
+func TestClosedAtOnce(t *testing.T) {
+	config, err := newClientConfig(http.DefaultClient, "http://host/a/b", []ClientOption{WithConnectGoBehavior()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		conn := newStreamConn(slowContext{t.Context()}, config, Spec{StreamType: StreamTypeServer})
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { _ = conn.CloseResponse() })
+		}
+		both.Wait()
+		if err := conn.Receive(text(1)); CodeOf(err) != CodeInternal {
+			t.Fatalf("got %v, want CodeInternal", err)
 		}
 	}
 }
