@@ -7,6 +7,7 @@ package connect
 
 import (
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -152,11 +153,12 @@ func headerOf(pairs [][2]string) http.Header {
 		case old == nil:
 			values[0] = value
 			h[key], values = values[:1:1], values[1:]
-		case key == "Cookie":
-			old[0] += "; " + value // RFC 9113, section 8.2.3
 		default:
 			h[key] = append(old, value)
 		}
+	}
+	if cookies := h["Cookie"]; len(cookies) > 1 {
+		h["Cookie"] = []string{strings.Join(cookies, "; ")} // RFC 9113, section 8.2.3
 	}
 	return h
 }

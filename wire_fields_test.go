@@ -181,6 +181,13 @@ func TestHeaderOf(t *testing.T) {
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("after adding (-got +want):\n%s", diff)
 	}
+	cookies := make([][2]string, 1000)
+	for i := range cookies {
+		cookies[i] = [2]string{"cookie", "a"}
+	}
+	if n := testing.AllocsPerRun(1, func() { headerOf(cookies) }); n > 50 {
+		t.Errorf("got %v allocations for %d cookies, want them joined once", n, len(cookies))
+	}
 	if h := headerOf(nil); h == nil || len(h) != 0 {
 		t.Errorf("got %#v of nothing, want an empty header", h)
 	}

@@ -198,11 +198,12 @@ func HeaderOf(fields [][2]string, canonical func(string) string) http.Header {
 		case old == nil:
 			values[0] = value
 			h[key], values = values[:1:1], values[1:]
-		case key == "Cookie":
-			old[0] += "; " + value
 		default:
 			h[key] = append(old, value)
 		}
+	}
+	if cookies := h["Cookie"]; len(cookies) > 1 {
+		h["Cookie"] = []string{strings.Join(cookies, "; ")}
 	}
 	return h
 }
