@@ -98,8 +98,7 @@ func (c *clientConn) receiveAgain() error {
 		c.arrived.trailer.add(fields{header: trailer})
 		if e := c.end.err; e != nil && (e.wire || first(c.end.trailer, headerGRPCStatus) != "" || !c.end.closed && !c.shut && c.parent.Err() == nil) {
 			if c.name != ProtocolConnect { // otherwise the error is that of the frame, each time
-				again := *e
-				e = &again
+				e = e.copy()
 			}
 			e.meta = c.responseHeader().Clone()
 			addHeader(e.meta, c.arrived.trailer.header())

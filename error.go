@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -146,9 +147,16 @@ func ofClient(err error) error {
 	if !ok || e == nil || e.foreign() {
 		return err
 	}
-	marked := *e
+	marked := e.copy()
 	marked.client = true
-	return &marked
+	return marked
+}
+
+// copy returns a copy. A detail that is added to it does not reach e, or another copy.
+func (e *Error) copy() *Error {
+	c := *e
+	c.details = slices.Clip(e.details)
+	return &c
 }
 
 // foreign reports whether e is the error of a call that this program made as a

@@ -7,7 +7,6 @@ package connect
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -105,14 +104,14 @@ var readDetail = proto.UnmarshalOptions{AllowPartial: true}
 // and the metadata are those of e, and a change of the copy does not change e. So
 // goroutines can share e, as long as none changes it.
 func (e *Error) WithDetails(msgs ...proto.Message) *Error {
-	c := *e
-	c.details, c.meta = slices.Clip(e.details), e.meta.Clone()
+	c := e.copy()
+	c.meta = e.meta.Clone()
 	for _, msg := range msgs {
 		if d, err := NewErrorDetail(msg); err == nil {
 			c.details = append(c.details, d)
 		}
 	}
-	return &c
+	return c
 }
 
 // DetailOf returns the first detail of type T, such as *errdetails.RetryInfo, of

@@ -185,7 +185,7 @@ func TestDetailUnmarshalTo(t *testing.T) {
 }
 
 // TestDetailsShared: goroutines may add details to one error at the same time, as each
-// gets a copy.
+// gets a copy. So may those that get the error of one transport from their calls.
 func TestDetailsShared(t *testing.T) {
 	shared := NewError(CodeResourceExhausted, errors.New("quota"))
 	shared.details = append(make([]*ErrorDetail, 0, 8), &ErrorDetail{typeURL: typeURLPrefix + "acme.foo.v1.Reason", value: ""})
@@ -196,9 +196,12 @@ func TestDetailsShared(t *testing.T) {
 			e := shared.WithDetails(wrapperspb.Int64(int64(i)))
 			n, _ := DetailOf[*wrapperspb.Int64Value](e)
 			got <- fmt.Sprint(len(e.Details()), n.GetValue() == int64(i))
+			e, _ = asError(ofClient(shared))
+			e.AddDetail(&ErrorDetail{value: fmt.Sprint(i)})
+			got <- fmt.Sprint(len(e.Details()), e.Details()[1].value == fmt.Sprint(i))
 		}()
 	}
-	for range goroutines {
+	for range 2 * goroutines {
 		if got := <-got; got != "2 true" {
 			t.Errorf("got %s, want two details and the goroutine's own", got)
 		}
