@@ -361,3 +361,61 @@ func TestCallOfManyAttempts(t *testing.T) {
 		t.Errorf("numbers, sent and received, got and want: %s", diff)
 	}
 }
+
+// unsendable is an interceptor of streams whose requests cannot be sent, or not be closed.
+type unsendable struct{ send, closed error }
+
+func (u *unsendable) WrapUnary(next UnaryFunc) UnaryFunc { return next }
+
+func (u *unsendable) WrapStreamingHandler(next StreamingHandlerFunc) StreamingHandlerFunc {
+	return next
+}
+
+func (u *unsendable) WrapStreamingClient(next StreamingClientFunc) StreamingClientFunc {
+	return func(ctx context.Context, spec Spec) StreamingClientConn {
+		return &unsendableConn{next(ctx, spec), u}
+	}
+}
+
+type unsendableConn struct {
+	StreamingClientConn
+	of *unsendable
+}
+
+func (c *unsendableConn) Send(any) error      { return c.of.send }
+func (c *unsendableConn) CloseRequest() error { return c.of.closed }
+
+// TestCallUnsent: if the methods that begin a stream return an error and no stream, call
+// interceptors do not wait for its end any more, and what they return is the error.
+func TestCallUnsent(t *testing.T) {
+	refused := NewError(CodeDataLoss, errors.New("of a test"))
+	for name, begin := range map[string]func(*Client[note, note]) error{
+		"server": func(c *Client[note, note]) error {
+			_, err := c.CallServerStream(context.Background(), NewRequest(new(note)))
+			return err
+		},
+		"client": func(c *Client[note, note]) error {
+			_, err := c.CallClientStreamSimple(context.Background())
+			return err
+		},
+		"bidi": func(c *Client[note, note]) error {
+			_, err := c.CallBidiStreamSimple(context.Background())
+			return err
+		},
+	} {
+		for _, u := range []*unsendable{{send: refused}, {closed: refused}} {
+			if u.closed != nil && name != "server" {
+				continue
+			}
+			for _, behavior := range []Option{WithOptions(), WithConnectGoBehavior()} {
+				client := NewClient[note, note](http.DefaultClient, "http://host/s/m", behavior, WithInterceptors(u),
+					WithCallInterceptors(func(next CallFunc) CallFunc {
+						return func(ctx context.Context, call *Call) error { return fmt.Errorf("call: %w", next(ctx, call)) }
+					}))
+				if err := begin(client); !errors.Is(err, refused) || !strings.HasPrefix(err.Error(), "call: ") {
+					t.Errorf("%s, %+v: got %v, want the interceptor's error", name, *u, err)
+				}
+			}
+		}
+	}
+}

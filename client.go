@@ -223,20 +223,14 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	if sent {
 		err = conn.CloseRequest() // after EOF Receive returns the reason
 		noteMethod(true)
-		if err != nil && c.config.connectGo {
-			return nil, err // of an interceptor; connect-go leaves the call to the context
-		}
 	}
 	if err != nil {
-		if c.config.connectGo {
+		if c.config.connectGo && !sent {
 			_ = conn.CloseRequest() // sends a request without a message, unless there was one
 			noteMethod(true)
 		}
-		_ = conn.CloseResponse()
-		if w, ok := conn.(*watchedConn); ok {
-			err = w.wait() // the interceptors' error
-		}
-		if err != nil {
+		leave := c.config.connectGo && sent // the error is an interceptor's
+		if err = unsent(conn, err, leave); err != nil {
 			return nil, err
 		} // otherwise the stream has no message and no error
 	}
@@ -263,7 +257,7 @@ func (c *Client[Req, Res]) CallClientStreamSimple(ctx context.Context) (*ClientS
 	if c.err != nil {
 		return s, c.err
 	}
-	if err := s.Send(nil); err != nil && (c.config.connectGo || !isEOF(err)) {
+	if err := c.sendHead(s.stream.conn); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -288,10 +282,36 @@ func (c *Client[Req, Res]) CallBidiStreamSimple(ctx context.Context) (*BidiStrea
 	if c.err != nil {
 		return s, c.err
 	}
-	if err := s.Send(nil); err != nil && (c.config.connectGo || !isEOF(err)) {
+	if err := c.sendHead(s.stream.conn); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// sendHead sends the headers of a stream.
+func (c *Client[Req, Res]) sendHead(conn StreamingClientConn) error {
+	err := conn.Send(nil)
+	if err == nil || isEOF(err) && !c.config.connectGo {
+		return nil
+	}
+	return unsent(conn, err, c.config.connectGo)
+}
+
+// unsent ends a stream whose request cannot be sent, of which the program gets nothing but
+// the error: that of the call interceptors, if there are any. If leave is true, the context
+// ends what the interceptors have begun, as with connect-go.
+func unsent(conn StreamingClientConn, err error, leave bool) error {
+	w, watched := conn.(*watchedConn)
+	if watched {
+		w.end(err, nil)
+	}
+	if !leave {
+		_ = conn.CloseResponse()
+	}
+	if watched {
+		return w.wait()
+	}
+	return err
 }
 
 // newStream returns the conn of a streaming call with a caller's headers, which may be
