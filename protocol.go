@@ -259,21 +259,26 @@ func (f *facts) checkResponse(w *wireHead, codec string) error {
 	if w.status != http.StatusOK {
 		return errorf(CodeFromHTTPStatus(int(w.status)), "HTTP status %v", w.statusText())
 	}
+	return f.checkType(w, codec)
+}
+
+// checkType returns an error if a response has the content type of another dialect or
+// codec.
+func (f *facts) checkType(w *wireHead, codec string) error {
 	contentType := w.first(headerContentType)
-	got, ok := f.codecOf(contentType)
-	if ok && got == codec {
+	if got, ok := f.codecOf(contentType); ok && got == codec {
 		return nil
 	}
 	if !w.exact {
 		contentType = canonicalType(contentType)
 	}
-	switch got, ok = f.codecOf(contentType); {
+	switch got, ok := f.codecOf(contentType); {
 	case !ok:
 		return errorf(CodeUnknown, "content type %q is not this protocol's: expected %q", contentType, f.contentType(codec))
-	case got != codec:
-		return errorf(CodeInternal, "content type %q is of another codec: expected %q", contentType, f.contentType(codec))
+	case got == codec, !f.framed && codec == codecJSON && got == codecJSONUTF:
+		return nil
 	}
-	return nil
+	return errorf(CodeInternal, "content type %q is of another codec: expected %q", contentType, f.contentType(codec))
 }
 
 // statusText returns a response's status and reason, such as "404 Not Found".

@@ -65,21 +65,7 @@ func (connectUnary) readResponse(w *wireHead, codec string) error {
 	if w.status != http.StatusOK {
 		return nil
 	}
-	contentType := w.first(headerContentType)
-	got, ok := unaryFacts.codecOf(contentType)
-	if ok && got == codec {
-		return nil
-	}
-	if !w.exact {
-		contentType = canonicalType(contentType)
-	}
-	switch got, ok = unaryFacts.codecOf(contentType); {
-	case ok && got == codec, codec == codecJSON && got == codecJSONUTF:
-		return nil
-	case !ok:
-		return errorf(CodeUnknown, "content type %q is not this protocol's: expected %q", contentType, unaryFacts.contentType(codec))
-	}
-	return errorf(CodeInternal, "content type %q is of another codec: expected %q", contentType, unaryFacts.contentType(codec))
+	return unaryFacts.checkType(w, codec)
 }
 
 // encodeEnd returns the trailers as headers with a prefix, and an error's metadata
@@ -137,9 +123,7 @@ func (connectUnary) decodeEnd(w wireEnd) end {
 			}
 		}
 	}
-	switch {
-	case w.status == http.StatusOK:
-	default:
+	if w.status != http.StatusOK {
 		e.err = unaryError(w)
 	}
 	return e
