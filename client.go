@@ -211,24 +211,19 @@ func (c *Client[Req, Res]) CallServerStream(ctx context.Context, request *Reques
 	request.call.spec, request.call.peer = &spec, conn.Peer()
 	err := conn.Send(request.Msg)
 	sent := err == nil || isEOF(err)
-	noteMethod := func(sent bool) {
-		if posted != nil {
-			sent = posted.Load() // interceptors need not send what the program sends
-		}
-		if sent {
-			request.call.method = http.MethodPost
-		}
-	}
-	noteMethod(sent || ctx.Err() != nil)
 	if sent {
 		err = conn.CloseRequest() // after EOF Receive returns the reason
-		noteMethod(true)
+	} else if c.config.connectGo {
+		_ = conn.CloseRequest() // sends a request without a message, unless there was one
+	}
+	posts := sent || c.config.connectGo || ctx.Err() != nil
+	if posted != nil {
+		posts = posted.Load() // interceptors need not send what the program sends
+	}
+	if posts {
+		request.call.method = http.MethodPost
 	}
 	if err != nil {
-		if c.config.connectGo && !sent {
-			_ = conn.CloseRequest() // sends a request without a message, unless there was one
-			noteMethod(true)
-		}
 		leave := c.config.connectGo && sent // the error is an interceptor's
 		if err = unsent(conn, err, leave); err != nil {
 			return nil, err
