@@ -14,7 +14,7 @@ import (
 // connect-go's meaning a message that was refused, because of its size or what it has,
 // does not end a stream of the Connect protocol.
 func (c *clientConn) goesOn() bool {
-	return c.passed && c.framed && c.parent.Err() == nil && c.now() == phaseAnswered && c.failed == nil && !c.in.ended
+	return c.passed && c.parent.Err() == nil && c.now() == phaseAnswered
 }
 
 // afterMessage returns the error of a response, for that of a message that is refused:
@@ -24,7 +24,8 @@ func (c *clientConn) goesOn() bool {
 //
 //go:noinline
 func (c *clientConn) afterMessage(err error) error {
-	if c.passed = c.name == ProtocolConnect; c.passed {
+	if c.name == ProtocolConnect {
+		c.passed = c.framed
 		return err
 	}
 	ends := isEOF(err)

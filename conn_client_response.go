@@ -243,11 +243,7 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 		if e, ok := err.(*Error); ok {
 			return e // of a message
 		}
-		if err = cutOff(notEnd(err)); errors.Is(err, io.ErrUnexpectedEOF) {
-			if _, lost := c.in.lost(err); !lost || !c.config.connectGo {
-				return fault(c.ctx, err, CodeInternal)
-			}
-		}
+		err = cutOff(notEnd(err))
 		return c.config.faultOfBody(c.ctx, err, c.lossOf(err))
 	}
 	e := c.decodeEnd(w)
@@ -274,11 +270,13 @@ func (c *clientConn) receiveEnd(p piece, err error) error {
 // itself has none: a reset without a meaning of its own, or a lost connection.
 func (c *clientConn) lossOf(err error) Code {
 	_, reset := resetOf(err)
+	code, lost := c.in.lost(err)
 	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) && !(c.config.connectGo && lost):
+		return CodeInternal
 	case c.config.connectGo && gone(err):
 		return CodeCanceled
 	case c.config.connectGo:
-		code, _ := c.in.lost(err)
 		return code
 	case reset && c.framed:
 		return CodeInternal
@@ -292,7 +290,7 @@ func (c *clientConn) lossOf(err error) Code {
 // message is missing.
 func (c *clientConn) ended(trailer fields) error {
 	c.arrived.trailer.add(trailer)
-	if c.in.single && c.in.count == 0 && !c.config.connectGo { // otherwise receiveOnly finds it
+	if c.in.single && c.in.count == 0 {
 		return errNoMessage(*c.spec)
 	}
 	return io.EOF

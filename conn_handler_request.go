@@ -79,7 +79,7 @@ func (c *handlerConn) closedByAnswer() bool {
 // is nil if it has a frame that only responses may have.
 func (c *handlerConn) noMessage(err error) error {
 	switch {
-	case err == io.EOF && c.in.single && c.in.count == 0 && !c.config.connectGo: // otherwise receiveOnly finds it
+	case err == io.EOF && c.in.single && c.in.count == 0:
 		return errNoMessage(c.config.spec)
 	case err == io.EOF:
 		return err

@@ -161,7 +161,6 @@ func (c *handlerConn) afterUnsent() {
 	case c.framed:
 		_ = c.sendHead()
 	case c.method == http.MethodGet:
-		c.asked = true
 		header := c.exchange.Header()
 		header[headerVary] = append(header[headerVary], headerAcceptEncoding)
 	}
@@ -203,10 +202,9 @@ func (c *handlerConn) closeOutbox() {
 }
 
 // flush makes net/http send the bytes written so far, if the response is a stream, or,
-// with connect-go's meaning, the request. A
-// ResponseWriter that isOwn keeps the error of a flush, and the next Write returns it:
-// so the Send after this one fails. Middleware may forget the error, so it is returned
-// at once.
+// with connect-go's meaning, the request. A ResponseWriter that isOwn keeps the error of a
+// flush, and the next Write returns it: so the Send after this one fails. Middleware may
+// forget the error, so it is returned at once.
 func (c *handlerConn) flush() error {
 	if t := c.config.spec.StreamType; !t.serverStreams() && !(c.config.connectGo && t == StreamTypeClient) {
 		return nil

@@ -142,7 +142,7 @@ type unpacker struct {
 	client      bool  // it is a client's
 	asIs        bool  // as a packer's
 	endFlag     uint8 // marks the frame that ends the stream, 0 if there is none
-	single      bool  // there is one message: a second one is an error
+	single      bool  // there is one message: none and a second one are errors; false with connect-go's meaning
 	ended       bool
 	broken      bool   // by flags that are unknown: there are no more messages
 	blank       bool   // the frame of the last message had no payload
