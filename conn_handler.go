@@ -37,7 +37,7 @@ type handlerConn struct {
 	*route
 	config   *config
 	request  inbound
-	exchange handlerExchange // writes the response
+	exchange handlerExchange // writes the response; never another one, as cutShort uses it, too
 	ctx      handlerContext
 	limit    *timeLimit // nil unless the call has a time
 	early    early
@@ -60,6 +60,7 @@ type handlerConn struct {
 	namesAccept   bool        // the response headers list the compressions for requests
 	unknown       bool        // the request's compression is unknown
 	touched       bool        // the handler has added headers, also such as middleware has set; false without connect-go's meaning
+	measured      bool        // the handler has declared the length of a stream; false without connect-go's meaning
 	headSet       bool        // the response headers have those of the library, see anyHeader
 	own           bool        // the ResponseWriter is net/http's or the engine's, not middleware's
 	asked         bool        // the exchange's Header may have fields; in a direct call, once the program has asked for it

@@ -134,10 +134,18 @@ func (c *handlerConn) Send(msg any) (err error) {
 	if !c.framed && len(b.data) >= lengthKnown && c.own { // middleware may change the body
 		c.exchange.field(headerContentLength, []string{strconv.Itoa(len(b.data))})
 	}
-	if c.own && c.config.spec.StreamType.serverStreams() && !c.alone(first) {
-		err = c.gather(b.data)
-	} else if _, err = c.exchange.Write(b.data); err == nil {
-		err = c.flush()
+	unwritten := b.data
+	if c.measured {
+		unwritten, err = c.writePrefix(unwritten)
+	}
+	switch {
+	case err != nil:
+	case c.own && c.config.spec.StreamType.serverStreams() && !c.alone(first):
+		err = c.gather(unwritten)
+	default:
+		if _, err = c.exchange.Write(unwritten); err == nil {
+			err = c.flush()
+		}
 	}
 	if err != nil {
 		// Does not free the buffer: if net/http returned early from Write, because the
@@ -291,7 +299,7 @@ func (c *handlerConn) begin(w wireEnd) {
 		delete(c.exchange.Header(), headerConnection) // HTTP/3 forbids it, and servers would send it (RFC 9114, section 4.2)
 	}
 	if c.takesAnyName() && first(c.exchange.Header(), headerContentLength) != "" {
-		c.exchange, c.own = measuredResponse{c.exchange}, false
+		c.measured, c.own = true, false
 	}
 	if w.status != 0 {
 		c.exchange.WriteHeader(w.status)
@@ -320,19 +328,17 @@ func (c *handlerConn) hideLength() {
 	}
 }
 
-// measuredResponse is the exchange of a stream whose length the handler has declared,
-// which only connect-go's meaning allows. Servers refuse a write that exceeds the
-// length. As many bytes have to pass as with connect-go, which writes the prefix of a
-// message before the rest.
-type measuredResponse struct{ handlerExchange }
-
-func (x measuredResponse) Write(frame []byte) (int, error) {
-	n, err := x.handlerExchange.Write(frame[:prefixSize])
-	if err != nil {
-		return n, err
+// writePrefix writes the prefix of a frame, and returns the rest, nil with an error, in a
+// stream whose length the handler has declared. Servers refuse a write that exceeds the
+// length: as many bytes have to pass as with connect-go, which writes the prefix of a message
+// before the rest.
+//
+//go:noinline
+func (c *handlerConn) writePrefix(frame []byte) (rest []byte, err error) {
+	if _, err := c.exchange.Write(frame[:prefixSize]); err != nil {
+		return nil, err
 	}
-	rest, err := x.handlerExchange.Write(frame[prefixSize:])
-	return n + rest, err
+	return frame[prefixSize:], nil
 }
 
 // finish writes the end of the call, into the headers, the body or the trailers as
@@ -373,7 +379,11 @@ func (c *handlerConn) finish(err *Error, bare bool) {
 func (c *handlerConn) writeEnd(w wireEnd) {
 	switch {
 	case w.hasBody && c.framed:
-		if frame := c.endFrame(w.body); frame != nil {
+		frame := c.endFrame(w.body)
+		if frame != nil && c.measured {
+			frame, _ = c.writePrefix(frame)
+		}
+		if frame != nil {
 			_, _ = c.exchange.Write(frame)
 		}
 	case w.hasBody:

@@ -9,6 +9,9 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -64,4 +67,28 @@ func TestEndCall(t *testing.T) {
 		r.Header.Set("Content-Type", "application/proto")
 		return r
 	}())
+}
+
+// TestEndCallWhileSending ends calls whose handlers have declared a length, which
+// connect-go's meaning allows, while they send: the race detector looks on.
+func TestEndCallWhileSending(t *testing.T) {
+	const procedure = "/a.S/M"
+	h := NewServerStreamHandler(procedure, func(ctx context.Context, _ *Request[emptypb.Empty], stream *ServerStream[emptypb.Empty]) error {
+		stream.ResponseHeader().Set("Content-Length", "5")
+		var ends sync.WaitGroup
+		defer ends.Wait()
+		ends.Go(func() { EndCall(ctx, NewError(CodeAborted, errors.New("of a test"))) })
+		runtime.Gosched()
+		return stream.Send(new(emptypb.Empty))
+	}, WithConnectGoBehavior())
+	for range 200 {
+		r := httptest.NewRequest(http.MethodPost, procedure, strings.NewReader("\x00\x00\x00\x00\x00"))
+		r.Header.Set("Content-Type", "application/grpc")
+		r.ProtoMajor = 2
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got := w.Header().Get("Content-Type"); got != "application/grpc" {
+			t.Fatalf("got a response of the type %q, want application/grpc", got)
+		}
+	}
 }
