@@ -166,14 +166,14 @@ func methodOf(conn StreamingHandlerConn) string {
 
 // connInfo is the CallInfo of a call over another conn than this package's.
 type connInfo struct {
-	HandlerConn
+	StreamingHandlerConn
 }
 
-func (i connInfo) HTTPMethod() string { return methodOf(i.HandlerConn) }
+func (i connInfo) HTTPMethod() string { return methodOf(i.StreamingHandlerConn) }
 func (i connInfo) SendHeader() error  { return i.Send(nil) }
 func (i connInfo) internalOnly()      {}
 
 // SetSendCompression returns an error: the conn is not this package's.
 func (i connInfo) SetSendCompression(name string) error {
-	return errorf(CodeUnimplemented, "compression %q: a call over a %T has no compression that a handler can set", name, i.HandlerConn)
+	return errorf(CodeUnimplemented, "compression %q: a call over a %T has no compression that a handler can set", name, i.StreamingHandlerConn)
 }

@@ -22,9 +22,17 @@ func hideInfo(next StreamingHandlerFunc) StreamingHandlerFunc {
 // the information of the conn as the interceptors have wrapped it.
 func showInfo(next StreamingHandlerFunc) StreamingHandlerFunc {
 	return func(ctx context.Context, conn StreamingHandlerConn) error {
-		call, _ := ctx.Value(handlerCallKey{}).(CallInfo)
-		return next(context.WithValue(ctx, handlerInfoKey{}, CallInfo(streamInfo{conn, call})), conn)
+		return next(context.WithValue(ctx, handlerInfoKey{}, CallInfo(streamInfo{conn, infoBelow(ctx, conn)})), conn)
 	}
+}
+
+// infoBelow returns the CallInfo of the conn below the interceptors. If these or a gate have
+// passed on a context that is not the call's, it is one of conn, which is above them.
+func infoBelow(ctx context.Context, conn StreamingHandlerConn) CallInfo {
+	if call, ok := ctx.Value(handlerCallKey{}).(CallInfo); ok {
+		return call
+	}
+	return connInfo{conn}
 }
 
 // streamInfo is the CallInfo of a stream.
@@ -40,8 +48,7 @@ func (i streamInfo) internalOnly()                        {}
 
 // showUnaryInfo returns the context of a unary call's interceptors and handler.
 func showUnaryInfo(ctx context.Context, conn StreamingHandlerConn, state *callState) (context.Context, *unaryInfo) {
-	call, _ := ctx.Value(handlerCallKey{}).(CallInfo)
-	info := &unaryInfo{callState: *state, conn: conn, call: call}
+	info := &unaryInfo{callState: *state, conn: conn, call: infoBelow(ctx, conn)}
 	return context.WithValue(ctx, handlerInfoKey{}, CallInfo(info)), info
 }
 
