@@ -7,6 +7,7 @@ package connect
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -258,7 +259,11 @@ func (w *watchedConn) caught(err *error) {
 		return
 	}
 	w.end(nil, value)
-	*err = errorf(CodeInternal, "the stream panicked: %v", value)
+	panicked := NewError(CodeInternal, fmt.Errorf("the stream panicked: %v", value))
+	*err = panicked
 	defer func() { _ = recover() }() // the conn of an interceptor may panic again
+	if own, ok := w.StreamingClientConn.(cutter); ok {
+		own.cut(panicked) // with connect-go's meaning CloseResponse would wait for a response
+	}
 	_ = w.StreamingClientConn.CloseResponse()
 }

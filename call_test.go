@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -417,5 +418,49 @@ func TestCallUnsent(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// panicsLater is a codec that panics in its second Marshal.
+type panicsLater struct {
+	jsonCodec
+	calls int
+}
+
+func (c *panicsLater) MarshalAppend(dst []byte, msg any) ([]byte, error) {
+	if c.calls++; c.calls > 1 {
+		panic("codec")
+	}
+	return c.jsonCodec.MarshalAppend(dst, msg)
+}
+
+// TestCallPanicDoesNotWait: a stream whose Send panics ends at once, also before the server
+// has answered.
+func TestCallPanicDoesNotWait(t *testing.T) {
+	for _, behavior := range []Option{WithOptions(), WithConnectGoBehavior()} {
+		synctest.Test(t, func(t *testing.T) {
+			silent := roundTripper(func(r *http.Request) (*http.Response, error) {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			})
+			client := NewClient[note, note](&http.Client{Transport: silent}, "http://host/s/m", behavior, WithCodec(new(panicsLater)),
+				WithCallInterceptors(RecoverCalls(func(_ context.Context, _ *Call, value any) error { return fmt.Errorf("recovered %v", value) })))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			began := time.Now()
+			stream := client.CallBidiStream(ctx)
+			if err := stream.Send(new(note)); err != nil {
+				t.Fatal(err)
+			}
+			if err := stream.Send(new(note)); err == nil {
+				t.Error("got no error of Send")
+			}
+			if _, err := stream.Receive(); err == nil || err.Error() != "recovered codec" {
+				t.Errorf("got %v, want that of the interceptor", err)
+			}
+			if took := time.Since(began); took > 0 {
+				t.Errorf("took %v, want no time", took)
+			}
+		})
 	}
 }
