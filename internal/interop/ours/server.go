@@ -35,7 +35,15 @@ func NewHandler(options ...connect.HandlerOption) http.Handler {
 	} {
 		mux.Handle(procedure, handler)
 	}
-	mux.Handle("/", connect.NewUnknownProcedureHandler(options...))
+	writer := connect.NewErrorWriter(options...)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if !writer.IsSupported(r) {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = io.CopyN(io.Discard, r.Body, 256<<10) // an answer before the end of the request is lost in some proxies
+		_ = writer.Write(w, r, connect.NewError(connect.CodeUnimplemented, fmt.Errorf("unknown procedure %q", r.URL.Path)))
+	})
 	return interop.WatchHandler(mux)
 }
 

@@ -43,6 +43,7 @@ func NewHandler(options ...connect.HandlerOption) http.Handler {
 			http.NotFound(w, r)
 			return
 		}
+		_, _ = io.CopyN(io.Discard, r.Body, 256<<10) // an answer before the end of the request is lost in some proxies
 		_ = writer.Write(w, r, connect.NewError(connect.CodeUnimplemented, fmt.Errorf("unknown procedure %q", r.URL.Path)))
 	})
 	return interop.WatchHandler(mux)
