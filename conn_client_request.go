@@ -135,8 +135,10 @@ func (c *clientConn) sendOnly(msg any) error {
 	case msg == nil:
 		return c.parentErr() // the headers go with the message
 	}
-	if _, stable := c.stable(); stable && c.config.connectGo && c.mayGet() {
-		c.out.limit, c.out.minBytes = 0, 0 // getURL looks at the limit, and compresses only if it must
+	if c.config.connectGo && c.mayGet() {
+		if err := c.beforeGet(); err != nil {
+			return ofClient(err)
+		}
 	}
 	b, size, compressed, err := c.out.pack(msg)
 	if err != nil {
@@ -144,7 +146,7 @@ func (c *clientConn) sendOnly(msg any) error {
 	}
 	if sent != nil {
 		b.free()
-		return sent
+		return c.sentAgain(sent)
 	}
 	c.compressed = compressed
 	if err := c.parentErr(); err != nil && !c.config.connectGo {
@@ -188,6 +190,19 @@ func (c *clientConn) sentBefore() error {
 		return ofClient(errorf(code, "send: the call has ended: Close or CloseResponse was called before, or the response was read to its end"))
 	}
 	return nil
+}
+
+// sentAgain returns the error of a second message in the request of a stream, which has
+// the code of the context with connect-go's meaning if that has ended.
+//
+//go:noinline
+func (c *clientConn) sentAgain(sent error) error {
+	if coded, ok := asError(sent); ok && c.framed {
+		if err := c.parent.Err(); err != nil {
+			coded.code = CodeOf(fault(c.parent, err, coded.code))
+		}
+	}
+	return sent
 }
 
 // parentErr returns the error of a call whose context has ended. It does not come before
@@ -268,14 +283,25 @@ func (c *clientConn) stable() (codec stableCodec, ok bool) {
 	return codec, ok
 }
 
+// beforeGet does what connect-go does before the message of a GET is encoded: a codec that
+// cannot be used for it fails first, and getURL looks at the limit, and compresses only if
+// it must.
+//
+//go:noinline
+func (c *clientConn) beforeGet() error {
+	if _, stable := c.stable(); stable {
+		c.out.limit, c.out.minBytes = 0, 0
+	} else if !c.config.getFallback {
+		return errorf(CodeInternal, "codec %q has no method MarshalStable, which HTTP GET needs", c.config.codec.Name())
+	}
+	return nil
+}
+
 // getURL returns the URL of a GET for a message, nil if it must be a POST, and the sizes
 // of the message in it before and after compression.
 func (c *clientConn) getURL(msg any) (u *url.URL, size, packed int, err error) {
 	codec, ok := c.stable()
-	switch {
-	case !ok && c.config.connectGo && !c.config.getFallback:
-		return nil, 0, 0, errorf(CodeInternal, "codec %q has no method MarshalStable, which HTTP GET needs", c.config.codec.Name())
-	case !ok:
+	if !ok {
 		return nil, 0, 0, nil
 	}
 	data, err := codec.MarshalStable(msg)

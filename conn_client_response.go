@@ -306,7 +306,7 @@ func (c *clientConn) serverError(e end) error {
 	}
 	meta := e.err.Meta()
 	addHeader(meta, c.responseHeader())
-	if !e.inHeader {
+	if !e.inHeader && !(c.config.connectGo && IsNotModifiedError(e.err)) { // connect-go expects no trailers there
 		addHeader(meta, c.arrived.trailer.header())
 	}
 	if gaveUp := c.parent.Err(); gaveUp != nil && e.err.wire {

@@ -65,6 +65,7 @@ type handlerConn struct {
 	own           bool        // the ResponseWriter is net/http's or the engine's, not middleware's
 	asked         bool        // the exchange's Header may have fields; in a direct call, once the program has asked for it
 	began         bool        // the response headers are written
+	broken        bool        // the ResponseWriter has refused a message
 	closed        bool        // the handler returned
 }
 

@@ -111,7 +111,11 @@ func (c *handlerConn) Send(msg any) (err error) {
 		return reason
 	}
 	if msg == nil {
-		return c.sendHead()
+		err := c.sendHead()
+		if c.config.connectGo {
+			return nil // it forgets errors of flushing
+		}
+		return err
 	}
 	b, size, compressed, err := c.out.pack(msg)
 	if err != nil {
@@ -140,7 +144,7 @@ func (c *handlerConn) Send(msg any) (err error) {
 	}
 	switch {
 	case err != nil:
-	case c.own && c.config.spec.StreamType.serverStreams() && !c.alone(first):
+	case c.own && c.config.spec.StreamType.serverStreams() && !c.broken && !c.alone(first):
 		err = c.gather(unwritten)
 	default:
 		if _, err = c.exchange.Write(unwritten); err == nil {
@@ -148,6 +152,7 @@ func (c *handlerConn) Send(msg any) (err error) {
 		}
 	}
 	if err != nil {
+		c.broken = true
 		// Does not free the buffer: if net/http returned early from Write, because the
 		// stream was reset, its goroutine may still read it.
 		return c.unwritten(err)
@@ -257,8 +262,8 @@ func (c *handlerConn) begin(w wireEnd) {
 			c.restore(c.exchange.Header())
 		}
 		hd := c.answer()
-		if _, other := w.header[headerContentType]; other {
-			hd.contentType = nil
+		if _, other := w.header[headerContentType]; other && !(c.framed && c.config.connectGo) {
+			hd.contentType = nil // connect-go's one has both
 		}
 		c.writeHead(c.exchange, hd)
 	}
@@ -356,6 +361,9 @@ func (c *handlerConn) finish(err *Error, bare bool) {
 			e = e.withoutDetails() // it is in the body, and the metadata is not
 		} else {
 			e = e.minimal()
+			if c.config.connectGo && e.err.code == 0 && c.name != ProtocolConnect {
+				e = end{}.minimal() // gRPC's status says that there is no error
+			}
 			c.out.plain = c.config.connectGo // its frame is not compressed
 		}
 		w = c.encodeEnd(e, sent)

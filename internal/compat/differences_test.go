@@ -36,4 +36,4 @@ var shownElsewhere = map[string]struct{ file, test string }{
 	"nested `google.protobuf.Any` in JSON": {"codec_json_test.go", "TestNestedAny"},
 }
 
-var differences = slices.Concat(serverDifferences, handlerDifferences, clientDifferences, stepDifferences)
+var differences = slices.Concat(serverDifferences, handlerDifferences, clientDifferences, stepDifferences, foundDifferences)

@@ -75,7 +75,7 @@ func Steps() []Step {
 		{"query of a peer", queries},
 		{"trailers of a response that is refused", refusedTrailers},
 		{"GETs that are refused", getsRefused},
-	}, rareSteps(), middlewareSteps())
+	}, rareSteps(), middlewareSteps(), foundSteps())
 }
 
 // Run runs a step. Serve starts a server for it. The options in first come before all
