@@ -162,6 +162,9 @@ func (c *clientConn) sendOnly(msg any) error {
 	if !c.exchangeOnly(x) {
 		return c.sentBefore() // by another goroutine, meanwhile
 	}
+	if c.config.connectGo && c.method == http.MethodGet {
+		return nil // Receive returns all errors, after its initializer
+	}
 	return c.parentErr() // Receive returns other errors
 }
 

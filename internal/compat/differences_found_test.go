@@ -89,4 +89,16 @@ var foundDifferences = []difference{
 			"+ error meta After: one",
 		},
 	},
+	{
+		item:   "steps",
+		row:    "how often an initializer is called",
+		on:     "root",
+		reason: "a GET whose context has ended has no response",
+		tests: []string{
+			"TestSteps/initializer_of_a_GET_whose_context_ends",
+		},
+		lines: []string{
+			"- client initializes",
+		},
+	},
 }

@@ -26,6 +26,7 @@ func foundSteps() []Step {
 		{"content type as a trailer", contentTypeAsTrailer},
 		{"sends after the client has left", sendsAfterClient},
 		{"not modified with trailers", notModifiedWithTrailers},
+		{"initializer of a GET whose context ends", initializedGET},
 	}
 }
 
@@ -129,4 +130,28 @@ func notModifiedWithTrailers(s *steps) {
 		res, err := s.client(handler, options...).CallUnary(context.Background(), connect.NewRequest(text("go")))
 		response(s.t, res, err)
 	}
+}
+
+func initializedGET(s *steps) {
+	called, over := make(chan bool), make(chan bool)
+	handler := s.unary(func(ctx context.Context, req *connect.Request[Message]) (*connect.Response[Message], error) {
+		defer close(over)
+		close(called)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}, connect.WithIdempotency(connect.IdempotencyNoSideEffects))
+	client := s.client(handler, connect.WithHTTPGet(), connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithResponseInitializer(func(connect.Spec, any) error {
+			s.t.Add("client initializes")
+			return nil
+		}))
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-called
+		cancel()
+	}()
+	res, err := client.CallUnary(ctx, connect.NewRequest(text("go")))
+	<-over
+	response(s.t, res, err)
+	cancel()
 }
