@@ -9,6 +9,8 @@
 //     clients of the three make the same calls, and compares the HTTP requests and
 //     the callers' results for the same HTTP responses. steps_test.go makes calls step
 //     by step, with client and handler of one library, and compares what programs see.
+//     random_test.go does so with random programs, whose client and handler take
+//     turns: those of the reference and of the drop-in have no difference at all.
 //   - the differences files list every difference that is wanted, with its item
 //     in the protocol checklist and its reason. A difference that is not
 //     listed fails the test, and so does a listed one that does not occur. Each
