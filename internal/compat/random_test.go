@@ -11,6 +11,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,7 +22,7 @@ import (
 )
 
 var (
-	randomSeeds = flag.Uint64("random.seeds", 300, "how many random programs TestRandom runs over each HTTP version")
+	randomSeeds = flag.Uint64("random.seeds", 500, "how many random programs TestRandom runs over each HTTP version")
 	randomFirst = flag.Uint64("random.first", 1, "the seed of the first one")
 	randomMost  = flag.Int("random.most", 30, "how many operations a program has at most, before its end; fewer make a failing one shorter")
 )
@@ -32,14 +33,21 @@ func TestRandom(t *testing.T) {
 	for _, http1 := range []bool{true, false} {
 		t.Run(map[bool]string{true: "HTTP/1.1", false: "HTTP/2"}[http1], func(t *testing.T) {
 			serve := servingMany(t, http1)
+			called := uint64(0)
 			for seed, failed := *randomFirst, 0; seed < *randomFirst+*randomSeeds && failed < 10; seed++ {
 				want := theirs.Random(seed, http1, *randomMost, serve).Lines
 				got := ours.Random(seed, http1, *randomMost, serve, connect.WithConnectGoBehavior()).Lines
+				if slices.ContainsFunc(want, func(line string) bool { return strings.HasPrefix(line, "handler: return") }) {
+					called++
+				}
 				if lines := diff(want, got); len(lines) > 0 || stuck(want) {
 					failed++
 					t.Errorf("seed %d (- theirs, + ours): got\n\t%s\nwant none, in the program, as theirs runs it:\n\t%s",
 						seed, strings.Join(lines, "\n\t"), strings.Join(want, "\n\t"))
 				}
+			}
+			if *randomSeeds >= 100 && called < *randomSeeds/2 && !t.Failed() {
+				t.Errorf("got %d of %d programs whose handler was called, want half of them at least", called, *randomSeeds)
 			}
 		})
 	}

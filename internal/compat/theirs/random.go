@@ -54,7 +54,11 @@ func Random(seed uint64, http1 bool, most int, serve func(http.Handler) (*http.C
 	p.serves = p.newHandler(handlers)
 	httpClient, url := serve(http.HandlerFunc(p.serveHTTP))
 	p.host = strings.TrimPrefix(url, "http://")
-	p.typed = connect.NewClient[Message, Message](httpClient, url+stepProcedure, clients...)
+	var client connect.HTTPClient = httpClient
+	if p.wrapped {
+		client = otherClient{httpClient}
+	}
+	p.typed = connect.NewClient[Message, Message](client, url+stepProcedure, clients...)
 	go p.hand.run(p.quit)
 	p.run()
 	return p.masked()
@@ -91,8 +95,20 @@ func (p *program) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-p.quit:
 		}
 	}()
+	if p.wrapped {
+		w = otherWriter{w}
+	}
 	p.serves.ServeHTTP(w, r)
 }
+
+// otherClient and otherWriter are those of middleware.
+type (
+	otherClient struct{ client *http.Client }
+	otherWriter struct{ http.ResponseWriter }
+)
+
+func (c otherClient) Do(req *http.Request) (*http.Response, error) { return c.client.Do(req) }
+func (w otherWriter) Flush()                                       { w.ResponseWriter.(http.Flusher).Flush() }
 
 // stuck is what a program panics with that has waited too long.
 type stuck string
@@ -231,7 +247,7 @@ func (p *program) draw() {
 	p.settings = drawSettings(p.r, p.http1)
 	p.t.Add("server %+v", p.server)
 	p.t.Add("client %+v", p.config)
-	p.t.Add("conns %v, info %v, deadline %v, notes %v", p.conns, p.info != nil, p.deadline, p.notes)
+	p.t.Add("conns %v, info %v, deadline %v, notes %v, wrapped %v", p.conns, p.info != nil, p.deadline, p.notes, p.wrapped)
 }
 
 func (p *program) protocolName() string {

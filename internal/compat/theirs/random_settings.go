@@ -26,6 +26,7 @@ type settings struct {
 	conns    bool // streams are used by their Conn methods
 	deadline bool // calls have one, which does not pass
 	notes    bool // interceptors note what they see
+	wrapped  bool // the client and the ResponseWriter are not net/http's own
 
 	base    context.Context
 	release context.CancelFunc // frees what base needs
@@ -48,7 +49,7 @@ func drawSettings(r *rand.Rand, http1 bool) (s settings) {
 	simple := strings.HasSuffix(string(s.kind), "Simple")
 	s.calls = 1 + r.IntN(5)/4
 	s.conns = !simple && chance(4)
-	s.deadline, s.notes = chance(5), chance(4)
+	s.deadline, s.notes, s.wrapped = chance(5), chance(4), chance(4)
 	limits := []int{0, 0, 0, 0, 20, 2000}
 	minimums := []int{0, 0, 10, 1000}
 	s.server = script.Server{
@@ -71,7 +72,7 @@ func drawSettings(r *rand.Rand, http1 bool) (s settings) {
 	case 2:
 		s.config.JSON = true
 	case 3:
-		s.server.ProtoCodec, s.config.ProtoCodec = "works", "works"
+		s.server.ProtoCodec, s.config.ProtoCodec = pick(r, "works", "works", "fails"), pick(r, "works", "works", "fails")
 	}
 	if s.unary() && chance(3) {
 		s.config.Get, s.config.GetMaxURL, s.config.GetFallback = true, pick(r, 0, 120, 3000), chance(2)
@@ -116,6 +117,8 @@ func field(r *rand.Rand, from []string) (what string, set func(http.Header)) {
 	switch {
 	case strings.HasSuffix(name, "-Bin"):
 		value = connect.EncodeBinaryHeader([]byte{0, 255})
+	case strings.HasSuffix(name, "-Lines"):
+		value = " one\r\ntwo: three\n"
 	case name == "Grpc-Timeout":
 		value = "7000000m" // long, so that it does not pass
 	case name == "Connect-Timeout-Ms":
@@ -137,10 +140,12 @@ var (
 	answerNames = []string{
 		"Answer", "Answer", "Answer", "Answer-Bin", "lower-answer", "Grpc-Trace-Bin", "Trailer-After", "After", "User-Agent", "Grpc-Timeout", "Accept-Encoding", "Vary",
 		"Grpc-Status", "Grpc-Message", "Grpc-Accept-Encoding", "Connect-Accept-Encoding", "Connect-Protocol-Version",
+		"Www-Authenticate", "Keep-Alive", "Upgrade", "Host", "Answer-Lines", "Answer Space",
 	}
 	oddAnswerNames = []string{"Content-Type", "Content-Encoding", "Grpc-Encoding", "Connect-Content-Encoding"}
 	afterNames     = []string{
 		"After", "After", "After", "After-Bin", "lower-after", "Grpc-Trace-Bin", "Answer", "User-Agent", "Trailer-After", "Content-Type", "Content-Encoding",
-		"Grpc-Status", "Grpc-Message", "Grpc-Encoding", "Connect-Content-Encoding", "Grpc-Status-Details-Bin",
+		"Grpc-Status", "Grpc-Message", "Grpc-Encoding", "Connect-Content-Encoding", // not Grpc-Status-Details-Bin: see item 69 of the wanted differences
+		"Www-Authenticate", "Keep-Alive", "Upgrade", "Host", "After-Lines", "After Space",
 	}
 )

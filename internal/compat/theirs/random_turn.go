@@ -55,6 +55,10 @@ func (p *call) ofHandler() (all []possibility) {
 		sends := !p.gone || !p.http1 && (!p.begun || p.broken)
 		can(5, sends, func() {
 			word := p.word()
+			if p.until != nil {
+				// The client may go on, and close the response, while a large one is sent.
+				word = word[:min(len(word), 20)]
+			}
 			p.handlerSends(fmt.Sprintf("send %.20q", word), text(word))
 		})
 		can(1, sends, func() { p.handlerSends("send nil", nil) })
