@@ -91,13 +91,17 @@ func (s *Schema) Files() *protoregistry.Files { return s.files }
 
 // Types returns the schema's messages and extensions for [WithTypes], [NewJSONCodec]
 // and the packages of google.golang.org/protobuf. A name that the schema lacks is
-// looked up among the types that are linked into the program.
+// looked up among the types that are linked into the program. One of more than 4 KiB is
+// not looked up, because a peer may have chosen it.
 func (s *Schema) Types() Types { return s.types }
 
 // Method returns the method of a procedure, which is a path such as
 // "/acme.foo.v1.FooService/Bar", or a full name such as
 // "acme.foo.v1.FooService.Bar". The error names the methods that the service has.
 func (s *Schema) Method(procedure string) (protoreflect.MethodDescriptor, error) {
+	if len(procedure) > nameMax { // that of a request's path, say
+		return nil, fmt.Errorf("find procedure: its name has %d bytes: expected at most %d", len(procedure), nameMax)
+	}
 	name := protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(procedure, "/"), "/", "."))
 	found, err := s.files.FindDescriptorByName(name)
 	if err == nil {

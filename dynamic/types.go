@@ -6,6 +6,7 @@ package dynamic
 
 import (
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -49,7 +50,15 @@ func typesOf(file protoreflect.FileDescriptor) *types {
 	return newTypes(files)
 }
 
+// nameMax is the most bytes of a name that is looked up: peers choose those of
+// google.protobuf.Any and of extensions in JSON, and the registry of a schema takes a time
+// that grows with the square of their length.
+const nameMax = 4 << 10
+
 func (t *types) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
+	if len(name) > nameMax {
+		return nil, protoregistry.NotFound
+	}
 	if found, err := t.own.FindMessageByName(name); err == nil {
 		return found, nil
 	}
@@ -57,13 +66,13 @@ func (t *types) FindMessageByName(name protoreflect.FullName) (protoreflect.Mess
 }
 
 func (t *types) FindMessageByURL(url string) (protoreflect.MessageType, error) {
-	if found, err := t.own.FindMessageByURL(url); err == nil {
-		return found, nil
-	}
-	return protoregistry.GlobalTypes.FindMessageByURL(url)
+	return t.FindMessageByName(protoreflect.FullName(url[strings.LastIndexByte(url, '/')+1:]))
 }
 
 func (t *types) FindExtensionByName(field protoreflect.FullName) (protoreflect.ExtensionType, error) {
+	if len(field) > nameMax {
+		return nil, protoregistry.NotFound
+	}
 	if found, err := t.own.FindExtensionByName(field); err == nil {
 		return found, nil
 	}

@@ -289,6 +289,21 @@ func TestResolverHostile(t *testing.T) {
 	}
 }
 
+// Names that are longer than a server's limit are not looked up: a peer may have chosen them.
+func TestResolverLongNames(t *testing.T) {
+	r := NewClient(nil, "").Resolver(testContext(t)) // with a call the error would be another
+	name := protoreflect.FullName(strings.Repeat("a", nameMax+1))
+	if _, err := r.FindDescriptorByName(name); err != protoregistry.NotFound {
+		t.Errorf("got %v for a descriptor, want NotFound", err)
+	}
+	if _, err := r.FindMessageByURL("type.example.com/" + string(name)); err != protoregistry.NotFound {
+		t.Errorf("got %v for a message, want NotFound", err)
+	}
+	if _, err := r.FindExtensionByName(name); err != protoregistry.NotFound {
+		t.Errorf("got %v for an extension, want NotFound", err)
+	}
+}
+
 // A broken file does not spoil what is looked up later.
 func TestResolverAfterBrokenFile(t *testing.T) {
 	s := serveScript(t, func(_, value string) (string, error) {

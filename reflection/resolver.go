@@ -27,10 +27,11 @@ import (
 // [github.com/seed-b7c59c10/connect/dynamic.Types]: codecs and the packages of
 // google.golang.org/protobuf take it.
 //
-// A name that neither has is [protoregistry.NotFound], also for later look-ups. Other errors
-// are those of the call, and a later look-up makes another call. It is safe for concurrent
-// use; look-ups that need the server wait for each other. The answers of a server are
-// bounded as in [github.com/seed-b7c59c10/connect/dynamic.Reflect], for all look-ups together.
+// A name that neither has is [protoregistry.NotFound], also for later look-ups, and so is one of
+// more than 4 KiB: a peer may have chosen it. Other errors are those of the call, and a later
+// look-up makes another call. It is safe for concurrent use; look-ups that need the server wait
+// for each other. The answers of a server are bounded as in
+// [github.com/seed-b7c59c10/connect/dynamic.Reflect], for all look-ups together.
 type Resolver struct {
 	ctx    context.Context
 	server *reflectcall.Server
@@ -67,6 +68,9 @@ func (r *Resolver) FindFileByPath(path string) (protoreflect.FileDescriptor, err
 
 // FindDescriptorByName returns what has a full name: a message, a service, a method and so on.
 func (r *Resolver) FindDescriptorByName(name protoreflect.FullName) (protoreflect.Descriptor, error) {
+	if len(name) > nameMax {
+		return nil, protoregistry.NotFound
+	}
 	return find(r, "symbol "+string(name),
 		func() (protoreflect.Descriptor, error) { return r.files.FindDescriptorByName(name) },
 		func() (protoreflect.Descriptor, error) { return protoregistry.GlobalFiles.FindDescriptorByName(name) },
@@ -75,6 +79,9 @@ func (r *Resolver) FindDescriptorByName(name protoreflect.FullName) (protoreflec
 
 // FindMessageByName returns the type of a message, whose values are of [dynamicpb.Message].
 func (r *Resolver) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
+	if len(name) > nameMax {
+		return nil, protoregistry.NotFound
+	}
 	return find(r, "symbol "+string(name),
 		func() (protoreflect.MessageType, error) { return r.types.FindMessageByName(name) },
 		func() (protoreflect.MessageType, error) { return protoregistry.GlobalTypes.FindMessageByName(name) },
@@ -89,6 +96,9 @@ func (r *Resolver) FindMessageByURL(url string) (protoreflect.MessageType, error
 
 // FindExtensionByName returns an extension by its full name.
 func (r *Resolver) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
+	if len(name) > nameMax {
+		return nil, protoregistry.NotFound
+	}
 	return find(r, "symbol "+string(name),
 		func() (protoreflect.ExtensionType, error) { return r.types.FindExtensionByName(name) },
 		func() (protoreflect.ExtensionType, error) { return protoregistry.GlobalTypes.FindExtensionByName(name) },
