@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 )
 
@@ -96,21 +95,22 @@ func canonical(h http.Header) http.Header {
 	return into
 }
 
-// trailerKeys returns the keys that the values of "Trailer" list. [RFC 9110, section
-// 6.6.2]
-func trailerKeys(values []string) (keys []string) {
+// announced returns a trailer with the keys that the values of Trailer list, and without
+// values; nil if there are none. [RFC 9110, section 6.6.2]
+func announced(values []string) (trailer http.Header) {
 	for _, names := range values {
 		for name := range strings.SplitSeq(names, ",") {
 			switch key := http.CanonicalHeaderKey(strings.TrimSpace(name)); key {
 			case "", "Transfer-Encoding", "Trailer", "Content-Length":
 			default:
-				if !slices.Contains(keys, key) {
-					keys = append(keys, key)
+				if trailer == nil {
+					trailer = make(http.Header)
 				}
+				trailer[key] = nil
 			}
 		}
 	}
-	return keys
+	return trailer
 }
 
 // The types that [io.NopCloser] returns.

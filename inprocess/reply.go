@@ -7,6 +7,7 @@ package inprocess
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -23,13 +24,8 @@ func (c *call) makeResponse(r *http.Request) *http.Response {
 		Header:        w.head,
 		Body:          &c.body,
 		ContentLength: c.length(),
+		Trailer:       maps.Clone(w.later), // the handler goes on to read its own
 		Request:       r,
-	}
-	for _, key := range w.keys {
-		if response.Trailer == nil {
-			response.Trailer = make(http.Header)
-		}
-		response.Trailer[key] = nil
 	}
 	delete(w.head, "Trailer")
 	c.body.response = response

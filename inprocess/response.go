@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +33,7 @@ type response struct {
 	status  int         // 0: not decided
 	head    http.Header // as the caller gets it, once the status is decided; nil if direct
 	pairs   [][2]string // the same of a direct call
-	keys    []string    // of the trailers that the handler announced
+	later   http.Header // the keys of the trailers that the handler announced
 	adds    [][2]string // trailers of a direct call
 	length  int64       // the handler's Content-Length, if declared
 	written int64       // bytes of the body
@@ -127,9 +126,9 @@ func (w *response) freeze(status int) {
 	if w.c.request != nil {
 		w.head = make(http.Header, len(w.header)+3)
 	}
-	w.keys = trailerKeys(w.header["Trailer"])
+	w.later = announced(w.header["Trailer"])
 	for key, values := range w.header {
-		if strings.HasPrefix(key, http.TrailerPrefix) || slices.Contains(w.keys, key) {
+		if _, later := w.later[key]; later || strings.HasPrefix(key, http.TrailerPrefix) {
 			continue
 		}
 		if name := lower(key); w.inspect(name, values) {
@@ -317,7 +316,7 @@ func (w *response) finish() {
 // with http.TrailerPrefix, and those of DirectTrailer. It reports whether there are any.
 // [RFC 9110, section 6.5.1]
 func (w *response) takeTrailers() bool {
-	for _, key := range w.keys {
+	for key := range w.later {
 		w.addTrailer(key, w.header[key])
 	}
 	for key, values := range w.header {

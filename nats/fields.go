@@ -7,7 +7,6 @@ package natsrpc
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -138,20 +137,22 @@ func checkHeader(h nats.Header, limit int) error {
 	return nil
 }
 
-// trailerKeys returns the keys that the values of Trailer list. [RFC 9110, section 6.6.2]
-func trailerKeys(values []string) (keys []string) {
+// announced returns a trailer with the keys that the values of Trailer list, and without
+// values; nil if there are none. [RFC 9110, section 6.6.2]
+func announced(values []string) (trailer http.Header) {
 	for _, names := range values {
 		for name := range strings.SplitSeq(names, ",") {
 			switch key := http.CanonicalHeaderKey(strings.TrimSpace(name)); key {
 			case "", "Transfer-Encoding", "Trailer", "Content-Length":
 			default:
-				if !slices.Contains(keys, key) {
-					keys = append(keys, key)
+				if trailer == nil {
+					trailer = make(http.Header)
 				}
+				trailer[key] = nil
 			}
 		}
 	}
-	return keys
+	return trailer
 }
 
 // isHost reports whether s may be the value of a Host field.

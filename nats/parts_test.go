@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -98,6 +99,23 @@ func TestFieldHygiene(t *testing.T) {
 	trailers := parseFields(nats.Header{"rpc-trailer-x": {"1"}, "Rpc-Trailer-": {"2"}, "Rpc-Trailer-Rpc-Status": {"3"}, "Rpc-Trailer-Nats-Y": {"4"}, "Z": {"5"}}, fieldTrailerPrefix)
 	if want := (http.Header{"X": {"1"}}); !reflect.DeepEqual(trailers, want) {
 		t.Errorf("got %v, want %v", trailers, want)
+	}
+}
+
+// A peer may list as many trailers as fit into a header. The work is not the square of that:
+// then this test would take minutes.
+func TestAnnounced(t *testing.T) {
+	var all strings.Builder
+	const n = 1 << 18
+	for i := range n {
+		all.WriteString(strconv.Itoa(i) + ", ")
+	}
+	got := announced([]string{all.String(), "x-a, X-A,, content-length,Trailer", "transfer-encoding"})
+	if _, ok := got["X-A"]; !ok || len(got) != n+1 {
+		t.Errorf("got %d keys, X-A is %v, want it and %d others", len(got), ok, n)
+	}
+	if got := announced([]string{"", "Trailer"}); got != nil {
+		t.Errorf("got %v, want nothing", got)
 	}
 }
 

@@ -7,7 +7,6 @@ package natsrpc
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,7 +31,7 @@ type response struct {
 	header  http.Header
 	status  int         // 0: not decided
 	head    nats.Header // once the status is decided, until it is sent
-	keys    []string    // of the trailers that the handler has announced
+	later   http.Header // the keys of the trailers that the handler has announced
 	failed  error       // what ends all writes: the head cannot be sent
 	length  int64       // the handler's Content-Length, negative without
 	written int64       // bytes of the body
@@ -68,10 +67,11 @@ func (w *response) decide(status int) {
 		return
 	}
 	w.status, w.length = status, -1
-	w.keys = trailerKeys(w.header["Trailer"])
+	w.later = announced(w.header["Trailer"])
 	w.head = nats.Header{fieldStatus: {strconv.Itoa(status)}}
 	w.failed = packFields(w.head, "", cleanFields(w.header), func(key string) bool {
-		return slices.Contains(w.keys, key)
+		_, later := w.later[key]
+		return later
 	})
 	if values := w.header["Content-Length"]; len(values) > 0 {
 		if n, err := strconv.ParseUint(values[0], 10, 63); err == nil {
@@ -217,7 +217,7 @@ func (w *response) finish() {
 // begin with http.TrailerPrefix. [RFC 9110, section 6.5.1]
 func (w *response) trailers() http.Header {
 	t := make(http.Header)
-	for _, key := range w.keys {
+	for key := range w.later {
 		if values, ok := w.header[key]; ok {
 			t[key] = values
 		}

@@ -307,12 +307,7 @@ func (s *Server) request(m *nats.Msg, st *stream, f frame) (*http.Request, error
 		}
 		r.ContentLength = int64(n)
 	}
-	for _, key := range trailerKeys(h["Trailer"]) {
-		if r.Trailer == nil {
-			r.Trailer = make(http.Header)
-		}
-		r.Trailer[key] = nil
-	}
+	r.Trailer = announced(h["Trailer"])
 	delete(h, "Trailer")
 	if r.Body = http.NoBody; r.ContentLength != 0 {
 		r.Body = &requestBody{st: st, r: r, left: r.ContentLength}

@@ -253,12 +253,7 @@ func (st *stream) response(r *http.Request, head nats.Header, stop func() bool) 
 			response.ContentLength = int64(n)
 		}
 	}
-	for _, key := range trailerKeys(h["Trailer"]) {
-		if response.Trailer == nil {
-			response.Trailer = make(http.Header)
-		}
-		response.Trailer[key] = nil
-	}
+	response.Trailer = announced(h["Trailer"])
 	delete(h, "Trailer")
 	response.Body = &responseBody{st: st, ctx: r.Context(), response: response, stop: stop}
 	return response
