@@ -117,7 +117,7 @@ func serverHeader(r *http.Request, method string, length int64) http.Header {
 				continue
 			}
 		}
-		put(h, key, values...)
+		put(h, key, values)
 	}
 	if _, given := r.Header["User-Agent"]; !given {
 		h["User-Agent"] = []string{"Go-http-client/2.0"}

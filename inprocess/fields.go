@@ -70,15 +70,21 @@ func ofConnections(name string) bool {
 }
 
 // put adds values to a header under the canonical form of a name, as the other side of
-// HTTP/2 reads them: those of Cookie as one. [RFC 9113, section 8.2.3]
-func put(into http.Header, name string, values ...string) {
+// HTTP/2 reads them: those of Cookie as one. It leaves out what HTTP cannot carry. [RFC 9113,
+// section 8.2.3]
+func put(into http.Header, name string, values []string) {
 	key := http.CanonicalHeaderKey(name)
+	all := into[key]
 	for _, value := range values {
-		if old := into[key]; key == "Cookie" && len(old) > 0 {
-			old[0] += "; " + value
-		} else {
-			into[key] = append(old, value)
+		if isValue(value) {
+			all = append(all, value)
 		}
+	}
+	if key == "Cookie" && len(all) > 1 {
+		all = []string{strings.Join(all, "; ")}
+	}
+	if len(all) > 0 {
+		into[key] = all
 	}
 }
 

@@ -5,6 +5,7 @@
 package inprocess
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,5 +25,26 @@ func TestAnnounced(t *testing.T) {
 	}
 	if got := announced([]string{"", "Trailer"}); got != nil {
 		t.Errorf("got %v, want nothing", got)
+	}
+}
+
+// Values of Cookie are joined once, in requests and in responses.
+func TestManyCookies(t *testing.T) {
+	values := strings.Split(strings.Repeat("a,", 1000)+"a\x00,b", ",")
+	want := strings.Repeat("a; ", 1000) + "b"
+	h := make(http.Header)
+	n := testing.AllocsPerRun(1, func() {
+		clear(h)
+		new(response).add(h, "cookie", values)
+	})
+	if got := h["Cookie"]; len(got) != 1 || got[0] != want {
+		t.Errorf("got %d values of Cookie, want one with all but that with a control character", len(got))
+	}
+	if n > 50 {
+		t.Errorf("got %v allocations, want few", n)
+	}
+	put(h, "COOKIE", []string{"c"})
+	if got := h["Cookie"]; len(got) != 1 || got[0] != want+"; c" {
+		t.Errorf("got %d values of Cookie after another, want one", len(got))
 	}
 }

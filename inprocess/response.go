@@ -168,15 +168,15 @@ func (w *response) add(into http.Header, name string, values []string) {
 	if !isToken(name) || ofConnections(name) {
 		return
 	}
+	if into != nil {
+		put(into, name, values)
+		return
+	}
+	if w.pairs == nil {
+		w.pairs = w.memory[:0]
+	}
 	for _, value := range values {
-		switch {
-		case !isValue(value):
-		case into != nil:
-			put(into, name, value)
-		default:
-			if w.pairs == nil {
-				w.pairs = w.memory[:0]
-			}
+		if isValue(value) {
 			w.pairs = append(w.pairs, [2]string{name, value})
 		}
 	}
