@@ -118,12 +118,21 @@ func (l *link) release() {
 	links.Lock()
 	l.users--
 	last := l.users == 0
-	if last && links.of[l.nc] == l {
-		delete(links.of, l.nc)
+	if last {
+		l.forget()
 	}
 	links.Unlock()
 	if last {
 		l.close(errLinkClosed)
+	}
+}
+
+// forget lets the next user make another link. The caller holds the lock of links: so the
+// error handler is this link's, and not yet that of the next one.
+func (l *link) forget() {
+	if links.of[l.nc] == l {
+		delete(links.of, l.nc)
+		l.unwatch()
 	}
 }
 
@@ -141,7 +150,6 @@ func (l *link) close(err error) {
 		st.fail(err, err)
 	}
 	close(l.closing)
-	l.unwatch()
 	_ = l.sub.Unsubscribe() // fails if the connection is closed, which ends the subscription, too
 }
 
@@ -167,9 +175,7 @@ func (l *link) watch() {
 		}
 	}
 	links.Lock()
-	if links.of[l.nc] == l {
-		delete(links.of, l.nc)
-	}
+	l.forget()
 	links.Unlock()
 	l.close(errClosed)
 }
