@@ -8,14 +8,18 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"net/http"
 	"reflect"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/seed-b7c59c10/connect"
 )
 
 // quiet is a NATS server that takes all and delivers nothing.
@@ -89,4 +93,90 @@ func TestLinkHandler(t *testing.T) {
 	if len(links.of) != 0 {
 		t.Errorf("got %d links, want none", len(links.of))
 	}
+}
+
+// counted is a body that waits until it is closed, and counts how often that is.
+type counted struct {
+	closes atomic.Int32
+	closed chan struct{}
+}
+
+func (c *counted) Read([]byte) (int, error) {
+	<-c.closed
+	return 0, io.ErrClosedPipe
+}
+
+func (c *counted) Close() error {
+	if c.closes.Add(1) == 1 {
+		close(c.closed)
+	}
+	return nil
+}
+
+// A call that Close has not seen, because it was only about to begin, ends with the
+// transport. The request's body is closed once, which http.Request does not ask for, but
+// which is what callers expect.
+func TestCallBeginsAtClose(t *testing.T) {
+	nc := connectQuiet(t)
+	other := NewTransport(nc) // keeps the link
+	if _, err := other.open(); err != nil {
+		t.Fatal(err)
+	}
+	transport := NewTransport(nc)
+	body := &counted{closed: make(chan struct{})}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "nats://rpc/a.S/M", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, open, err := transport.prepare(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = transport.Close()
+	if err := transport.begin(r, st, open); err != errLinkClosed {
+		t.Errorf("got %v, want %v", err, errLinkClosed)
+	}
+	if n := len(st.l.all()); n != 0 {
+		t.Errorf("got %d streams, want none", n)
+	}
+	st.upload.close()
+	<-body.closed
+	_ = other.Close()
+	if n := body.closes.Load(); n != 1 {
+		t.Errorf("got %d calls of Close of the body, want 1", n)
+	}
+}
+
+// A call that comes while Close ends the others is refused, and not left to itself.
+func TestOpenComesAtClose(t *testing.T) {
+	nc := connectQuiet(t)
+	other := NewTransport(nc) // keeps the link
+	if _, err := other.open(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Serve(nc, http.NotFoundHandler(), Services("a.S"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(reply string) (*stream, error) {
+		st, _, err := s.begin(&nats.Msg{
+			Subject: "rpc.a.S.M", Reply: reply, Data: appendFrame(nil, frame{kind: frameOpen}),
+			Header: nats.Header{fieldVersion: {version}, fieldMethod: {http.MethodPost}, fieldHost: {"rpc"}, fieldWindow: {strconv.Itoa(openMax)}},
+		})
+		return st, err
+	}
+	first, err := open("_INBOX.a.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var late error
+	first.cancel = func(error) { _, late = open("_INBOX.a.2") }
+	_ = s.Close()
+	if connect.CodeOf(late) != connect.CodeUnavailable {
+		t.Errorf("got %v for a call at that moment, want unavailable", late)
+	}
+	if n := len(other.link.all()); n != 0 {
+		t.Errorf("got %d streams, want none", n)
+	}
+	_ = other.Close()
 }

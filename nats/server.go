@@ -121,7 +121,7 @@ func (s *Server) subscribe(subject string) error {
 		return errorf(connect.CodeUnavailable, "subscribing to %q: %w", subject, err)
 	}
 	s.subs = append(s.subs, sub)
-	s.open++
+	s.count(func() { s.open++ })
 	sub.SetClosedHandler(func(string) { s.count(func() { s.open-- }) })
 	return s.confirm(func(denied string) bool { return denied == subject || denied == s.link.inbox+".*" })
 }
@@ -171,13 +171,13 @@ func (s *Server) Close() error {
 		_ = sub.Unsubscribe() // fails if the subscription has ended
 	}
 	s.count(func() { s.stopping = true })
+	s.free() // first: no call begins after that
 	s.mu.Lock()
 	calls := slices.Collect(maps.Values(s.calls))
 	s.mu.Unlock()
 	for _, st := range calls {
 		st.fail(errLinkClosed, errLinkClosed)
 	}
-	s.free()
 	return nil
 }
 
@@ -264,7 +264,7 @@ func (s *Server) admit(st *stream) (again bool, err error) {
 	switch {
 	case s.calls[st.peer] != nil:
 		return true, nil
-	case s.stopping && s.closed:
+	case s.closed:
 		return false, unprocessed(connect.CodeUnavailable, "the server is closed")
 	case len(s.calls) >= s.config.maxCalls:
 		return false, unprocessed(connect.CodeUnavailable, "the server has %d calls, as many as it takes at once: try another one", len(s.calls))

@@ -99,6 +99,12 @@ func (t *Transport) open() (*link, error) {
 	return t.link, nil
 }
 
+func (t *Transport) isClosed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closed
+}
+
 // RoundTrip makes a call. It returns when the head of the response has come, the call has
 // failed, or the context of the request ends. The URL is nats://PREFIX/package.Service/Method.
 // Its errors are those of package connect, with codes: unavailable if no server listens or
@@ -109,7 +115,12 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil {
 		err = t.begin(r, st, open)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case st != nil && st.upload != nil:
+		st.upload.close() // once: the end of the call closes it, too
+		return nil, err
+	default:
 		closeBody(r)
 		return nil, err
 	}
@@ -219,6 +230,10 @@ func (t *Transport) begin(r *http.Request, st *stream, h nats.Header) error {
 	}
 	if err := st.l.add(st); err != nil {
 		return err
+	}
+	if t.isClosed() { // Close may have come before the stream was there
+		st.fail(errLinkClosed, nil)
+		return errLinkClosed
 	}
 	st.mu.Lock()
 	if !st.over { // the connection may be lost by now
