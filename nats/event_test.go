@@ -5,6 +5,8 @@
 package natsrpc
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -69,6 +71,23 @@ func TestPatterns(t *testing.T) {
 	} {
 		if err := checkPattern(pattern); (err == nil) != good {
 			t.Errorf("%q: got %v, want good=%v", pattern, err, good)
+		}
+	}
+}
+
+// The loop over events ends with its context, also if the cause of that has a code with
+// which it goes on otherwise.
+func TestAllEnds(t *testing.T) {
+	for _, code := range []connect.Code{connect.CodeInvalidArgument, connect.CodeResourceExhausted, connect.CodeAborted} {
+		cause := connect.NewError(code, errors.New("enough"))
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		var l Listener[wrapperspb.StringValue]
+		n := 0
+		for _, err := range l.All(ctx) {
+			if n++; err != error(cause) || n > 1 {
+				t.Fatalf("%v: got error %v, the %dth, want the context's once", code, err, n)
+			}
 		}
 	}
 }

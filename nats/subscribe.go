@@ -110,11 +110,14 @@ func Subscribe[T any, P message[T]](nc *nats.Conn, subject string, handle func(*
 		return nil, errorf(connect.CodeUnavailable, "subscribing to %q: %w", subject, err)
 	}
 	s.sub.SetClosedHandler(func(string) { close(s.done) })
-	return s, limitPending(s.sub, c)
+	if err := limitPending(s.sub, c); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func limitPending(sub *nats.Subscription, c eventConfig) error {
-	if err := sub.SetPendingLimits(c.pending, pendingBytes); err != nil {
+	if err := sub.SetPendingLimits(c.pending, pendingBytes); err != nil { // the connection is closed by now
 		return errorf(connect.CodeUnavailable, "subscribing to %q: %w", sub.Subject, err)
 	}
 	return nil
@@ -168,7 +171,10 @@ func Listen[T any, P message[T]](nc *nats.Conn, subject string, options ...Event
 	if err != nil {
 		return nil, errorf(connect.CodeUnavailable, "subscribing to %q: %w", subject, err)
 	}
-	return &Listener[T]{sub, parseEvent[T, P]}, limitPending(sub, c)
+	if err := limitPending(sub, c); err != nil {
+		return nil, err
+	}
+	return &Listener[T]{sub, parseEvent[T, P]}, nil
 }
 
 // Next waits for the next event. It returns the error of the context if that ends; an error
@@ -191,7 +197,8 @@ func (l *Listener[T]) Next(ctx context.Context) (*Event[T], error) {
 }
 
 // All returns a loop over the events and errors of [Listener.Next]. It ends after the error
-// of the context, or one with a code other than invalid_argument and resource_exhausted.
+// of the context, whatever its code, or one with a code other than invalid_argument and
+// resource_exhausted.
 func (l *Listener[T]) All(ctx context.Context) iter.Seq2[*Event[T], error] {
 	return func(yield func(*Event[T], error) bool) {
 		for {
@@ -199,8 +206,11 @@ func (l *Listener[T]) All(ctx context.Context) iter.Seq2[*Event[T], error] {
 			if !yield(e, err) {
 				return
 			}
+			if err == nil {
+				continue
+			}
 			code := connect.CodeOf(err)
-			if err != nil && code != connect.CodeInvalidArgument && code != connect.CodeResourceExhausted {
+			if errors.Is(err, context.Cause(ctx)) || code != connect.CodeInvalidArgument && code != connect.CodeResourceExhausted {
 				return
 			}
 		}
