@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -259,5 +260,33 @@ func TestOptionPanics(t *testing.T) {
 			}()
 			f()
 		}()
+	}
+}
+
+// A part of a body does not hold the message in which it came if that has a large header:
+// otherwise a peer could fill a window with messages of a few bytes of body each.
+func TestLargeHeaderIsNotHeld(t *testing.T) {
+	l, err := acquire(connectQuiet(t), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.release()
+	st := newStream(l, testWindow, time.Hour)
+	st.s.server, st.s.opened, st.peer = true, true, "_INBOX.a.1"
+	want := bytes.Repeat([]byte("a"), partSize)
+	for seq, size := range []int{0, 100 << 10} { // of the header
+		m := &nats.Msg{Reply: st.peer, Header: nats.Header{"A": {strings.Repeat("x", size)}}, Data: appendFrame(nil, frame{kind: frameData, seq: uint64(seq), payload: want})}
+		f, err := parseFrame(m.Data)
+		if err != nil || !st.handle(m, f) {
+			t.Fatalf("got error %v, want the frame to be taken", err)
+		}
+		clear(m.Data) // which shows whose memory the buffer has
+		got := make([]byte, partSize)
+		if n, err := st.readBody(got); n != partSize || err != nil {
+			t.Fatalf("got %d bytes and error %v, want %d", n, err, partSize)
+		}
+		if held := !bytes.Equal(got, want); held != (size == 0) {
+			t.Errorf("header of %d bytes: the message is held: %v", size, held)
+		}
 	}
 }

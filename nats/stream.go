@@ -5,6 +5,7 @@
 package natsrpc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -144,7 +145,11 @@ func (st *stream) take(m *nats.Msg, f frame) error {
 	if st.discard {
 		return st.consumed(len(f.payload))
 	}
-	st.in.add(f.payload)
+	payload := f.payload
+	if m.Size()-len(payload) > partSize { // a header, for which the window has no place
+		payload = bytes.Clone(payload) // otherwise it would hold the whole message
+	}
+	st.in.add(payload)
 	st.canRead.Broadcast()
 	return nil
 }
