@@ -27,7 +27,7 @@ import (
 	"github.com/seed-b7c59c10/connect"
 )
 
-// schemaMax bounds the schema in the answers, which have to fit into one message.
+// schemaMax bounds the schema of a service in the answers.
 const schemaMax = 64 << 10
 
 // What ADR-32 allows as a name, and semver.org as a version.
@@ -49,7 +49,8 @@ var (
 // The metadata of an endpoint have the full name of the "service", and for a service whose
 // generated code the program links, its "procedures", separated by commas, and the "schema":
 // a google.protobuf.FileDescriptorSet in base64, imports first. A schema of more than 64 KiB
-// is left out.
+// is left out, and so are all of them if they need more than half of the payload limit of
+// the NATS server: an answer is one message.
 //
 // Discovery panics if name is empty or has other characters than letters, digits, _ and -,
 // and if version is no semantic version, such as 1.0.0.
@@ -138,7 +139,7 @@ func addFile(set *descriptorpb.FileDescriptorSet, added map[string]bool, file pr
 func (d *discovery) listen(nc *nats.Conn) error {
 	for verb, answer := range map[micro.Verb]func() any{
 		micro.PingVerb:  func() any { return micro.Ping{ServiceIdentity: d.identity, Type: micro.PingResponseType} },
-		micro.InfoVerb:  func() any { return d.info() },
+		micro.InfoVerb:  func() any { return d.info(int(nc.MaxPayload())) },
 		micro.StatsVerb: func() any { return d.stats() },
 	} {
 		for _, name := range [][2]string{{"", ""}, {d.identity.Name, ""}, {d.identity.Name, d.identity.ID}} {
@@ -175,11 +176,19 @@ func (d *discovery) end() {
 	}
 }
 
-func (d *discovery) info() micro.Info {
+// info returns the answer to INFO, for a message of limit bytes.
+func (d *discovery) info(limit int) micro.Info {
 	info := micro.Info{ServiceIdentity: d.identity, Type: micro.InfoResponseType, Description: "RPC by HTTP over NATS"}
+	schemas := 0
+	for _, e := range d.endpoints {
+		schemas += len(e.info.Metadata["schema"])
+	}
 	for _, e := range d.endpoints {
 		i := e.info
 		i.Metadata = maps.Clone(i.Metadata)
+		if schemas > limit/2 {
+			delete(i.Metadata, "schema")
+		}
 		info.Endpoints = append(info.Endpoints, i)
 	}
 	return info
