@@ -7,6 +7,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -122,8 +123,10 @@ func (c *cache) begin() {
 	c.current = f
 	go func() {
 		defer cancel()
-		token, err := c.fetchToken(ctx)
-		c.end(f, token, err)
+		var token Token
+		err := error(connect.NewError(connect.CodeInternal, errors.New("the token source ended its goroutine"))) // with runtime.Goexit
+		defer func() { c.end(f, token, err) }()
+		token, err = c.fetchToken(ctx)
 	}()
 }
 

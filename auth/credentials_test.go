@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -379,6 +380,7 @@ func TestSourceErrors(t *testing.T) {
 		{"line break", func(context.Context) (auth.Token, error) { return auth.Token{Value: "a\r\nX: y"}, nil }, connect.CodeUnavailable, "characters that a header cannot have"},
 		{"type", func(context.Context) (auth.Token, error) { return auth.Token{Value: "a", Type: "a b"}, nil }, connect.CodeUnavailable, "characters that a header cannot have"},
 		{"panic", func(context.Context) (auth.Token, error) { panic("boom") }, connect.CodeInternal, "the token source panicked: boom"},
+		{"exit", func(context.Context) (auth.Token, error) { runtime.Goexit(); return auth.Token{}, nil }, connect.CodeInternal, "the token source ended its goroutine"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, got := range calls(testContext(t), newClient(server, auth.Credentials(c.source, auth.AllowInsecure())), true) {

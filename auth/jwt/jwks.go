@@ -74,7 +74,7 @@ func JWKS(rawURL string, options ...JWKSOption) *Keys {
 	u, err := url.Parse(rawURL)
 	check(err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())),
 		"JWKS: %q: expected a URL with https, or with http on a loopback address", rawURL)
-	r := &remote{url: rawURL, interval: defaultInterval, refresh: defaultRefresh, stale: defaultStale, client: &http.Client{CheckRedirect: onlySecure}}
+	r := &remote{url: rawURL, name: u.Scheme + "://" + u.Host + u.EscapedPath(), interval: defaultInterval, refresh: defaultRefresh, stale: defaultStale, client: &http.Client{CheckRedirect: onlySecure}}
 	for _, o := range options {
 		check(o != nil, "JWKS: an option is nil")
 		o(r)
@@ -105,6 +105,7 @@ func onlySecure(next *http.Request, before []*http.Request) error {
 //	  └── fails ◀─┘                       └──▶ empty
 type remote struct {
 	url                      string
+	name                     string // the url without what may be secret in it: user and query
 	client                   *http.Client
 	interval, refresh, stale time.Duration
 
@@ -168,27 +169,33 @@ func (r *remote) begin(now time.Time) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), fetchMax)
 		defer cancel()
-		keys, err := r.fetch(ctx)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.current, r.tried = nil, time.Now()
-		if r.err = err; err == nil {
-			r.keys, r.fetched = keys, r.tried
-		}
-		close(done)
+		var keys []jose.JSONWebKey
+		err := errors.New("the HTTP client ended its goroutine") // with runtime.Goexit
+		defer func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.current, r.tried = nil, time.Now()
+			if r.err = err; err == nil {
+				r.keys, r.fetched = keys, r.tried
+			}
+			close(done)
+		}()
+		keys, err = r.fetch(ctx)
 	}()
 }
 
-// fetch gets the set.
+// fetch gets the set. A panic of the client is an error, for the calls that wait.
 func (r *remote) fetch(ctx context.Context) (keys []jose.JSONWebKey, err error) {
 	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("the HTTP client panicked: %v", value)
+		}
 		if err != nil {
-			address, _, _ := strings.Cut(r.url, "?") // a query may be secret, so it is not in the text
-			var named *url.Error
+			var named *url.Error // which has the whole URL
 			if errors.As(err, &named) {
 				err = named.Err
 			}
-			err = fmt.Errorf("jwt: fetching %s: %w", address, err)
+			err = fmt.Errorf("jwt: fetching %s: %w", r.name, err)
 		}
 	}()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)

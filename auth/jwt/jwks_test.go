@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -191,6 +192,41 @@ func TestPublisherDown(t *testing.T) {
 				p.text(ids(t, "1"))
 				wantGood(t, v, token(t, "1"))
 			})
+		})
+	}
+}
+
+type transport func()
+
+func (f transport) RoundTrip(*http.Request) (*http.Response, error) {
+	f()
+	return nil, errors.New("no connection")
+}
+
+// TestClientFails: whatever the HTTP client does, calls get an error whose cause names neither
+// the user nor the query of the URL, and later calls ask again.
+func TestClientFails(t *testing.T) {
+	for want, f := range map[string]func(){
+		"fetching http://localhost/a%20b: no connection":                  func() {},
+		"fetching http://localhost/a%20b: the HTTP client panicked: boom": func() { panic("boom") },
+		"the HTTP client ended its goroutine":                             runtime.Goexit,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := 0
+			client := &http.Client{Transport: transport(func() { n++; f() })}
+			v := newVerifier(jwt.JWKS("http://user:secret@localhost/a%20b?key=secret", jwt.HTTPClient(client)))
+			for range 2 {
+				_, err := v.Verify(t.Context(), token(t, "1"))
+				wantError(t, err, connect.CodeUnavailable, "cannot be fetched now")
+				cause := errors.Unwrap(errors.Unwrap(err))
+				if cause == nil || !strings.Contains(cause.Error(), want) || strings.Contains(cause.Error(), "secret") {
+					t.Errorf("got the cause %v, want %q", cause, want)
+				}
+				time.Sleep(time.Minute)
+			}
+			if n != 2 {
+				t.Errorf("got %d requests, want 2", n)
+			}
 		})
 	}
 }
