@@ -151,12 +151,7 @@ func (t *translation) clientStream(ctx context.Context, in *connect.ClientStream
 			return response, nil
 		}
 	}
-	select {
-	case err := <-failed: // the cause
-		return nil, err
-	default:
-		return nil, t.passOn(err, nil)
-	}
+	return nil, causeOf(failed, t.passOn(err, nil))
 }
 
 func (t *translation) bidi(ctx context.Context, in *connect.BidiStream[message, message]) error {
@@ -173,9 +168,24 @@ func (t *translation) bidi(ctx context.Context, in *connect.BidiStream[message, 
 	if err = t.responses(in.Conn(), conn); err == nil {
 		return nil
 	}
+	return causeOf(failed, err)
+}
+
+// panicked is the error of a goroutine that has panicked: in an interceptor, say.
+type panicked struct{ value any }
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// causeOf returns the error of the goroutine that forwards the caller's messages, and err
+// if it has none. It panics if the goroutine has, because the handler is where panics are
+// recovered.
+func causeOf(failed <-chan error, err error) error {
 	select {
-	case err := <-failed: // the cause
-		return err
+	case cause := <-failed:
+		if p, ok := cause.(*panicked); ok {
+			panic(p.value)
+		}
+		return cause
 	default:
 		return err
 	}
@@ -191,6 +201,12 @@ func (t *translation) requests(from connect.StreamingHandlerConn, to connect.Str
 	}
 	failed := make(chan error, 1)
 	go func() {
+		defer func() {
+			if value := recover(); value != nil {
+				failed <- &panicked{value}
+				cancel()
+			}
+		}()
 		err := to.Send(nil) // the header, which may be all for a while
 		for err == nil {
 			request := &message{of: t.method.Input()}
