@@ -113,7 +113,7 @@ func canonical(names []string) []string {
 
 // WithMessages logs the first message of each direction as JSON, at most size bytes of it.
 // Fields with the option debug_redact are redacted, and fields that the schema does not
-// know left out. Each call then copies and encodes these messages, whether or not it is
+// know left out, as is what is inside of more than ten levels of google.protobuf.Any. Each call then copies and encodes these messages, whether or not it is
 // logged; a message of more than 64 KiB is not. WithMessages panics if size is not more
 // than 0.
 func WithMessages(size int) Option {

@@ -63,7 +63,7 @@ func render(m connect.CallMessage, size int) string {
 		return "{}" // nil
 	}
 	made := proto.Clone(msg)
-	scrub(made.ProtoReflect())
+	scrub(made.ProtoReflect(), maxAnys)
 	text, err := protojson.Marshal(made)
 	if err != nil {
 		return "a message that cannot be shown: " + cut(err.Error(), size)
@@ -71,14 +71,20 @@ func render(m connect.CallMessage, size int) string {
 	return cut(string(text), size)
 }
 
+// maxAnys is how many messages of google.protobuf.Any are shown one in the other. Each level
+// decodes and encodes all that are in it, which together grows with the square of the levels,
+// and a peer chooses them.
+const maxAnys = 10
+
 // scrub takes out of a message what its schema marks with debug_redact, and what its schema
-// does not know. Texts become "[redacted]", other values are cleared.
-func scrub(m protoreflect.Message) {
+// does not know. Texts become "[redacted]", other values are cleared. It shows at most anys
+// levels of google.protobuf.Any.
+func scrub(m protoreflect.Message, anys int) {
 	m.SetUnknown(nil)
 	a, isAny := m.Interface().(*anypb.Any)
 	switch {
 	case isAny:
-		scrubAny(a)
+		scrubAny(a, anys)
 		return
 	case m.Descriptor().FullName() == "google.protobuf.Any": // of a schema that was loaded at run time
 		m.Range(func(field protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
@@ -97,27 +103,32 @@ func scrub(m protoreflect.Message) {
 		case field.IsMap():
 			if field.MapValue().Message() != nil {
 				value.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
-					scrub(v.Message())
+					scrub(v.Message(), anys)
 					return true
 				})
 			}
 		case field.Message() == nil:
 		case field.IsList():
 			for n := range value.List().Len() {
-				scrub(value.List().Get(n).Message())
+				scrub(value.List().Get(n).Message(), anys)
 			}
 		default:
-			scrub(value.Message())
+			scrub(value.Message(), anys)
 		}
 		return true
 	})
 }
 
-// scrubAny takes secrets out of the message inside, or all of it if its type is not linked.
-func scrubAny(a *anypb.Any) {
+// scrubAny takes secrets out of the message inside, or all of it if its type is not linked or
+// no level is left.
+func scrubAny(a *anypb.Any, anys int) {
+	if anys == 0 {
+		a.Reset()
+		return
+	}
 	inside, err := a.UnmarshalNew()
 	if err == nil {
-		scrub(inside.ProtoReflect())
+		scrub(inside.ProtoReflect(), anys-1)
 		err = a.MarshalFrom(inside)
 	}
 	if err != nil {

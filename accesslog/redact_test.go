@@ -111,6 +111,19 @@ func TestRedaction(t *testing.T) {
 	}
 }
 
+// within returns a message inside of so many levels of google.protobuf.Any.
+func within(t *testing.T, levels int, m proto.Message) *anypb.Any {
+	t.Helper()
+	for range levels {
+		a, err := anypb.New(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m = a
+	}
+	return m.(*anypb.Any)
+}
+
 // TestAny has messages inside of google.protobuf.Any.
 func TestAny(t *testing.T) {
 	known, err := anypb.New(wrapperspb.String("hello"))
@@ -122,6 +135,8 @@ func TestAny(t *testing.T) {
 		want string
 	}{
 		"known":   {known, "hello"},
+		"levels":  {within(t, 10, wrapperspb.String("hello")), "hello"},
+		"deep":    {within(t, 11, wrapperspb.String("hello")), `"value":{}}`},
 		"unknown": {&anypb.Any{TypeUrl: "a/secret.v1.Login", Value: []byte("SECRET")}, "{}"},
 		"broken":  {&anypb.Any{TypeUrl: known.TypeUrl, Value: []byte{0xff}}, "{}"},
 	} {
