@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"reflect"
@@ -263,23 +264,56 @@ func TestOptionPanics(t *testing.T) {
 	}
 }
 
-// A part of a body does not hold the message in which it came if that has a large header:
-// otherwise a peer could fill a window with messages of a few bytes of body each.
-func TestLargeHeaderIsNotHeld(t *testing.T) {
+// bodyStream returns a server's stream whose OPEN had no bytes, and a function that has it
+// take the next frame.
+func bodyStream(t *testing.T) (*stream, func(end bool, body string, h nats.Header) *nats.Msg) {
+	t.Helper()
 	l, err := acquire(connectQuiet(t), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.release()
+	t.Cleanup(l.release)
 	st := newStream(l, testWindow, time.Hour)
 	st.s.server, st.s.opened, st.peer = true, true, "_INBOX.a.1"
-	want := bytes.Repeat([]byte("a"), partSize)
-	for seq, size := range []int{0, 100 << 10} { // of the header
-		m := &nats.Msg{Reply: st.peer, Header: nats.Header{"A": {strings.Repeat("x", size)}}, Data: appendFrame(nil, frame{kind: frameData, seq: uint64(seq), payload: want})}
+	seq := uint64(0)
+	return st, func(end bool, body string, h nats.Header) *nats.Msg {
+		m := &nats.Msg{Reply: st.peer, Header: h, Data: appendFrame(nil, frame{kind: frameData, end: end, seq: seq, payload: []byte(body)})}
+		seq++
 		f, err := parseFrame(m.Data)
 		if err != nil || !st.handle(m, f) {
 			t.Fatalf("got error %v, want the frame to be taken", err)
 		}
+		return m
+	}
+}
+
+// A handler gets no more bytes than the request declares, and no error that says there were
+// fewer.
+func TestDeclaredLength(t *testing.T) {
+	for body, test := range map[string]struct {
+		got string
+		err error
+	}{"abc": {"abc", nil}, "ab": {"ab", errCutBody}, "abcd": {"abc", errLongBody}} {
+		st, take := bodyStream(t)
+		take(false, body[:1], nil)
+		take(true, body[1:], nil)
+		b := &requestBody{st: st, r: &http.Request{ContentLength: 3}, left: 3}
+		for n, want := range []string{test.got, ""} { // the error stays
+			got, err := io.ReadAll(b)
+			if string(got) != want || err != test.err {
+				t.Errorf("%q, time %d: got %q and error %v, want %q and %v", body, n, got, err, want, test.err)
+			}
+		}
+	}
+}
+
+// A part of a body does not hold the message in which it came if that has a large header:
+// otherwise a peer could fill a window with messages of a few bytes of body each.
+func TestLargeHeaderIsNotHeld(t *testing.T) {
+	st, take := bodyStream(t)
+	want := bytes.Repeat([]byte("a"), partSize)
+	for _, size := range []int{0, 100 << 10} { // of the header
+		m := take(false, string(want), nats.Header{"A": {strings.Repeat("x", size)}})
 		clear(m.Data) // which shows whose memory the buffer has
 		got := make([]byte, partSize)
 		if n, err := st.readBody(got); n != partSize || err != nil {

@@ -391,14 +391,22 @@ func (s *Server) logf(format string, args ...any) {
 type requestBody struct {
 	st   *stream
 	r    *http.Request
-	left int64 // bytes until the Content-Length; negative: not declared
+	left int64 // bytes until the Content-Length, if that is declared
+	long bool  // there are more
 }
 
 // Read reads from the body. With io.EOF, the announced trailers are in Request.Trailer.
 func (b *requestBody) Read(p []byte) (int, error) {
+	if b.long {
+		return 0, errLongBody
+	}
 	n, err := b.st.readBody(p)
 	if b.r.ContentLength >= 0 {
-		if b.left -= int64(n); b.left < 0 || err == io.EOF && b.left > 0 {
+		switch b.left -= int64(n); {
+		case b.left < 0:
+			b.long = true
+			return n + int(b.left), errLongBody // the bytes that it has declared
+		case b.left > 0 && err == io.EOF:
 			return n, errCutBody
 		}
 	}
