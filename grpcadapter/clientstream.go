@@ -34,9 +34,10 @@ type clientStream struct {
 	begin func(proto.Message) (connect.StreamingClientConn, error)
 	begun bool // SendMsg has called begin
 
-	ready  chan struct{} // closed when conn and failed are set
-	conn   connect.StreamingClientConn
-	failed error
+	ready    chan struct{} // closed when conn, or failed or panicked, is set
+	conn     connect.StreamingClientConn
+	failed   error
+	panicked any // the value of a panic of begin, which wait continues: in an interceptor, say
 
 	once  sync.Once   // end runs once
 	over  bool        // RecvMsg has returned an error or the one response
@@ -92,19 +93,25 @@ func (s *clientStream) end(err error) {
 	s.cancel()
 }
 
+// errLost is the error of a stream whose goroutine was ended, with runtime.Goexit, before it
+// had begun.
+var errLost = status.Error(codes.Internal, "the goroutine that began the stream was ended")
+
 // wait waits until the conn is there.
 func (s *clientStream) wait() (connect.StreamingClientConn, error) {
 	select {
 	case <-s.ready:
-		return s.conn, s.failed
 	default:
+		select {
+		case <-s.ready:
+		case <-s.ctx.Done():
+			return nil, s.ctx.Err()
+		}
 	}
-	select {
-	case <-s.ready:
-		return s.conn, s.failed
-	case <-s.ctx.Done():
-		return nil, s.ctx.Err()
+	if s.panicked != nil {
+		panic(s.panicked) // in a goroutine of the program, which can recover from it
 	}
+	return s.conn, s.failed
 }
 
 func (s *clientStream) Context() context.Context { return s.ctx }
@@ -151,7 +158,9 @@ func (s *clientStream) SendMsg(m any) error {
 	s.begun = true
 	msg = proto.Clone(msg) // the caller may change it before the goroutine has sent it
 	go func() {
+		s.failed = errLost
 		defer close(s.ready)
+		defer func() { s.panicked = recover() }()
 		s.conn, s.failed = s.begin(msg)
 	}()
 	return nil

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -18,6 +20,9 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/grpcadapter"
 )
 
 type (
@@ -432,4 +437,45 @@ func TestSoak(t *testing.T) {
 			<-done
 		}
 	})
+}
+
+// boom is an interceptor of a client that panics, or ends its goroutine, when a stream begins.
+type boom func()
+
+func (boom) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc { return next }
+
+func (b boom) WrapStreamingClient(connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return func(context.Context, connect.Spec) connect.StreamingClientConn {
+		b()
+		return nil
+	}
+}
+
+func (boom) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return next
+}
+
+// The stream of responses begins in a goroutine of its own. A panic there comes up where the
+// program receives, so that it can recover.
+func TestServerStreamPanics(t *testing.T) {
+	begin := func(f func()) grpc.ServerStreamingClient[response] {
+		conn := grpcadapter.NewClientConn(http.DefaultClient, "http://localhost", connect.WithInterceptors(boom(f)))
+		stream, err := testpb.NewTestServiceClient(conn).StreamingOutputCall(t.Context(), new(request))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream
+	}
+	func() {
+		defer func() {
+			if value := recover(); value != "boom" {
+				t.Errorf("got panic %v, want that of the interceptor", value)
+			}
+		}()
+		_, err := begin(func() { panic("boom") }).Recv()
+		t.Errorf("got error %v, want a panic", err)
+	}()
+	if _, err := begin(runtime.Goexit).Recv(); status.Code(err) != codes.Internal {
+		t.Errorf("got %v, want Internal", err)
+	}
 }
