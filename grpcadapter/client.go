@@ -182,11 +182,15 @@ func (c *ClientConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, proce
 	return s, nil
 }
 
+// nameMax is the most bytes of a service's name that is looked up: a program that forwards
+// calls has it of a peer, and the time grows with the square of its length.
+const nameMax = 4 << 10
+
 // schemaOfProcedure returns the schema of a procedure, nil if the program does not
 // have it.
 func schemaOfProcedure(procedure string) protoreflect.MethodDescriptor {
 	service, name, ok := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")
-	if !ok {
+	if !ok || len(service) > nameMax {
 		return nil
 	}
 	return schemaOf(service, name)

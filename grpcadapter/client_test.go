@@ -141,6 +141,15 @@ func TestClientMisuse(t *testing.T) {
 	}
 }
 
+// TestLongName: a name that a peer may have chosen is not looked up if it is long. Otherwise
+// this test would take minutes.
+func TestLongName(t *testing.T) {
+	conn := grpcadapter.NewClientConn(nil, "http://localhost")
+	if err := conn.Invoke(t.Context(), "/"+strings.Repeat("a.", 1<<21)+"B/C", new(emptypb.Empty), new(emptypb.Empty)); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("got %.200v, want InvalidArgument, as there is no HTTP client", err)
+	}
+}
+
 // TestSecondResponse: a service sends two messages where there is one.
 func TestSecondResponse(t *testing.T) {
 	s := &service{client: func(stream grpc.ClientStreamingServer[testpb.StreamingInputCallRequest, testpb.StreamingInputCallResponse]) error {
