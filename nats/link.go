@@ -35,6 +35,8 @@ type link struct {
 	sub   *nats.Subscription
 	users int // guarded by links
 
+	serving sync.Mutex // held by Serve: the connection has one last error, and its servers look at it
+
 	handler, before nats.ErrHandler // this link's, and the program's own
 
 	status  chan nats.Status // but for the end
@@ -245,6 +247,13 @@ func (l *link) deny(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.denied = err
+}
+
+// denial returns the reason why no frame arrives, nil if there is none.
+func (l *link) denial() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.denied
 }
 
 // ---- streams ----

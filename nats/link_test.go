@@ -6,6 +6,7 @@ package natsrpc
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,10 +23,11 @@ import (
 	"github.com/seed-b7c59c10/connect"
 )
 
-// quiet is a NATS server that takes all and delivers nothing.
-type quiet struct{}
+// quiet is a NATS server that takes all and delivers nothing. It denies subscriptions for
+// which denies, which may be nil, returns true.
+type quiet struct{ denies func(subject string) bool }
 
-func (quiet) InProcessConn() (net.Conn, error) {
+func (q quiet) InProcessConn() (net.Conn, error) {
 	client, server := net.Pipe()
 	go func() {
 		defer func() { _ = server.Close() }()
@@ -41,6 +43,10 @@ func (quiet) InProcessConn() (net.Conn, error) {
 			switch words[0] {
 			case "PING":
 				_, err = io.WriteString(server, "PONG\r\n")
+			case "SUB":
+				if q.denies != nil && q.denies(words[1]) {
+					_, err = fmt.Fprintf(server, "-ERR 'Permissions Violation for Subscription to %q'\r\n", words[1])
+				}
 			case "PUB", "HPUB":
 				n, _ := strconv.Atoi(words[len(words)-1])
 				_, err = r.Discard(n + 2)
@@ -56,7 +62,7 @@ func (quiet) InProcessConn() (net.Conn, error) {
 // connectQuiet connects to a quiet server until the test ends.
 func connectQuiet(t *testing.T, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("", append(options, nats.InProcessServer(quiet{}))...)
+	nc, err := nats.Connect("", append([]nats.Option{nats.InProcessServer(quiet{})}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,4 +185,38 @@ func TestOpenComesAtClose(t *testing.T) {
 		t.Errorf("got %d streams, want none", n)
 	}
 	_ = other.Close()
+}
+
+// Serve fails if a subscription is denied, and succeeds once that is allowed: the error that
+// the connection still has is older.
+func TestDeniedBefore(t *testing.T) {
+	var allowed atomic.Bool
+	nc := connectQuiet(t, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		nats.InProcessServer(quiet{func(subject string) bool { return subject == "rpc.a.S.*" && !allowed.Load() }}))
+	for range 2 {
+		if _, err := Serve(nc, http.NotFoundHandler(), Services("a.S")); connect.CodeOf(err) != connect.CodePermissionDenied {
+			t.Fatalf("got error %v, want permission_denied", err)
+		}
+	}
+	allowed.Store(true)
+	s, err := Serve(nc, http.NotFoundHandler(), Services("a.S"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Close()
+}
+
+// Servers that begin at the same time learn each of its own denial.
+func TestDeniedTogether(t *testing.T) {
+	nc := connectQuiet(t, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		nats.InProcessServer(quiet{func(subject string) bool { return strings.HasPrefix(subject, "rpc.") }}))
+	var servers sync.WaitGroup
+	for i := range 20 {
+		servers.Go(func() {
+			if _, err := Serve(nc, http.NotFoundHandler(), Services(fmt.Sprintf("a.S%d", i))); connect.CodeOf(err) != connect.CodePermissionDenied {
+				t.Errorf("got error %v, want permission_denied", err)
+			}
+		})
+	}
+	servers.Wait()
 }

@@ -35,6 +35,7 @@ type Server struct {
 	subs    []*nats.Subscription
 	base    context.Context // of the handlers' contexts
 	found   *discovery      // nil without it
+	before  error           // the connection's last error when Serve began
 
 	mu       sync.Mutex
 	calls    map[string]*stream // whose handlers run, by the subjects of their clients
@@ -76,10 +77,13 @@ func Serve(nc *nats.Conn, handler http.Handler, options ...ServerOption) (*Serve
 	if len(s.config.services) == 0 {
 		return nil, errorf(connect.CodeInvalidArgument, "Serve without services: name them with natsrpc.Services, such as pingv1connect.PingServiceName")
 	}
+	s.before = nc.LastError()
 	l, err := acquire(nc, s.config.keepAlive)
 	if err != nil {
 		return nil, err
 	}
+	l.serving.Lock()
+	defer l.serving.Unlock()
 	s.link = l
 	s.found = newDiscovery(s.config)
 	s.base = context.WithValue(context.WithValue(context.Background(),
@@ -127,12 +131,17 @@ func (s *Server) subscribe(subject string) error {
 }
 
 // confirm waits until the NATS server has answered, and returns an error if it has denied a
-// subscription that is one of ours.
+// subscription that is one of ours. The connection has its last error alone, which may be
+// older than Serve: permissions may have changed since.
 func (s *Server) confirm(ours func(subject string) bool) error {
 	if err := s.nc.FlushTimeout(answerTime); err != nil {
 		return errorf(connect.CodeUnavailable, "subscribing: %w", err)
 	}
-	if publish, denied, ok := parseViolation(s.nc.LastError()); ok && !publish && ours(denied) {
+	if err := s.link.denial(); err != nil {
+		return err
+	}
+	err := s.nc.LastError()
+	if publish, denied, ok := parseViolation(err); ok && !publish && err != s.before && ours(denied) {
 		return errorf(connect.CodePermissionDenied, "subscribing to %q: %w: allow it to the NATS user", denied, nats.ErrPermissionViolation)
 	}
 	return nil
