@@ -7,6 +7,7 @@ package dynamic
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -26,12 +27,21 @@ type Types interface {
 
 // types looks names up in files, and then among the types that are linked into the
 // program.
-type types struct{ own *dynamicpb.Types }
+type types struct{ own func() *dynamicpb.Types }
 
-func newTypes(files *protoregistry.Files) *types { return &types{dynamicpb.NewTypes(files)} }
+func newTypes(files *protoregistry.Files) *types {
+	own := dynamicpb.NewTypes(files)
+	return &types{func() *dynamicpb.Types { return own }}
+}
 
-// typesOf returns the types of a file and of all files that it imports.
+// typesOf returns the types of a file and of all files that it imports. They are collected
+// when a name is looked up first: each method has its own, and most never need them.
 func typesOf(file protoreflect.FileDescriptor) *types {
+	return &types{sync.OnceValue(func() *dynamicpb.Types { return dynamicpb.NewTypes(filesOf(file)) })}
+}
+
+// filesOf returns a file and all files that it imports.
+func filesOf(file protoreflect.FileDescriptor) *protoregistry.Files {
 	files := new(protoregistry.Files)
 	var add func(protoreflect.FileDescriptor)
 	add = func(file protoreflect.FileDescriptor) {
@@ -47,7 +57,7 @@ func typesOf(file protoreflect.FileDescriptor) *types {
 		}
 	}
 	add(file)
-	return newTypes(files)
+	return files
 }
 
 // nameMax is the most bytes of a name that is looked up: peers choose those of
@@ -59,7 +69,7 @@ func (t *types) FindMessageByName(name protoreflect.FullName) (protoreflect.Mess
 	if len(name) > nameMax {
 		return nil, protoregistry.NotFound
 	}
-	if found, err := t.own.FindMessageByName(name); err == nil {
+	if found, err := t.own().FindMessageByName(name); err == nil {
 		return found, nil
 	}
 	return protoregistry.GlobalTypes.FindMessageByName(name)
@@ -73,14 +83,14 @@ func (t *types) FindExtensionByName(field protoreflect.FullName) (protoreflect.E
 	if len(field) > nameMax {
 		return nil, protoregistry.NotFound
 	}
-	if found, err := t.own.FindExtensionByName(field); err == nil {
+	if found, err := t.own().FindExtensionByName(field); err == nil {
 		return found, nil
 	}
 	return protoregistry.GlobalTypes.FindExtensionByName(field)
 }
 
 func (t *types) FindExtensionByNumber(message protoreflect.FullName, field protoreflect.FieldNumber) (protoreflect.ExtensionType, error) {
-	if found, err := t.own.FindExtensionByNumber(message, field); err == nil {
+	if found, err := t.own().FindExtensionByNumber(message, field); err == nil {
 		return found, nil
 	}
 	return protoregistry.GlobalTypes.FindExtensionByNumber(message, field)

@@ -1,17 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Names that a peer has chosen.
+// Types: what a method costs, and names that a peer has chosen.
 
 package dynamic_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/seed-b7c59c10/connect/dynamic"
 )
+
+// A method costs little, however large its file is.
+func TestMethodsOfLargeFiles(t *testing.T) {
+	file := fileOf(t, `{"name":"a.proto","package":"a","service":[{"name":"S","method":[{"name":"M","inputType":".a.M0","outputType":".a.M0"}]}]}`)
+	for i := range 2000 {
+		file.MessageType = append(file.MessageType, &descriptorpb.DescriptorProto{Name: proto.String(fmt.Sprintf("M%d", i))})
+	}
+	schema := schemaOf(t, file)
+	method, err := schema.Method("/a.S/M")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := new(runtime.MemStats)
+	runtime.ReadMemStats(before)
+	for range 100 {
+		dynamic.WithMethod(method)
+	}
+	after := new(runtime.MemStats)
+	runtime.ReadMemStats(after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 1<<20 {
+		t.Errorf("got %d bytes for a hundred options, want less than a MiB", got)
+	}
+}
 
 // The time to look up a name in a schema grows with the square of its length, so names of
 // more than 4 KiB are not looked up. A schema that has such names shows which are.
