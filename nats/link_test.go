@@ -220,3 +220,17 @@ func TestDeniedTogether(t *testing.T) {
 	}
 	servers.Wait()
 }
+
+// A closed connection never comes back, and the error says so.
+func TestClosedConnection(t *testing.T) {
+	nc := connectQuiet(t)
+	transport := NewTransport(nc)
+	nc.Close()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "nats://rpc/a.S/M", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := transport.RoundTrip(r); connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(err.Error(), "closed: make another one") {
+		t.Errorf("got error %v, want unavailable, for good", err)
+	}
+}

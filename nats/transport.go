@@ -87,6 +87,8 @@ func (t *Transport) open() (*link, error) {
 	switch {
 	case t.closed:
 		return nil, errLinkClosed
+	case t.nc.IsClosed():
+		return nil, unprocessed(connect.CodeUnavailable, "the connection to the NATS server is closed: make another one, and a transport of it")
 	case !t.nc.IsConnected():
 		return nil, unprocessed(connect.CodeUnavailable, "the connection to the NATS server is %v: calls succeed again once it is back", t.nc.Status())
 	case t.link == nil:
