@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -95,8 +94,6 @@ var (
 	errClientGone   = errorf(connect.CodeCanceled, "the client has given up")
 	errPanicked     = errorf(connect.CodeInternal, "after a panic of the handler (the server's log has it), or because it has ended its goroutine")
 	errWriteTime    = errorf(connect.CodeDeadlineExceeded, "the server's write deadline has passed: %w", os.ErrDeadlineExceeded)
-	errCutBody      = fmt.Errorf("natsrpc: the body ends before its Content-Length: %w", io.ErrUnexpectedEOF)
-	errLongBody     = errors.New("natsrpc: the body is longer than its Content-Length")
 )
 
 // violationSubject finds the subject in the text of a permission violation, the only place

@@ -287,22 +287,39 @@ func bodyStream(t *testing.T) (*stream, func(end bool, body string, h nats.Heade
 	}
 }
 
-// A handler gets no more bytes than the request declares, and no error that says there were
-// fewer.
+// Neither side gets more bytes than the other declares, nor takes fewer for the whole body.
 func TestDeclaredLength(t *testing.T) {
 	for body, test := range map[string]struct {
 		got string
 		err error
 	}{"abc": {"abc", nil}, "ab": {"ab", errCutBody}, "abcd": {"abc", errLongBody}} {
-		st, take := bodyStream(t)
-		take(false, body[:1], nil)
-		take(true, body[1:], nil)
-		b := &requestBody{st: st, r: &http.Request{ContentLength: 3}, left: 3}
-		for n, want := range []string{test.got, ""} { // the error stays
-			got, err := io.ReadAll(b)
-			if string(got) != want || err != test.err {
-				t.Errorf("%q, time %d: got %q and error %v, want %q and %v", body, n, got, err, want, test.err)
+		for _, client := range []bool{false, true} {
+			st, take := bodyStream(t)
+			r := &http.Request{Method: http.MethodPost, ContentLength: 3}
+			var b io.Reader = &requestBody{st, r, bodyLength{left: 3}}
+			if client {
+				st.client, st.s.server, st.s.headed, st.s.accepted = true, false, true, true
+				st.head = nats.Header{fieldStatus: {"200"}, "Content-Length": {"3"}}
+				b = st.response(r, st.head, func() bool { return true }).Body
 			}
+			take(false, body[:1], nil)
+			take(true, body[1:], nil)
+			for n, want := range []string{test.got, ""} { // the error stays
+				got, err := io.ReadAll(b)
+				if string(got) != want || err != test.err {
+					t.Errorf("%q, client %v, time %d: got %q and error %v, want %q and %v", body, client, n, got, err, want, test.err)
+				}
+			}
+		}
+	}
+	// A response without a body may have the length that another one would have.
+	for method, status := range map[string]string{http.MethodHead: "200", http.MethodGet: "304"} {
+		st, take := bodyStream(t)
+		st.client, st.s.server, st.s.headed, st.s.accepted = true, false, true, true
+		st.head = nats.Header{fieldStatus: {status}, "Content-Length": {"3"}}
+		take(true, "", nil)
+		if _, err := io.ReadAll(st.response(&http.Request{Method: method}, st.head, func() bool { return true }).Body); err != nil {
+			t.Errorf("%s with status %s: got error %v, want none", method, status, err)
 		}
 	}
 }

@@ -99,9 +99,10 @@ func cleanFields(h http.Header) http.Header {
 	return clean
 }
 
-// bodyAllowed reports whether the response may have a body. [RFC 9110, section 6.4.1]
-func (w *response) bodyAllowed() bool {
-	return w.status != http.StatusNoContent && w.status != http.StatusNotModified
+// bodyAllowed reports whether a response with this status may have a body. [RFC 9110,
+// section 6.4.1]
+func bodyAllowed(status int) bool {
+	return status != http.StatusNoContent && status != http.StatusNotModified
 }
 
 // Write writes a part of the body. The caller sees it after a Flush, or once there are 32
@@ -116,7 +117,7 @@ func (w *response) Write(p []byte) (int, error) {
 	switch {
 	case w.failed != nil:
 		return 0, w.abort(w.failed)
-	case !w.bodyAllowed():
+	case !bodyAllowed(w.status):
 		return 0, http.ErrBodyNotAllowed
 	case w.length >= 0 && w.written+int64(len(p)) > w.length:
 		return 0, http.ErrContentLength
@@ -200,7 +201,7 @@ func (w *response) finish() {
 	case w.failed != nil:
 		_ = w.abort(w.failed)
 		return
-	case w.length > w.written && w.bodyAllowed() && w.method != http.MethodHead:
+	case w.length > w.written && bodyAllowed(w.status) && w.method != http.MethodHead:
 		_ = w.abort(errorf(connect.CodeInternal, "the handler has written %d bytes, and its Content-Length is %d", w.written, w.length))
 		return
 	}

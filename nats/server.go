@@ -319,7 +319,7 @@ func (s *Server) request(m *nats.Msg, st *stream, f frame) (*http.Request, error
 	r.Trailer = announced(h["Trailer"])
 	delete(h, "Trailer")
 	if r.Body = http.NoBody; r.ContentLength != 0 {
-		r.Body = &requestBody{st: st, r: r, left: r.ContentLength}
+		r.Body = &requestBody{st, r, bodyLength{left: r.ContentLength}}
 	}
 	ctx, cancel := context.WithCancelCause(s.base)
 	st.cancel = cancel
@@ -398,27 +398,14 @@ func (s *Server) logf(format string, args ...any) {
 
 // A requestBody is the Body of a handler's request.
 type requestBody struct {
-	st   *stream
-	r    *http.Request
-	left int64 // bytes until the Content-Length, if that is declared
-	long bool  // there are more
+	st     *stream
+	r      *http.Request
+	length bodyLength
 }
 
 // Read reads from the body. With io.EOF, the announced trailers are in Request.Trailer.
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.long {
-		return 0, errLongBody
-	}
-	n, err := b.st.readBody(p)
-	if b.r.ContentLength >= 0 {
-		switch b.left -= int64(n); {
-		case b.left < 0:
-			b.long = true
-			return n + int(b.left), errLongBody // the bytes that it has declared
-		case b.left > 0 && err == io.EOF:
-			return n, errCutBody
-		}
-	}
+	n, err := b.length.read(b.st, p)
 	if err == errBodyClosed {
 		return n, http.ErrBodyReadAfterClose
 	}

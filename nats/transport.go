@@ -272,7 +272,11 @@ func (st *stream) response(r *http.Request, head nats.Header, stop func() bool) 
 	}
 	response.Trailer = announced(h["Trailer"])
 	delete(h, "Trailer")
-	response.Body = &responseBody{st: st, ctx: r.Context(), response: response, stop: stop}
+	body := &responseBody{st: st, ctx: r.Context(), response: response, stop: stop, length: bodyLength{left: -1}}
+	if r.Method != http.MethodHead && bodyAllowed(status) {
+		body.length.left = response.ContentLength
+	}
+	response.Body = body
 	return response
 }
 
@@ -282,6 +286,7 @@ type responseBody struct {
 	ctx      context.Context
 	response *http.Response
 	stop     func() bool // of the function that waits for the end of ctx
+	length   bodyLength
 }
 
 // Read reads from the body. With io.EOF, the trailers are in Response.Trailer. Once the
@@ -291,7 +296,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		b.st.fail(err, errClientGone)
 		return 0, err
 	}
-	n, err := b.st.readBody(p)
+	n, err := b.length.read(b.st, p)
 	if err == io.EOF {
 		b.stop()
 		for key, values := range parseFields(b.st.trailers(), fieldTrailerPrefix) {
