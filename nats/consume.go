@@ -106,9 +106,9 @@ func Consume[T any, P message[T]](ctx context.Context, consumer jetstream.Consum
 	if err != nil {
 		return errorf(connect.CodeUnavailable, "consuming: %w", err)
 	}
-	defer messages.Stop()
 	var running sync.WaitGroup
 	defer running.Wait()
+	defer messages.Stop() // first: events that come meanwhile are for other consumers
 	free := make(chan struct{}, c.parallel)
 	for {
 		select {
