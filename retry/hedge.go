@@ -168,15 +168,20 @@ func (c *course) hedge(ctx context.Context, request connect.AnyRequest, next con
 	if !known {
 		timer.Stop()
 	}
-	granted := false // the budget allows the next attempt
+	granted := false // the budget allows the next attempt, for which timer runs
+	var last result
+	var over <-chan struct{} // of ctx while no attempt runs: those that run heed it
 	start()
 	for {
 		select {
+		case <-over:
+			last.commit()
+			return nil, c.fail(last.err, fate{reason: ctxEnded})
 		case <-timer.C:
 			if !granted && !c.policy.budget.allows() {
 				continue
 			}
-			granted = false
+			granted, over = false, nil
 			start()
 			if known && c.started < c.most {
 				timer.Reset(delay)
@@ -189,9 +194,14 @@ func (c *course) hedge(ctx context.Context, request connect.AnyRequest, next con
 			case f.again:
 				granted = true
 				timer.Reset(f.wait)
-				continue
-			case f.reason != "" && running > 0:
+			case f.reason == noOther || !granted: // otherwise the attempt that another failure has brought follows
+				granted = false
 				timer.Stop()
+			}
+			if f.again || f.reason != "" && (running > 0 || granted) {
+				if running == 0 {
+					last, over = r, ctx.Done()
+				}
 				continue
 			}
 			r.commit()

@@ -101,6 +101,12 @@ type fate struct {
 	reason string // why not again; "" if there is nothing to repeat
 }
 
+// Reasons for no other attempt.
+const (
+	noOther  = "the server asks for no other"
+	ctxEnded = "the call's context has ended"
+)
+
 // ended notes the end of an attempt, reports it, and decides what follows.
 func (c *course) ended(ctx context.Context, err error, timedOut bool) fate {
 	f := c.decide(ctx, err, timedOut)
@@ -133,7 +139,7 @@ func (c *course) decide(ctx context.Context, err error, timedOut bool) fate {
 		c.policy.budget.failed()
 	}
 	if push.stop {
-		return fate{reason: "the server asks for no other"}
+		return fate{reason: noOther}
 	}
 	deadline, bounded := ctx.Deadline()
 	switch {

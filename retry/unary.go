@@ -60,7 +60,7 @@ func (c *course) unary(ctx context.Context, request connect.AnyRequest, next con
 		}
 		if pause(ctx, f.wait, nil) != nil {
 			commit()
-			return nil, c.fail(err, fate{reason: "the call's context has ended"})
+			return nil, c.fail(err, fate{reason: ctxEnded})
 		}
 		later = avoid(later, err)
 		callCtx, attempt, commit = connect.NewAttempt(later, request)
