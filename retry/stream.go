@@ -83,6 +83,8 @@ type stream struct {
 	size      int64                       // of sent, as memory counts it
 	unwatch   func() bool                 // ends the watch on ctx; nil if there is nothing to free
 	closed    bool                        // CloseRequest was called
+	ending    bool                        // the attempt is over, and another one about to begin
+	unsent    error                       // why a kept message could not be sent again
 	replay    chan struct{}               // closed when the replay has ended; nil if none runs
 	committed bool
 	left      bool   // CloseResponse was called
@@ -198,10 +200,23 @@ func (s *stream) Send(msg any) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil && (s.conn != conn || errors.Is(err, io.EOF)) {
+	if s.err == nil && (s.ending || s.conn != conn || errors.Is(err, io.EOF)) {
 		return nil // Receive finds the reason, and sends the message again or returns an error
 	}
+	if last := len(s.sent) - 1; last >= 0 { // the program knows that it was not sent
+		size := cost(s.sent[last])
+		s.course.policy.memory.used.Add(-size)
+		s.sent, s.size = s.sent[:last], s.size-size
+	}
 	return err
+}
+
+// cost is what a kept message counts for.
+func cost(m proto.Message) int64 {
+	if m == nil {
+		return keptCost
+	}
+	return keptCost + int64(proto.Size(m))
 }
 
 // keepLocked keeps a copy of a message, and reports whether it could.
@@ -211,10 +226,7 @@ func (s *stream) keepLocked(msg any) bool {
 		s.why = "a message is not Protobuf's, and cannot be kept"
 		return false
 	}
-	size := int64(keptCost)
-	if msg != nil {
-		size += int64(proto.Size(m))
-	}
+	size := cost(m)
 	memory := &s.course.policy.memory
 	if s.size+size > memory.stream || !memory.take(size) {
 		s.why = "the messages exceed the bytes of Buffer"
@@ -224,11 +236,10 @@ func (s *stream) keepLocked(msg any) bool {
 	if s.unwatch == nil && s.ctx.Done() != nil {
 		s.unwatch = context.AfterFunc(s.ctx, s.expire)
 	}
-	if msg == nil {
-		s.sent = append(s.sent, nil)
-	} else {
-		s.sent = append(s.sent, proto.Clone(m))
+	if m != nil {
+		m = proto.Clone(m)
 	}
+	s.sent = append(s.sent, m)
 	return true
 }
 
@@ -274,6 +285,9 @@ func (s *stream) Receive(msg any) error {
 			s.mu.Unlock()
 			return err
 		}
+		if s.unsent != nil && !connect.IsWireError(err) {
+			err = s.unsent
+		}
 		committed, why := s.committed, s.why
 		s.mu.Unlock()
 		again, err := s.failed(err, committed, why)
@@ -308,7 +322,9 @@ func (s *stream) failed(err error, committed bool, why string) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.again && !s.committed {
+		s.ending = true
 		s.endAttemptRelocking() // meanwhile the program may commit the stream
+		s.ending, s.unsent = false, nil
 	}
 	if !f.again || s.committed {
 		if f.again {
@@ -377,13 +393,13 @@ func (s *stream) sendAgain(conn connect.StreamingClientConn, ended chan struct{}
 		}
 		msg := s.sent[i]
 		s.mu.Unlock()
-		var err error
-		if msg == nil {
-			err = conn.Send(nil)
-		} else {
-			err = conn.Send(msg)
+		err := conn.Send(msg)
+		if over = err != nil; over && !errors.Is(err, io.EOF) { // otherwise Receive finds the reason
+			s.mu.Lock()
+			s.unsent = err
+			s.cancel() // or the attempt waits for the rest
+			s.mu.Unlock()
 		}
-		over = err != nil // Receive finds the reason
 	}
 }
 
