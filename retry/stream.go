@@ -15,6 +15,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,7 @@ func (p *Policy) WrapStreamingClient(next connect.StreamingClientFunc) connect.S
 		}
 		s.begin()
 		s.header = s.conn.RequestHeader()
+		s.made = s.header.Clone()
 		return s
 	}
 }
@@ -72,6 +74,7 @@ type stream struct {
 	next    connect.StreamingClientFunc
 	course  course      // of the goroutine that receives
 	header  http.Header // the program's, of the first attempt
+	made    http.Header // header as it was before the program could change it
 
 	mu        sync.Mutex
 	conn      connect.StreamingClientConn // the current attempt
@@ -167,7 +170,28 @@ func (s *stream) commit() connect.StreamingClientConn {
 func (s *stream) beginLocked() {
 	if !s.begun {
 		s.begun, s.asked = true, s.header.Clone()
+		s.dressLocked()
 	}
+}
+
+// dressLocked makes the program's changes to the header of an attempt after the first. All
+// else in it is the attempt's own: the time that is left, and what interceptors have set.
+func (s *stream) dressLocked() {
+	if !s.begun || s.course.started == 1 {
+		return
+	}
+	header := s.conn.RequestHeader()
+	for key := range s.made {
+		if _, kept := s.asked[key]; !kept {
+			delete(header, key)
+		}
+	}
+	for key, values := range s.asked {
+		if !slices.Equal(values, s.made[key]) {
+			header[key] = slices.Clone(values)
+		}
+	}
+	header.Set(headerAttempts, strconv.Itoa(s.course.started-1))
 }
 
 // Send sends a message, and keeps a copy of it until the stream is committed. While
@@ -342,12 +366,7 @@ func (s *stream) failed(err error, committed bool, why string) (bool, error) {
 	s.course.started++
 	s.ctx = avoid(s.ctx, outcome)
 	s.begin()
-	header := s.conn.RequestHeader()
-	clear(header)
-	for key, values := range s.asked {
-		header[key] = append([]string(nil), values...)
-	}
-	header.Set(headerAttempts, strconv.Itoa(s.course.started-1))
+	s.dressLocked()
 	s.replay = make(chan struct{})
 	go s.sendAgain(s.conn, s.replay)
 	return true, nil
