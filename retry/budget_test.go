@@ -82,6 +82,46 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
+// TestBreakerLearnsOfPanics has an interceptor panic in the second attempt: the breaker gets
+// an end for each attempt that it has allowed, and the panic's is a failure.
+func TestBreakerLearnsOfPanics(t *testing.T) {
+	for _, path := range []string{pathUnary, pathServer, pathClient, pathBidi} {
+		synctest.Test(t, func(t *testing.T) {
+			s := serve(t, func(context.Context, int, http.Header, func() (*message, error), func(*message) error) error {
+				return unavailable()
+			})
+			attempts, b := 0, new(breaker)
+			second := func() {
+				if attempts++; attempts == 2 {
+					panic("second attempt")
+				}
+			}
+			client := connect.NewClient[message, message](&http.Client{Transport: s.transport}, "http://test.local"+path, connect.WithIdempotency(idempotent), connect.WithInterceptors(
+				retry.New(retry.WithBreaker(func(connect.Spec) retry.Breaker { return b })),
+				connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
+					return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+						second()
+						return next(ctx, r)
+					}
+				}),
+				streamInterceptor(func(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+					return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+						second()
+						return next(ctx, spec)
+					}
+				})))
+			defer func() {
+				got := recover()
+				synctest.Wait()
+				if got != "second attempt" || b.ok != 0 || b.failed != 2 {
+					t.Errorf("%s: got %v from recover, %d successes and %d failures, want the panic, 0 and 2", path, got, b.ok, b.failed)
+				}
+			}()
+			_, _ = call(t.Context(), client, path)
+		})
+	}
+}
+
 // TestMixed makes calls of all kinds at once that fail, hang, are given up and time out
 // at random. The observer counts what the server counts, no message is lost or
 // duplicated, and nothing is left.

@@ -100,12 +100,20 @@ func (s *stream) begin() {
 	ctx, cancel := context.WithCancel(s.ctx)
 	done, err := s.course.policy.ask(s.course.spec)
 	s.cancel, s.done = cancel, done
-	s.conn = s.next(ctx, s.course.spec)
-	if err != nil {
-		s.conn = &refusedConn{s.conn, err}
-	}
 	if s.course.policy.breaker != nil {
 		context.AfterFunc(ctx, func() { done(nil) }) // if the program ends the call first
+	}
+	returned := false
+	defer func() {
+		if !returned { // an interceptor has panicked
+			done(errPanicked)
+			cancel()
+		}
+	}()
+	s.conn = s.next(ctx, s.course.spec)
+	returned = true
+	if err != nil {
+		s.conn = &refusedConn{s.conn, err}
 	}
 }
 
