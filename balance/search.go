@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -81,12 +82,27 @@ func (s *search) next() error {
 			return nil
 		}
 		if o.err != nil {
-			return o.err
+			return unreached(o.err)
 		}
 		if err := s.wait(o); err != nil {
 			return err
 		}
 	}
+}
+
+// unreached returns the error of a request for which no endpoint was found. Its cause may be
+// the end of another context, or the answer to another call: then it has the code of neither.
+func unreached(err error) error {
+	var coded *connect.Error
+	switch {
+	case connect.IsWireError(err):
+	case errors.As(err, &coded): // by the program, such as in its function of DialContext
+		return err
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+	default:
+		return err
+	}
+	return connect.NewError(connect.CodeUnavailable, err)
 }
 
 // choose returns an endpoint of an offer, nil if there is none that is worth a try now,
@@ -129,7 +145,7 @@ func (s *search) wait(o *offer) error {
 	var again <-chan time.Time
 	if len(s.moved) > 0 {
 		if s.rounds++; s.rounds > roundsMost {
-			return s.last
+			return unreached(s.last)
 		}
 		timer := time.NewTimer(backoff(s.rounds))
 		defer timer.Stop()

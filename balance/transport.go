@@ -19,7 +19,9 @@ func (b *Balancer) HeedsContext(self http.RoundTripper) bool { return self == ht
 // at the longest. If the endpoint did not process the request, because there was no
 // connection or it reports so, RoundTrip sends it to another, unless a part of its body
 // was read and it has no GetBody. Errors from before an endpoint has processed a request
-// have a method Unprocessed() bool that returns true.
+// wrap one with a method Unprocessed() bool that returns true. If no endpoint can be
+// reached, clients of package connect get CodeUnavailable, or the code of a connect.Error
+// that a function of the program has returned.
 //
 // Without the interceptor of [Balancer.Options], a response with a status of 500 or
 // above, and an error other than the end of the context or that of the request's body, are
