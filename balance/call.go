@@ -79,6 +79,9 @@ func (u *use) release(now moment, timed bool) {
 // travels in milliseconds.
 const sooner = 2 * time.Millisecond
 
+// endPatience is how long an outcome waits for the end of a context whose deadline has come.
+const endPatience = time.Second
+
 // verdictOf returns the meaning of a call's error for its endpoint: the faults of
 // servers and of connections count, those of callers do not. timed reports whether the
 // endpoint was at least as slow as the call has taken.
@@ -92,7 +95,13 @@ func verdictOf(ctx context.Context, err error) (v verdict, timed bool) {
 		if !ok || time.Until(deadline) > sooner {
 			return bad, true
 		}
-		<-ctx.Done() // to find out whose limit it was
+		timer := time.NewTimer(endPatience)
+		defer timer.Stop()
+		select { // to find out whose limit it was
+		case <-ctx.Done():
+		case <-timer.C:
+			return neutral, false // the deadline was set by a wall clock that has jumped, or is not the context's
+		}
 	}
 	switch {
 	case context.Cause(ctx) == tried.AttemptTimeout:
