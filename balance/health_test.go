@@ -3,6 +3,7 @@
 package balance
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -206,6 +207,32 @@ func TestEjectionIsBounded(t *testing.T) {
 	w := newWard(t, 4, Ejection{MinHosts: 5})
 	w.report(0, 100, true)
 	w.wantOut(0)
+}
+
+// TestEjectionForEver has times as long as they can be: what is ejected stays out, and what
+// works stays in.
+func TestEjectionForEver(t *testing.T) {
+	w := newWard(t, 4, Ejection{Base: math.MaxInt64, Interval: math.MaxInt64})
+	w.report(0, 5, true)
+	w.now = w.now.Add(100 * 365 * 24 * time.Hour)
+	if out, _, _ := w.all[0].health.ejected(w.now); !out || w.all[0].health.try(w.now) {
+		t.Errorf("got ejected %t, or a trial, after a hundred years, want it ejected", out)
+	}
+	w.report(1, 3, false)
+	if quiet := moment(w.all[1].health.quiet.Load()); quiet <= w.now {
+		t.Errorf("got successes without a lock until %d, want until after %d", quiet, w.now)
+	}
+}
+
+// TestProbePause draws pauses between probes, also of the longest time that there is.
+func TestProbePause(t *testing.T) {
+	for _, every := range []time.Duration{1, time.Second, math.MaxInt64} {
+		for range 100 {
+			if got := probePause(every); got < every-every/10 || got-every > every/10 {
+				t.Fatalf("got a pause of %v, want %v, a tenth more or less", got, every)
+			}
+		}
+	}
 }
 
 func TestEndpointsThatLeave(t *testing.T) {

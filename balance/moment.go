@@ -4,7 +4,10 @@
 
 package balance
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // A moment is a time in nanoseconds, which is positive. Differences are those of the
 // monotonic clock: a wall clock that jumps changes nothing. The zero moment stands for none.
@@ -20,8 +23,8 @@ var epoch = time.Now()
 // clock, at half the price.
 func clock() moment { return atEpoch + moment(time.Since(epoch)) }
 
-// Add returns the moment after a time.
-func (m moment) Add(d time.Duration) moment { return m + moment(d) }
+// Add returns the moment after a time, or the last one that there is.
+func (m moment) Add(d time.Duration) moment { return m + min(moment(d), math.MaxInt64-m) }
 
 // Sub returns the time since another moment.
 func (m moment) Sub(other moment) time.Duration { return time.Duration(m - other) }

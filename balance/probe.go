@@ -6,6 +6,7 @@ package balance
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -38,8 +39,7 @@ func (d *backend) probe(u *url.URL) {
 			}
 			d.setProbe(err)
 		}
-		wait := c.probeTime - c.probeTime/10 + rand.N(c.probeTime/5+1)
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(probePause(c.probeTime))
 		select {
 		case <-timer.C:
 		case <-d.connects:
@@ -47,6 +47,12 @@ func (d *backend) probe(u *url.URL) {
 		}
 		timer.Stop()
 	}
+}
+
+// probePause returns a time from nine to eleven tenths of every, at random.
+func probePause(every time.Duration) time.Duration {
+	pause, more := every-every/10, rand.N(every/5+1)
+	return pause + min(more, math.MaxInt64-pause)
 }
 
 // described returns the endpoint as the resolver has described it last.
