@@ -86,13 +86,13 @@ func (s static) check(anyAddr bool) error {
 // and an error that names the bad addresses. Endpoints with the same address become one:
 // with the sum of the weights, the lowest priority, and the rest of the first.
 func normalize(set []Endpoint, anyAddr bool) ([]Endpoint, error) {
-	var bad error
+	var bad []error
 	weighted := slices.ContainsFunc(set, func(e Endpoint) bool { return e.Weight > 0 })
 	known := make(map[string]int, len(set))
 	clean := make([]Endpoint, 0, len(set))
 	for _, e := range set {
 		if err := checkAddr(e.Addr, anyAddr); err != nil {
-			bad = errors.Join(bad, err)
+			bad = append(bad, err)
 			continue
 		}
 		i, twice := known[e.Addr]
@@ -110,7 +110,7 @@ func normalize(set []Endpoint, anyAddr bool) ([]Endpoint, error) {
 		}
 		first.Priority = min(first.Priority, e.Priority)
 	}
-	return clean, bad
+	return clean, errors.Join(bad...)
 }
 
 // checkAddr returns an error for an address to which no connection can go.

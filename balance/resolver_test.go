@@ -39,3 +39,14 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 }
+
+// TestManyBadAddresses has a set with many bad addresses: their errors are side by side, so
+// that the text is put together once.
+func TestManyBadAddresses(t *testing.T) {
+	const many = 1000
+	clean, err := normalize(append(make([]Endpoint, many), Endpoint{Addr: "10.0.0.1:80"}), false)
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || len(joined.Unwrap()) != many || len(clean) != 1 {
+		t.Errorf("got %T and %d endpoints, want %d errors side by side and 1 endpoint", err, len(clean), many)
+	}
+}
