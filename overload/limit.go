@@ -116,10 +116,11 @@ func (a *adaptive) ease() {
 	if braked == 0 || !a.eased.next(easeEvery) {
 		return
 	}
-	if braked++; int(braked) >= a.limiter.Limit() {
-		braked = 0
+	more := braked + 1
+	if int(more) >= a.limiter.Limit() {
+		more = 0
 	}
-	a.braked.Store(braked)
+	a.braked.CompareAndSwap(braked, more) // not over a brake of this moment
 }
 
 func (a *adaptive) size() int {
