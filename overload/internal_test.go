@@ -157,6 +157,18 @@ func TestWait(t *testing.T) {
 	})
 }
 
+// TestWaitIsBounded has rates of next to nothing, with which the next call would be let in
+// after centuries: the client is told to come back in a day.
+func TestWaitIsBounded(t *testing.T) {
+	for _, perSecond := range []float64{1e-9, 1e-12, 1e-300, math.SmallestNonzeroFloat64} {
+		r := newRates(perSecond, 1, nil)
+		r.take(nil)
+		if wait := r.take(nil); wait != waitMost {
+			t.Errorf("rate %v: got %v to wait, want %v", perSecond, wait, waitMost)
+		}
+	}
+}
+
 func TestTimeoutOf(t *testing.T) {
 	for _, c := range []struct {
 		value string

@@ -19,6 +19,8 @@ import (
 const (
 	keysMax = 10_000 // of a table
 	keyMax  = 128    // bytes of a key in a table
+
+	waitMost = 24 * time.Hour // that a client is told, also if it is refused again then
 )
 
 // A Key returns the key of a call whose calls count together, such as a peer or a tenant.
@@ -105,7 +107,8 @@ func (r *rates) take(c *Call) (wait time.Duration) {
 		return 0
 	}
 	missing := 1 - limiter.TokensAt(now)
-	return max(time.Duration(missing/r.perSecond*float64(time.Second)), time.Millisecond)
+	seconds := min(missing/r.perSecond, waitMost.Seconds()) // the rate may be next to nothing
+	return max(time.Duration(seconds*float64(time.Second)), time.Millisecond)
 }
 
 // giveBack undoes a take that returned 0.
