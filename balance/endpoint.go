@@ -304,6 +304,9 @@ func (d *backend) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		dial, address = new(net.Dialer).DialContext, dialAddr(d.addr, d.group.url.Scheme)
 	}
 	nc, err := dial(ctx, "tcp", address)
+	if nc == nil && err == nil {
+		err = errors.New("the function of balance.DialContext returned neither a connection nor an error")
+	}
 	if err != nil {
 		err = &dialError{d.addr, err}
 		if !background && d.ctx.Err() == nil && ctx.Err() != context.Canceled && d.group.b.config.kind != kindH2 {

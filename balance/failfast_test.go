@@ -96,3 +96,26 @@ func TestFailFastProbe(t *testing.T) {
 		s.node("b").stop(t, false)
 	})
 }
+
+// TestDialReturnsNothing has a function of DialContext that returns neither a connection nor
+// an error: calls learn of it.
+func TestDialReturnsNothing(t *testing.T) {
+	for name, options := range map[string][]balance.Option{"h2": nil, "net/http": {balance.NetHTTP()}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, err := balance.New(balance.Static("a"), append(options, balance.FailFast(),
+					balance.DialContext(func(context.Context, string, string) (net.Conn, error) { return nil, nil }))...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer b.Close()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				_, err = ask(ctx, clientOf(b, pathUnary, unknown, protocols["connect"]))
+				if connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(err.Error(), "returned neither a connection nor an error") {
+					t.Errorf("got %v, want unavailable with the reason", err)
+				}
+			})
+		})
+	}
+}
