@@ -95,7 +95,9 @@ func (b *ratioBudget) allows() bool {
 
 // A Breaker refuses calls to a server that fails. The TwoStepCircuitBreaker of
 // github.com/sony/gobreaker/v2 is one. Allow returns an error if it refuses, and
-// otherwise a function that gets the attempt's error, nil for success.
+// otherwise a function that is called once, when the attempt has ended, with its error, or
+// nil for success. An attempt at a stream ends with the stream: one that is let in for trial
+// may keep others out as long. Both functions must be safe for concurrent use.
 type Breaker interface {
 	Allow() (done func(error), err error)
 }
@@ -103,7 +105,8 @@ type Breaker interface {
 // WithBreaker has each attempt ask a breaker first, which f chooses for the procedure;
 // nil means none. An attempt that it refuses fails with CodeUnavailable, and is repeated
 // as one that was not sent. The breaker counts errors that are the caller's own doing,
-// such as invalid_argument and canceled, as successes.
+// such as invalid_argument and canceled, as successes, and so a stream that the program
+// closes before its end. f must be safe for concurrent use; nil means no breaker at all.
 func WithBreaker(f func(connect.Spec) Breaker) Option {
 	return policyOption(func(p *Policy) { p.breaker = f })
 }
@@ -127,6 +130,9 @@ func (p *Policy) ask(spec connect.Spec) (done func(error), err error) {
 	report, err := b.Allow()
 	if err != nil {
 		return done, connect.NewError(connect.CodeUnavailable, refused{err})
+	}
+	if report == nil {
+		return done, nil
 	}
 	var once sync.Once
 	return func(err error) {

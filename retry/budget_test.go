@@ -82,6 +82,26 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
+// A silentBreaker allows everything, and does not want to know.
+type silentBreaker struct{}
+
+func (silentBreaker) Allow() (func(error), error) { return nil, nil }
+
+// TestSilentBreaker has a breaker that returns no function for the outcome.
+func TestSilentBreaker(t *testing.T) {
+	for _, path := range []string{pathUnary, pathServer, pathClient, pathBidi} {
+		synctest.Test(t, func(t *testing.T) {
+			s := serve(t, func(_ context.Context, _ int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+				return echo(in, out)
+			})
+			policy := retry.New(retry.WithBreaker(func(connect.Spec) retry.Breaker { return silentBreaker{} }))
+			if _, err := call(t.Context(), s.client(path, idempotent, policy), path); err != nil {
+				t.Errorf("%s: got %v, want an answer", path, err)
+			}
+		})
+	}
+}
+
 // TestBreakerLearnsOfPanics has an interceptor panic in the second attempt: the breaker gets
 // an end for each attempt that it has allowed, and the panic's is a failure.
 func TestBreakerLearnsOfPanics(t *testing.T) {

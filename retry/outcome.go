@@ -33,8 +33,10 @@ type Attempt struct {
 }
 
 // Observe has f called after each attempt, and once for each procedure that [Hedge]
-// names although it is not idempotent, with Number 0. Calls may come from several
-// goroutines at once.
+// names although it is not idempotent, with Number 0. An attempt at a stream is over when
+// the program has received its end: a stream that is closed before is not observed. Calls
+// of f may come from several goroutines at once, and the attempt's call waits for them. A
+// nil f means none.
 func Observe(f func(context.Context, Attempt)) Option {
 	return policyOption(func(p *Policy) { p.observe = f })
 }

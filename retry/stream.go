@@ -164,8 +164,7 @@ func (s *stream) expire() {
 	s.commitLocked()
 }
 
-// commit is commitLocked for others. It waits for a replay to end, which is over when
-// its attempt is.
+// commit is commitLocked for others, and returns the attempt. A replay that runs goes on.
 func (s *stream) commit() connect.StreamingClientConn {
 	s.mu.Lock()
 	s.commitLocked()
