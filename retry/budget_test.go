@@ -102,6 +102,43 @@ func TestSilentBreaker(t *testing.T) {
 	}
 }
 
+// A closingConn counts calls of CloseResponse.
+type closingConn struct {
+	connect.StreamingClientConn
+	closes *int
+}
+
+func (c *closingConn) CloseResponse() error {
+	*c.closes++
+	return c.StreamingClientConn.CloseResponse()
+}
+
+// TestRefusedStreamIsClosed has a breaker refuse a stream that the program leaves after the
+// error: interceptors after the policy learn that each attempt has ended.
+func TestRefusedStreamIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, func(_ context.Context, _ int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+			return echo(in, out)
+		})
+		begun, closes := 0, 0
+		closing := streamInterceptor(func(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+			return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+				begun++
+				return &closingConn{next(ctx, spec), &closes}
+			}
+		})
+		policy := retry.New(retry.Attempts(1), retry.WithBreaker(func(connect.Spec) retry.Breaker { return &breaker{open: true} }))
+		stream := connect.NewClient[message, message](&http.Client{Transport: s.transport}, "http://test.local"+pathBidi,
+			connect.WithInterceptors(policy, closing)).CallBidiStream(t.Context())
+		if _, err := stream.Receive(); connect.CodeOf(err) != connect.CodeUnavailable {
+			t.Errorf("got %v, want unavailable", err)
+		}
+		if begun != 1 || closes != 1 {
+			t.Errorf("got %d streams begun and %d closed, want 1 and 1", begun, closes)
+		}
+	})
+}
+
 // TestBreakerLearnsOfPanics has an interceptor panic in the second attempt: the breaker gets
 // an end for each attempt that it has allowed, and the panic's is a failure.
 func TestBreakerLearnsOfPanics(t *testing.T) {

@@ -117,15 +117,19 @@ func (s *stream) begin() {
 	}
 }
 
-// A refusedConn is a conn whose attempt a breaker has refused. It sends nothing.
+// A refusedConn is a conn whose attempt a breaker has refused. It sends nothing. Receive
+// closes the conn inside, for interceptors that wait for its end.
 type refusedConn struct {
 	connect.StreamingClientConn
 	err error
 }
 
-func (c *refusedConn) Send(any) error               { return io.EOF }
-func (c *refusedConn) CloseRequest() error          { return nil }
-func (c *refusedConn) Receive(any) error            { return c.err }
+func (c *refusedConn) Send(any) error      { return io.EOF }
+func (c *refusedConn) CloseRequest() error { return nil }
+func (c *refusedConn) Receive(any) error {
+	_ = c.StreamingClientConn.CloseResponse()
+	return c.err
+}
 func (c *refusedConn) ResponseHeader() http.Header  { return make(http.Header) }
 func (c *refusedConn) ResponseTrailer() http.Header { return make(http.Header) }
 
