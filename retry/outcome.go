@@ -80,6 +80,9 @@ type backoff struct {
 // wait returns the pause before retry n, from 1: a random part of a time that grows, as
 // in gRFC A6.
 func (b backoff) wait(n int) time.Duration {
+	if b.multiplier < 1 && n >= attemptsMost { // of a service config, and the request was not sent so far
+		n = 1
+	}
 	most := math.Min(float64(b.most), float64(b.first)*math.Pow(b.multiplier, float64(n-1)))
 	return time.Duration(rand.Float64() * most)
 }

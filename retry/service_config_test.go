@@ -7,6 +7,7 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -124,5 +125,29 @@ func FuzzServiceConfig(f *testing.F) {
 	f.Add([]byte(config))
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		_, _ = retry.ParseServiceConfig(data)
+	})
+}
+
+// TestFallingBackoff has a service config whose pauses become shorter, and a server that
+// cannot be reached: attempts do not follow each other without a pause.
+func TestFallingBackoff(t *testing.T) {
+	policy, err := retry.ParseServiceConfig([]byte(`{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 3,
+		"initialBackoff": "1s", "maxBackoff": "1s", "backoffMultiplier": 0.001, "retryableStatusCodes": ["UNAVAILABLE"]}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		attempts := 0
+		client := overTransport(transportFunc(func(*http.Request) (*http.Response, error) {
+			if attempts++; attempts == 1000 {
+				cancel()
+			}
+			return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+		}), pathUnary, unknown, policy)
+		if _, err := call(ctx, client, pathUnary); err == nil || attempts == 1000 {
+			t.Errorf("got %v after %d attempts in a minute, want an error after about 120", err, attempts)
+		}
 	})
 }
