@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/internal/direct"
 )
 
 // An upload is the body of a request for one endpoint after the other. One goroutine uses
@@ -229,7 +230,7 @@ func (d *download) Close() error {
 // A directDownload is the body of a direct call's response.
 type directDownload struct {
 	download
-	reply directReply
+	reply direct.Reply
 }
 
 func (d *directDownload) DirectHead() (int, [][2]string, int64) { return d.reply.DirectHead() }

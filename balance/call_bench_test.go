@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/seed-b7c59c10/connect"
+	"github.com/seed-b7c59c10/connect/internal/direct"
 )
 
 // An instant is a transport, its only target, and its only response.
@@ -22,7 +23,7 @@ type instant struct{}
 
 func (instant) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.EOF }
 
-func (instant) PrepareDirect(http.RoundTripper, *url.URL, [][2]string) (directTarget, error) {
+func (instant) PrepareDirect(http.RoundTripper, *url.URL, [][2]string) (direct.Target, error) {
 	return instant{}, nil
 }
 

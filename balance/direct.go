@@ -8,33 +8,15 @@ package balance
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/seed-b7c59c10/connect/internal/direct"
 )
-
-// directTarget makes direct calls to one URL. It is an alias, as packages that do not
-// import each other write the same type.
-type directTarget = interface {
-	RoundTripDirect(ctx context.Context, own [][2]string, body []byte) (io.ReadCloser, error)
-}
-
-type directTransport interface {
-	http.RoundTripper
-	PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2]string) (directTarget, error)
-}
-
-// directReply is the body of a direct call's response.
-type directReply interface {
-	io.ReadCloser
-	DirectHead() (status int, fields [][2]string, length int64)
-	DirectTrailer() [][2]string
-	DirectServerTLS() *tls.ConnectionState
-}
 
 // A target has what direct calls to one URL share.
 type target struct {
@@ -43,7 +25,7 @@ type target struct {
 	shared [][2]string
 
 	mu       sync.Mutex // held while prepared is replaced
-	prepared atomic.Pointer[map[*backend]directTarget]
+	prepared atomic.Pointer[map[*backend]direct.Target]
 }
 
 // PrepareDirect prepares POSTs to u without the types of net/http, for package connect.
@@ -61,12 +43,12 @@ func (b *Balancer) PrepareDirect(self http.RoundTripper, u *url.URL, shared [][2
 		return nil, err
 	}
 	t := &target{g: g, url: u, shared: shared}
-	t.prepared.Store(new(map[*backend]directTarget))
+	t.prepared.Store(new(map[*backend]direct.Target))
 	return t, nil
 }
 
 // of returns the target of an endpoint, nil if its transport makes no direct calls.
-func (t *target) of(d *backend) (directTarget, error) {
+func (t *target) of(d *backend) (direct.Target, error) {
 	if made := (*t.prepared.Load())[d]; made != nil || d.direct == nil {
 		return made, nil
 	}
@@ -77,7 +59,7 @@ func (t *target) of(d *backend) (directTarget, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := *t.prepared.Load()
-	next := make(map[*backend]directTarget, len(old)+1)
+	next := make(map[*backend]direct.Target, len(old)+1)
 	for other, its := range old {
 		if !other.removed.Load() {
 			next[other] = its
@@ -139,7 +121,7 @@ func (t *target) field(own [][2]string, name string) string {
 
 // answeredDirect hands the use to the response, unless the interceptor ends it.
 func (s *search) answeredDirect(answer io.ReadCloser) io.ReadCloser {
-	reply, ok := answer.(directReply)
+	reply, ok := answer.(direct.Reply)
 	if !ok {
 		if !s.owned {
 			s.cancel()

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/seed-b7c59c10/connect/h2"
+	"github.com/seed-b7c59c10/connect/internal/direct"
 )
 
 const (
@@ -53,9 +54,9 @@ type backend struct {
 	group     *group
 	addr      string
 	transport http.RoundTripper
-	direct    directTransport // transport, nil if it makes no direct calls
-	sockets   *sockets        // of an http.Transport, nil otherwise
-	ctx       context.Context // ends when the backend is removed, or the Balancer closed
+	direct    direct.Transport // transport, nil if it makes no direct calls
+	sockets   *sockets         // of an http.Transport, nil otherwise
+	ctx       context.Context  // ends when the backend is removed, or the Balancer closed
 	cancel    context.CancelFunc
 	signal    chan struct{} // has a value when the state may have changed; for run
 	connects  chan struct{} // the same, for probe
@@ -105,7 +106,7 @@ func newBackend(g *group, e Endpoint) *backend {
 			d.transport = noTransport{e.Addr}
 		}
 	}
-	d.direct, _ = d.transport.(directTransport)
+	d.direct, _ = d.transport.(direct.Transport)
 	d.settle()
 	return d
 }

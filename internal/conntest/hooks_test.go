@@ -62,10 +62,10 @@ var methods = []struct {
 	{"DirectField", []string{engineH, process}, []string{library}},
 	{"MaxHeaderListSize", []string{engineH}, []string{library}},
 	// By clients, of transports, of what PrepareDirect returns, and of what RoundTripDirect returns.
-	{"PrepareDirect", []string{engineH, process, balancer}, []string{library, balancer}},
-	{"RoundTripDirect", []string{engineH, process, balancer}, []string{library, balancer}},
-	{"DirectHead", []string{engineH, process, balancer}, []string{library, balancer}},
-	{"DirectServerTLS", []string{engineH, process, balancer}, []string{library, balancer}},
+	{"PrepareDirect", []string{engineH, process, balancer}, []string{library}},
+	{"RoundTripDirect", []string{engineH, process, balancer}, []string{library}},
+	{"DirectHead", []string{engineH, process, balancer}, []string{library}},
+	{"DirectServerTLS", []string{engineH, process, balancer}, []string{library}},
 	{"HeedsContext", []string{engineH, process, balancer, overNATS}, []string{library}},
 	// By transports, of request bodies.
 	{"InMemory", []string{library}, []string{engineH}},
