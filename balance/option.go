@@ -151,8 +151,9 @@ func EndpointTLS(f func(e Endpoint) *tls.Config) Option {
 
 // A Prober finds out whether an endpoint can serve, and returns the reason if it cannot.
 // client sends requests to this endpoint alone; baseURL is the service's scheme and host,
-// such as "http://greet". It must return when ctx ends. [ProbedEndpoint] returns the
-// endpoint. The function that health.Probe returns, for grpc.health.v1, is a Prober.
+// such as "http://greet". It must return when ctx ends, and be safe for concurrent use:
+// each endpoint is probed by itself. [ProbedEndpoint] returns the endpoint. The function
+// that health.Probe returns, for grpc.health.v1, is a Prober.
 type Prober func(ctx context.Context, client connect.HTTPClient, baseURL string) error
 
 // Probe has each endpoint probed: before its first call, and then again and again, with

@@ -44,11 +44,13 @@ type Endpoint struct {
 // returns when ctx ends. It calls update with an error, and nil endpoints, where it could
 // not find out: the last set then stays in use, and calls that find no endpoint have the
 // error in their texts. An empty set without an error means that there is no endpoint.
-// update copies the set. If Watch returns before ctx ends, it is called again after a
-// pause of 50 ms, which doubles up to 5 seconds while no set comes.
+// update copies the set; it may be called by any goroutine, and does nothing once ctx has
+// ended. If Watch returns before ctx ends, it is called again after a pause of 50 ms, which
+// doubles up to 5 seconds while no set comes.
 //
 // A Resolver may have a method Refresh(), which the Balancer calls, at most once a second,
-// when an endpoint has become unreachable: a hint to look again. It must return at once.
+// when an endpoint has become unreachable: a hint to look again. It must return at once. A
+// Resolver of several Balancers must be safe for concurrent use, as those of this package are.
 type Resolver interface {
 	Watch(ctx context.Context, update func([]Endpoint, error)) error
 }

@@ -273,7 +273,8 @@ func (d *Drainer) waitForHandlers() {
 // Close ends the server at once, also during Shutdown, which then returns. Calls fail, and
 // their contexts end. It returns the error of the server's Close; without such a method the
 // server goes on, but the Drainer's handlers refuse new calls. Later calls do nothing and
-// return the same.
+// return the same. A Shutdown that begins after Close does nothing and returns nil. Neither
+// waits for the handlers.
 func (d *Drainer) Close() error {
 	d.cutOnce.Do(func() { close(d.cut) })
 	d.refusing.Store(true)

@@ -111,8 +111,8 @@ func Streams(n int) Option {
 }
 
 // Priority sets a function that returns the priority of a unary call, from its header,
-// which it must not change or keep. Calls have the priority 0 without it. If the limit is
-// reached:
+// which it must not change or keep. It must be safe for concurrent use. Calls have the
+// priority 0 without it. If the limit is reached:
 //
 //   - Calls of a higher priority may exceed it, all together by an eighth, and by at least one.
 //   - Calls of priority -1 are refused for the next second while half of the limit is in
