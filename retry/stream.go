@@ -59,7 +59,7 @@ func (p *Policy) WrapStreamingClient(next connect.StreamingClientFunc) connect.S
 			ctx: ctx, end: end, next: next, closing: make(chan struct{}),
 			course: course{policy: p, rule: r, spec: spec, most: r.attempts, started: 1},
 		}
-		s.begin()
+		s.conn = s.begin()
 		s.header = s.conn.RequestHeader()
 		s.made = s.header.Clone()
 		return s
@@ -88,6 +88,7 @@ type stream struct {
 	closed    bool                        // CloseRequest was called
 	ending    bool                        // the attempt is over, and another one about to begin
 	unsent    error                       // why a kept message could not be sent again
+	panicked  any                         // the value of the replay's panic
 	replay    chan struct{}               // closed when the replay has ended; nil if none runs
 	committed bool
 	left      bool   // CloseResponse was called
@@ -95,14 +96,19 @@ type stream struct {
 	err       error  // of the end, for further calls of Receive
 }
 
-// begin begins an attempt. The caller holds mu, or is the only one to know the stream.
-func (s *stream) begin() {
+// begin begins an attempt. It does not hold mu: interceptors may take their time.
+func (s *stream) begin() connect.StreamingClientConn {
 	ctx, cancel := context.WithCancel(s.ctx)
 	done, err := s.course.policy.ask(s.course.spec)
-	s.cancel, s.done = cancel, done
 	if s.course.policy.breaker != nil {
 		context.AfterFunc(ctx, func() { done(nil) }) // if the program ends the call first
 	}
+	s.mu.Lock()
+	s.cancel, s.done = cancel, done
+	if s.left {
+		cancel()
+	}
+	s.mu.Unlock()
 	returned := false
 	defer func() {
 		if !returned { // an interceptor has panicked
@@ -110,11 +116,12 @@ func (s *stream) begin() {
 			cancel()
 		}
 	}()
-	s.conn = s.next(ctx, s.course.spec)
+	conn := s.next(ctx, s.course.spec)
 	returned = true
 	if err != nil {
-		s.conn = &refusedConn{s.conn, err}
+		return &refusedConn{conn, err}
 	}
+	return conn
 }
 
 // A refusedConn is a conn whose attempt a breaker has refused. It sends nothing. Receive
@@ -320,6 +327,11 @@ func (s *stream) Receive(msg any) error {
 			s.mu.Unlock()
 			return err
 		}
+		if value := s.panicked; value != nil {
+			s.panicked = nil
+			s.mu.Unlock()
+			panic(value) // where the program can recover
+		}
 		if s.unsent != nil && !connect.IsWireError(err) {
 			err = s.unsent
 		}
@@ -357,9 +369,7 @@ func (s *stream) failed(err error, committed bool, why string) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.again && !s.committed {
-		s.ending = true
-		s.endAttemptRelocking() // meanwhile the program may commit the stream
-		s.ending, s.unsent = false, nil
+		s.replaceRelocking(outcome) // meanwhile the program may commit the stream
 	}
 	if !f.again || s.committed {
 		if f.again {
@@ -375,61 +385,79 @@ func (s *stream) failed(err error, committed bool, why string) (bool, error) {
 		return false, err
 	}
 	s.course.started++
-	s.ctx = avoid(s.ctx, outcome)
-	s.begin()
 	s.dressLocked()
 	s.replay = make(chan struct{})
 	go s.sendAgain(s.conn, s.replay)
 	return true, nil
 }
 
-// endAttemptRelocking releases the attempt, and waits for its replay.
-func (s *stream) endAttemptRelocking() {
+// replaceRelocking ends the attempt, waits for its replay, and begins the next one, unless
+// the stream was committed.
+func (s *stream) replaceRelocking(outcome error) {
+	s.ending = true
+	defer func() { s.ending, s.unsent = false, nil }()
 	conn, cancel := s.conn, s.cancel
 	for s.replay != nil {
 		replay := s.replay
-		s.mu.Unlock()
-		cancel()
-		<-replay
-		s.mu.Lock()
+		s.unlocked(func() {
+			cancel()
+			<-replay
+		})
 	}
+	s.unlocked(func() {
+		_ = conn.CloseResponse()
+		cancel()
+	})
+	if s.committed {
+		return
+	}
+	s.ctx = avoid(s.ctx, outcome)
+	s.unlocked(func() { conn = s.begin() })
+	if !s.committed {
+		s.conn = conn
+		return
+	}
+	s.unlocked(func() { _ = conn.CloseResponse() })
+}
+
+// unlocked calls f without mu. If f panics, the caller has mu again.
+func (s *stream) unlocked(f func()) {
 	s.mu.Unlock()
-	_ = conn.CloseResponse()
-	cancel()
-	s.mu.Lock()
+	defer s.mu.Lock()
+	f()
 }
 
 // sendAgain sends the kept messages to the next attempt, in a goroutine of its own: the
 // server may send before it reads on. It ends when it has caught up with the program, or
 // the attempt is over.
 func (s *stream) sendAgain(conn connect.StreamingClientConn, ended chan struct{}) {
-	over := false
-	for i := 0; ; i++ {
-		s.mu.Lock()
-		if over || i == len(s.sent) {
-			closed := s.closed && !over
-			if closed {
-				s.mu.Unlock()
-				_ = conn.CloseRequest() // Receive finds its error
-				s.mu.Lock()
-			}
-			s.replay = nil
-			if s.committed {
-				s.forgetLocked()
-			}
-			close(ended)
-			s.mu.Unlock()
-			return
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer func() {
+		if s.panicked = recover(); s.panicked != nil { // in an interceptor: Receive panics again
+			s.cancel()
 		}
-		msg := s.sent[i]
-		s.mu.Unlock()
-		err := conn.Send(msg)
-		if over = err != nil; over && !errors.Is(err, io.EOF) { // otherwise Receive finds the reason
-			s.mu.Lock()
+		s.replay = nil
+		if s.committed {
+			s.forgetLocked()
+		}
+		close(ended)
+	}()
+	for i := 0; i < len(s.sent); i++ {
+		msg, err := s.sent[i], error(nil)
+		s.unlocked(func() { err = conn.Send(msg) })
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF): // Receive finds the reason
+			return
+		default:
 			s.unsent = err
 			s.cancel() // or the attempt waits for the rest
-			s.mu.Unlock()
+			return
 		}
+	}
+	if s.closed {
+		s.unlocked(func() { _ = conn.CloseRequest() }) // Receive finds its error
 	}
 }
 
