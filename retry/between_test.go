@@ -6,6 +6,7 @@ package retry_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"testing"
@@ -130,4 +131,47 @@ func TestInterceptorPanicsBetween(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A lateConn panics in Send when its context has ended, and has an error to receive from
+// Send's beginning on.
+type lateConn struct {
+	connect.StreamingClientConn
+	ctx  context.Context
+	sent chan struct{}
+}
+
+func (c *lateConn) Send(any) error {
+	close(c.sent)
+	<-c.ctx.Done()
+	panic("late")
+}
+
+func (c *lateConn) Receive(any) error {
+	<-c.sent
+	return connect.NewWireError(connect.CodeUnavailable, errors.New("restarting"))
+}
+
+// TestInterceptorPanicsLate has the second attempt fail while its messages are sent again:
+// an interceptor panics when that is ended for the third. Receive panics then, and not later.
+func TestInterceptorPanicsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := 0
+		stream := between(t.Context(), t, func(ctx context.Context, attempt int, next func() connect.StreamingClientConn) connect.StreamingClientConn {
+			if begun = attempt; attempt == 2 {
+				return &lateConn{next(), ctx, make(chan struct{})}
+			}
+			return next()
+		})
+		defer func() {
+			got := recover()
+			_ = stream.CloseResponse()
+			if got != "late" || begun != 2 {
+				t.Errorf("got %v from recover after %d attempts, want the panic after 2", got, begun)
+			}
+		}()
+		_ = stream.Send(wrapperspb.String("a"))
+		_, err := stream.Receive()
+		t.Errorf("got error %v, want a panic", err)
+	})
 }

@@ -327,10 +327,9 @@ func (s *stream) Receive(msg any) error {
 			s.mu.Unlock()
 			return err
 		}
-		if value := s.panicked; value != nil {
-			s.panicked = nil
-			s.mu.Unlock()
-			panic(value) // where the program can recover
+		if s.panicked != nil {
+			defer s.mu.Unlock()
+			s.panicAgainLocked()
 		}
 		if s.unsent != nil && !connect.IsWireError(err) {
 			err = s.unsent
@@ -404,6 +403,7 @@ func (s *stream) replaceRelocking(outcome error) {
 			<-replay
 		})
 	}
+	s.panicAgainLocked()
 	s.unlocked(func() {
 		_ = conn.CloseResponse()
 		cancel()
@@ -418,6 +418,14 @@ func (s *stream) replaceRelocking(outcome error) {
 		return
 	}
 	s.unlocked(func() { _ = conn.CloseResponse() })
+}
+
+// panicAgainLocked panics if the replay has: here the program can recover.
+func (s *stream) panicAgainLocked() {
+	if value := s.panicked; value != nil {
+		s.panicked = nil
+		panic(value)
+	}
 }
 
 // unlocked calls f without mu. If f panics, the caller has mu again.
