@@ -173,11 +173,14 @@ func (c *conn) endOfBodyLocked(s *stream, err error) {
 
 // strayFrameLocked decides about a frame on a stream that is not open. One on an idle
 // stream is an error of the connection. One on a stream that this side has reset is
-// ignored: it was sent before the peer saw RST_STREAM. Late DATA on any other closed
+// ignored: it was sent before the peer saw RST_STREAM. So is one on a stream that came
+// after the final GOAWAY, as its HEADERS were [section 6.8]. Late DATA on any other closed
 // stream is a stream error; a late RST_STREAM or WINDOW_UPDATE is ignored. [RFC 9113,
 // section 5.1]
 func (c *conn) strayFrameLocked(h wire.FrameHeader) error {
 	switch {
+	case c.table.isLateLocked(h.Stream):
+		return nil
 	case c.table.idleLocked(h.Stream):
 		return violated(ErrCodeProtocol, "frame of type %d on stream %d, which was never opened", h.Type, h.Stream)
 	case c.table.recentlyResetLocked(h.Stream):

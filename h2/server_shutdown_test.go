@@ -144,6 +144,46 @@ func TestServerShutdownSilentPeer(t *testing.T) {
 	})
 }
 
+// TestServerShutdownLateStream sends a whole request after the final GOAWAY, as a client
+// does that has not read it yet, and gives it up when it has. Nothing of that is a fault:
+// the streams that were accepted run to their end, and DATA gives the window back.
+func TestServerShutdownLateStream(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		s := startServer(t, answerOK)
+		p := dial(t, s)
+		p.post(1)
+		synctest.Wait()
+		done := shutdown(s, t.Context())
+		for _, want := range []uint32{1<<31 - 1, 1} {
+			if f := p.await("GOAWAY", isGoAway); f.last != want {
+				t.Errorf("got GOAWAY with last stream %d, want %d", f.last, want)
+			}
+		}
+		p.post(3)
+		for range 9 << 20 / (16 << 10) { // more than the connection's window
+			p.data(3, false, make([]byte, 16<<10))
+			if !p.writable() {
+				break
+			}
+			synctest.Wait()
+		}
+		p.window(3, 1)
+		p.headers(3, true, "x", "trailer")
+		p.reset(3, http2.ErrCodeCancel)
+		p.wantAlive()
+		p.data(1, true, []byte("body"))
+		p.wantAnswer(1, "200")
+		p.wantClosed()
+		if err := receive(t, "the end of Shutdown", done); err != nil {
+			t.Errorf("got %v from Shutdown, want nil", err)
+		}
+		if n := s.started.Load(); n != 1 {
+			t.Errorf("got %d handlers, want 1", n)
+		}
+	})
+}
+
 // TestServerShutdownIdle ends connections that have nothing open, or never had.
 func TestServerShutdownIdle(t *testing.T) {
 	t.Parallel()

@@ -74,6 +74,7 @@ func (c *serverConn) openStream(id uint32, end bool) (first bool, err error) {
 	case id <= c.table.maxID:
 		return false, violated(ErrCodeStreamClosed, "HEADERS on stream %d, which is closed", id)
 	case id > c.lastStream:
+		c.table.late = max(c.table.late, id) // its other frames are ignored, too
 		return false, nil
 	}
 	c.table.maxID = id

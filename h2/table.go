@@ -4,8 +4,9 @@
 //
 // Invariants. A stream is in the table from its first frame until both halves are
 // closed or it was reset. A stream that is not there is idle, if its number is above
-// maxID, or closed. [RFC 9113, sections 5.1 and 5.1.1] resets has at most resetsMax
-// numbers, of which the last ones are kept.
+// maxID, or closed; those up to late are neither, and their frames are ignored. [RFC 9113,
+// sections 5.1, 5.1.1 and 6.8] resets has at most resetsMax numbers, of which the last ones
+// are kept.
 
 package h2
 
@@ -27,6 +28,7 @@ type table struct {
 	open    map[uint32]*stream
 	waiting []*stream // their senders wait for window or for room in the write buffer
 	maxID   uint32    // the highest number of a stream that was opened
+	late    uint32    // the highest number of a stream that came after the final GOAWAY
 	resets  []uint32  // a ring of the streams that this side reset last
 	nresets int       // how many numbers the ring has overwritten
 }
@@ -34,6 +36,9 @@ type table struct {
 // idleLocked reports whether a stream was never opened. Only clients open streams, and
 // their numbers are odd. [RFC 9113, section 5.1.1]
 func (t *table) idleLocked(id uint32) bool { return id%2 == 0 || id > t.maxID }
+
+// isLateLocked reports whether a stream came after the final GOAWAY, and was not opened.
+func (t *table) isLateLocked(id uint32) bool { return id%2 == 1 && t.maxID < id && id <= t.late }
 
 // noteResetLocked adds a stream to the ring, which has up to size numbers.
 func (t *table) noteResetLocked(id uint32, size int) {
