@@ -78,15 +78,18 @@ func (c *serverConn) serveFrames() {
 }
 
 // readOn is serveFrames in a goroutine that net/http did not start. It recovers from a
-// panic of ConnState as net/http's goroutines do.
-func (c *serverConn) readOn() {
+// panic of a hook as net/http's goroutines do. If it takes the reading over, it first does
+// what the other goroutine has left.
+func (c *serverConn) readOn(takenOver bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			c.logPanic(v)
-			_ = c.nc.Close()
-			signal(c.ended)
+			c.hookFailed()
 		}
 	}()
+	if takenOver {
+		c.deliver()
+	}
 	c.serveFrames()
 }
 
@@ -104,7 +107,7 @@ func (c *serverConn) startInline() bool {
 		// net/http closes the connection when its goroutine returns: that goroutine waits for
 		// the end, and no handler may keep it.
 		c.ownGoroutine = true
-		go c.readOn()
+		go c.readOn(false)
 		return false
 	}
 	now := time.Now()
@@ -222,8 +225,7 @@ func (c *serverConn) takeOver(epoch uint64) {
 		c.running.pace.stalled()
 		c.running = nil
 		c.rd.answers = true // responses of the batch may have gathered
-		c.deliver()
-		c.readOn()
+		c.readOn(true)
 	}()
 }
 

@@ -89,10 +89,11 @@ func (c *conn) fillFrom(p []byte) error {
 func (c *conn) deliver() {
 	c.side.startHandlers()
 	c.wakeReaders()
-	for _, fault := range c.rd.faults {
+	faults := c.rd.faults
+	c.rd.faults = faults[:0] // first: countError may end the goroutine
+	for _, fault := range faults {
 		c.limits.countError(fault)
 	}
-	c.rd.faults = c.rd.faults[:0]
 }
 
 // count records a fault of the peer for [http.HTTP2Config].CountError.

@@ -362,10 +362,17 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 	return c
 }
 
-// run serves the connection until it ends.
+// run serves the connection until it ends. A hook of the program that panics, or ends its
+// goroutine, ends the connection, too: net/http then recovers.
 func (c *serverConn) run(greeted, down bool) {
 	stop := context.AfterFunc(c.ctx, c.baseDone)
 	defer stop()
+	returned := false
+	defer func() {
+		if !returned {
+			c.hookFailed()
+		}
+	}()
 	if hook := c.server.ConnState; hook != nil {
 		hook(c.nc, http.StateActive)
 	}
@@ -373,15 +380,21 @@ func (c *serverConn) run(greeted, down bool) {
 	c.startTimers()
 	if err := c.greetClient(greeted, down); err != nil {
 		c.end(err)
-		return
+	} else {
+		c.serveFrames()
 	}
-	c.serveFrames()
+	returned = true
 	<-c.ended
 }
 
 // end ends the connection after the last read, whose error is err.
 func (c *serverConn) end(err error) {
 	c.finish(err)
+	c.closed()
+}
+
+// closed frees what a connection has that is over, and has run return.
+func (c *serverConn) closed() {
 	c.stateMu.Lock()
 	c.lastState = http.StateClosed // reported by the goroutine that closes nc, and the last one
 	c.stateMu.Unlock()
@@ -437,28 +450,4 @@ func (c *serverConn) tlsAllowed() bool {
 		return true
 	}
 	return false
-}
-
-// reportState calls the server's ConnState if the connection has become active or idle.
-// It runs code of the user, so it is called without conn.mu.
-func (c *serverConn) reportState() {
-	hook := c.server.ConnState
-	if hook == nil {
-		return
-	}
-	c.stateMu.Lock()
-	defer c.stateMu.Unlock()
-	if c.lastState == http.StateClosed {
-		return // a handler returns after the connection's end
-	}
-	state := http.StateIdle
-	c.mu.Lock()
-	if c.handlers > 0 {
-		state = http.StateActive
-	}
-	c.mu.Unlock()
-	if state != c.lastState {
-		c.lastState = state
-		hook(c.nc, state)
-	}
 }

@@ -276,11 +276,11 @@ func (s *serverStream) closeRelocking() (last bool) {
 // afterClose does what closeRelocking leaves, because it runs code of the user or
 // takes other locks.
 func (s *serverStream) afterClose(last bool) {
-	if last {
-		s.sc.reportState()
-	}
 	s.ctx.cancel(context.Canceled)
 	s.discard(http.ErrBodyReadAfterClose)
+	if last {
+		s.sc.reportIdle()
+	}
 }
 
 // setWriteDeadline ends the stream at t, never if t is zero. A deadline that has passed
