@@ -41,10 +41,17 @@ func (dialTimedOut) Temporary() bool { return true }
 
 var errDialTimeout error = dialTimedOut{}
 
+// errDialGone is the error of a dial whose goroutine has ended, with runtime.Goexit, in a
+// function of the program.
+var errDialGone = errors.New("dialing ended its goroutine")
+
 // connect dials, with a TLS handshake for https. The server has to select HTTP/2 with
 // ALPN. [RFC 9113, section 3.2]
 func (h *host) connect(ctx context.Context) (net.Conn, error) {
 	nc, err := h.t.config.DialContext(ctx, "tcp", h.address)
+	if nc == nil && err == nil {
+		err = errors.New("DialContext returned neither a connection nor an error")
+	}
 	if err != nil || !h.secure {
 		return nc, err
 	}

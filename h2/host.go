@@ -280,20 +280,29 @@ func (h *host) dialLocked(ctx context.Context) {
 	h.dialing, h.cancel = true, cancel
 	go func() {
 		defer cancel()
-		nc, err := h.connect(ctx)
-		if err == nil {
+		err := errDialGone // unless connect returns
+		defer func() {
+			if err != nil {
+				h.dialFailed(ctx, err)
+			}
+		}()
+		var nc net.Conn
+		if nc, err = h.connect(ctx); err == nil {
 			_, _ = h.add(nc)
-			return
 		}
-		if ctx.Err() == context.DeadlineExceeded {
-			err = errDialTimeout // dialTimeout, and no deadline of a call
-		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.dialing = false
-		h.dialFailedLocked(err)
-		h.assignPlacesLocked()
 	}()
+}
+
+// dialFailed ends a dial that has failed.
+func (h *host) dialFailed(ctx context.Context, err error) {
+	if ctx.Err() == context.DeadlineExceeded {
+		err = errDialTimeout // dialTimeout, and no deadline of a call
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.dialing = false
+	h.dialFailedLocked(err)
+	h.assignPlacesLocked()
 }
 
 // dialFailedLocked counts a connection that could not be opened or failed before its
