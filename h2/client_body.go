@@ -13,6 +13,7 @@ package h2
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -252,9 +253,12 @@ func (b *bodySender) proceed(wanted bool) {
 	}
 }
 
+var errBodyLeft = errors.New("h2: reading the request's body ended its goroutine")
+
 // sendAll sends the body.
 func (b *bodySender) sendAll() {
 	defer close(b.done)
+	defer b.left()
 	if b.expects {
 		b.awaitContinue()
 	}
@@ -280,6 +284,20 @@ func (b *bodySender) sendAll() {
 		b.close()
 	}
 	b.wrote(err)
+}
+
+// left gives the call up if the body's Read or Close has ended the goroutine, with
+// runtime.Goexit.
+func (b *bodySender) left() {
+	if !b.reading { // which no other goroutine sets
+		return
+	}
+	c := b.s.cc
+	c.mu.Lock()
+	b.reading = false
+	b.endedRelocking(errBodyLeft)
+	c.mu.Unlock()
+	b.close()
 }
 
 // sendPiecesRelocking reads the body and sends it, piece by piece. It returns io.EOF if

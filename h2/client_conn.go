@@ -69,18 +69,33 @@ func (c *clientConn) begin() {
 	c.timer = time.AfterFunc(c.interval(), c.checkAlive)
 	c.mu.Unlock()
 	go func() {
-		err := c.readFrames()
-		c.mu.Lock()
-		err = c.unspoken(c.explainLocked(err))
-		c.ending = true
-		c.retireLocked(err) // before finish, which may take a second
-		c.mu.Unlock()
-		c.finish(err)
-		c.timer.Stop()
-		c.closing.Wait()
-		close(c.done)
-		c.t.ended(c)
+		err := errReadingLeft // unless readFrames returns
+		defer func() {
+			if v := recover(); v != nil {
+				panic(v) // ends the program
+			}
+			c.readingEnded(err)
+		}()
+		err = c.readFrames()
 	}()
+}
+
+// errReadingLeft is the error of a connection on which a hook of the program has ended the
+// goroutine that reads, with runtime.Goexit.
+var errReadingLeft = errors.New("h2: a hook ended the goroutine that reads")
+
+// readingEnded ends the connection after the last read, whose error is err.
+func (c *clientConn) readingEnded(err error) {
+	c.mu.Lock()
+	err = c.unspoken(c.explainLocked(err))
+	c.ending = true
+	c.retireLocked(err) // before finish, which may take a second
+	c.mu.Unlock()
+	c.finish(err)
+	c.timer.Stop()
+	c.closing.Wait()
+	close(c.done)
+	c.t.ended(c)
 }
 
 // unspoken explains why a connection may have ended before the server's SETTINGS. It is

@@ -7,8 +7,10 @@ package h2_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"runtime"
 	"testing"
 	"time"
@@ -54,4 +56,67 @@ func TestDialReturnsNothing(t *testing.T) {
 			receive(t, "a response", done).want(t, http.StatusOK, "ok")
 		})
 	}
+}
+
+// TestTraceGoexit has a function of a trace end the goroutine that reads: the calls of the
+// connection fail, and the transport can be closed.
+func TestTraceGoexit(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		s, client := newFake(t, nil)
+		done := begin(client, get(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			GotFirstResponseByte: runtime.Goexit,
+		})))
+		p := s.accept()
+		id := p.request().StreamID
+		other := begin(client, get(t.Context()))
+		p.request()
+		p.respond(id, "200", "ok")
+		for _, done := range []<-chan outcome{done, other} {
+			receive(t, "an error", done).wantText(t, "hook")
+		}
+	})
+}
+
+// A leavingBody ends the goroutine that reads it.
+type leavingBody struct{}
+
+func (leavingBody) Read([]byte) (int, error) {
+	runtime.Goexit()
+	return 0, io.EOF
+}
+
+// TestBodyGoexit has the Read of a request's body end its goroutine: the call fails, and
+// the body is closed.
+func TestBodyGoexit(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		s, client := newFake(t, nil)
+		body := watch(leavingBody{})
+		done := begin(client, request(t.Context(), http.MethodPost, body))
+		p := s.accept()
+		id := p.request().StreamID
+		receive(t, "an error", done).wantText(t, "ended its goroutine")
+		p.await("RST_STREAM", func(f *frame) bool { return isReset(f, id) })
+		body.wantClosed(t)
+	})
+}
+
+// TestOnReadyGoexit has OnReady end its goroutine: the next change is reported all the same.
+func TestOnReadyGoexit(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		var l readinessLog
+		s, client := newFake(t, &h2.TransportConfig{OnReady: func(host string, ready bool) {
+			l.add(host, ready)
+			runtime.Goexit()
+		}})
+		done := begin(client, get(t.Context()))
+		p := s.accept()
+		p.respond(p.request().StreamID, "200", "ok")
+		receive(t, "a response", done).want(t, http.StatusOK, "ok")
+		l.want(t, "SETTINGS", true)
+		_ = p.conn.Close()
+		l.want(t, "the end", true, false)
+	})
 }

@@ -77,10 +77,19 @@ func (h *host) readyChangedLocked() {
 	go h.reportReady()
 }
 
-// reportReady calls OnReady until the state is the reported one.
+// reportReady calls OnReady until the state is the reported one. If OnReady ends the
+// goroutine, with runtime.Goexit, another one goes on.
 func (h *host) reportReady() {
+	calling := false
+	defer func() {
+		if calling {
+			go h.reportReady()
+		}
+	}()
 	for h.reportNext() {
+		calling = true
 		h.t.config.OnReady(h.address, h.readiness.reported)
+		calling = false
 	}
 }
 
