@@ -22,6 +22,11 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+const (
+	canonKept = 64  // names whose canonical forms a connection keeps
+	canonMax  = 256 // bytes of each
+)
+
 // A FieldSection collects the fields of one HEADERS frame and its CONTINUATIONs.
 type FieldSection struct {
 	section
@@ -220,7 +225,7 @@ func (f *FieldSection) canonical(name string) string {
 	if f.canon == nil {
 		f.canon = make(map[string]string)
 	}
-	if len(f.canon) < 64 { // a peer may send new names without end
+	if len(f.canon) < canonKept && len(name) <= canonMax { // a peer may send new names without end
 		f.canon[name] = key
 	}
 	return key

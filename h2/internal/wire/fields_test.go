@@ -4,6 +4,7 @@ package wire
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -24,5 +25,24 @@ func TestHeaderOfCookies(t *testing.T) {
 	}
 	if got := h["A"]; len(got) != 1 || got[0] != "1" {
 		t.Errorf("got %q, want one value of the other field", got)
+	}
+}
+
+// TestCanonicalKeepsLittle sends many names, some of them as long as a section may be: a
+// connection keeps little of them.
+func TestCanonicalKeepsLittle(t *testing.T) {
+	f := FieldSection{Limit: 64 << 10}
+	for i := range 1000 {
+		name := strings.Repeat("x", i*60) + "-" + strconv.Itoa(i)
+		if got, want := f.canonical(name), http.CanonicalHeaderKey(name); got != want {
+			t.Fatalf("got %.20q, want %.20q", got, want)
+		}
+	}
+	kept := 0
+	for name, key := range f.canon {
+		kept += len(name) + len(key)
+	}
+	if kept > 32<<10 {
+		t.Errorf("got %d bytes that are kept, want at most 32 KiB", kept)
 	}
 }
