@@ -254,7 +254,7 @@ func limitsOf(standard *http.HTTP2Config, headerBytes int) limits {
 		rate:            defaultRate,
 	}
 	if headerBytes > 0 {
-		l.maxHeaderList = headerBytes
+		l.maxHeaderList = min(headerBytes, headerBytesMost)
 	}
 	if standard == nil {
 		return l
@@ -269,10 +269,10 @@ func limitsOf(standard *http.HTTP2Config, headerBytes int) limits {
 		l.encoderTable = uint32(n)
 	}
 	if n := standard.MaxReceiveBufferPerConnection; n >= flow.Start {
-		l.connWindow = n
+		l.connWindow = min(n, flow.Max)
 	}
 	if n := standard.MaxReceiveBufferPerStream; n > 0 {
-		l.maxStreamWindow = n
+		l.maxStreamWindow = min(n, flow.Max)
 		l.streamWindow = min(l.streamWindow, n)
 	}
 	if standard.WriteByteTimeout > 0 {
@@ -321,7 +321,7 @@ func (e *engine) newServerConn(server *http.Server, nc net.Conn, handler http.Ha
 	l := limitsOf(server.HTTP2, server.MaxHeaderBytes)
 	l.maxStreams = defaultStreams
 	if standard := server.HTTP2; standard != nil && standard.MaxConcurrentStreams > 0 {
-		l.maxStreams = uint32(standard.MaxConcurrentStreams)
+		l.maxStreams = uint32(min(standard.MaxConcurrentStreams, wire.StreamIDMax))
 	}
 	if e.config.ControlBurst > 0 {
 		l.burst = e.config.ControlBurst

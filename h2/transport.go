@@ -197,7 +197,7 @@ func (t *Transport) fillIn() {
 	if c.DialContext == nil {
 		c.DialContext = new(net.Dialer).DialContext
 	}
-	t.limits = limitsOf(c.HTTP2, int(min(c.MaxResponseHeaderBytes, headerBytesMost)))
+	t.limits = limitsOf(c.HTTP2, int(min(c.MaxResponseHeaderBytes, headerBytesMost))) // an int may have 32 bits
 }
 
 // errTransportClosed is the error of requests after Close or Shutdown.

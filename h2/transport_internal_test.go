@@ -10,14 +10,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/seed-b7c59c10/connect/h2/internal/flow"
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
 
@@ -195,5 +198,29 @@ func TestHeedsContext(t *testing.T) {
 	embeds := struct{ *Transport }{transport}
 	if embeds.HeedsContext(embeds) {
 		t.Error("got true for a type that embeds a transport, want false")
+	}
+}
+
+// TestLimitsFitTheWire asks for limits beyond those that HTTP/2 has: the largest that it has
+// apply, and not what the lower bits say.
+func TestLimitsFitTheWire(t *testing.T) {
+	if strconv.IntSize < 64 {
+		t.Skip("an int holds no such limit")
+	}
+	for _, n := range []int{math.MaxInt>>32 + 1, math.MaxInt>>31 + 1, math.MaxInt} { // 1<<31, 1<<32
+
+		l := limitsOf(&http.HTTP2Config{MaxReceiveBufferPerConnection: n, MaxReceiveBufferPerStream: n}, n)
+		if l.connWindow != flow.Max || l.maxStreamWindow != flow.Max || l.maxHeaderList != headerBytesMost {
+			t.Errorf("%d: got windows of %d and %d bytes and sections of %d, want %d, %[5]d and %d",
+				n, l.connWindow, l.maxStreamWindow, l.maxHeaderList, flow.Max, headerBytesMost)
+		}
+		client, server := net.Pipe()
+		e := &engine{}
+		c := e.newServerConn(&http.Server{HTTP2: &http.HTTP2Config{MaxConcurrentStreams: n}}, server, http.NotFoundHandler())
+		if c.limits.maxStreams != wire.StreamIDMax {
+			t.Errorf("%d: got %d streams, want %d", n, c.limits.maxStreams, wire.StreamIDMax)
+		}
+		_ = client.Close()
+		_ = server.Close()
 	}
 }
