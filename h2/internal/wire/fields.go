@@ -25,6 +25,8 @@ import (
 const (
 	canonKept = 64  // names whose canonical forms a connection keeps
 	canonMax  = 256 // bytes of each
+
+	fieldsKept = 1024 // fields for which a connection keeps the memory
 )
 
 // A FieldSection collects the fields of one HEADERS frame and its CONTINUATIONs.
@@ -69,8 +71,11 @@ const (
 	HasStatus
 )
 
-// Begin forgets the last section.
+// Begin forgets the last section. The memory of one with many fields is not kept.
 func (f *FieldSection) Begin(trailer bool) {
+	if cap(f.Fields) > fieldsKept {
+		f.Fields = nil
+	}
 	clear(f.Fields)
 	f.section = section{Fields: f.Fields[:0], Length: -1}
 	f.trailer, f.skipped = trailer, false

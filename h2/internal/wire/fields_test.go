@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 // TestHeaderOfCookies joins many values of Cookie with few allocations: a peer sends each
@@ -44,5 +46,23 @@ func TestCanonicalKeepsLittle(t *testing.T) {
 	}
 	if kept > 32<<10 {
 		t.Errorf("got %d bytes that are kept, want at most 32 KiB", kept)
+	}
+}
+
+// TestSectionKeepsLittle takes a section with many fields, as a client's limit allows them:
+// the next one does not keep its memory.
+func TestSectionKeepsLittle(t *testing.T) {
+	f := FieldSection{Limit: 10 << 20}
+	f.Begin(false)
+	for range 100_000 {
+		f.add(hpack.HeaderField{Name: "x"})
+	}
+	if len(f.Fields) != 100_000 {
+		t.Fatalf("got %d fields, want all", len(f.Fields))
+	}
+	f.Begin(false)
+	f.add(hpack.HeaderField{Name: "x"})
+	if n := cap(f.Fields); n > fieldsKept {
+		t.Errorf("got memory for %d fields, want at most %d", n, fieldsKept)
 	}
 }
