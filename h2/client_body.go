@@ -14,6 +14,7 @@ package h2
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -123,7 +124,9 @@ func (b *bodySender) beginRelocking(direct []byte) {
 		}
 	case b.body == nil:
 		if b.trailers {
-			b.endWithTrailersLocked()
+			if err := b.endWithTrailersLocked(); err != nil {
+				b.s.giveUpRelocking(err)
+			}
 		}
 	case b.short == nil:
 		b.running = true
@@ -403,30 +406,45 @@ func (b *bodySender) sendPieceRelocking(p []byte, last bool) error {
 		}
 	}
 	if last && b.trailers {
-		b.endWithTrailersLocked()
+		return b.endWithTrailersLocked()
 	}
 	return nil
 }
 
-// endWithTrailersLocked ends the request with its trailers. [RFC 9113, section 8.1]
-func (b *bodySender) endWithTrailersLocked() {
+// endWithTrailersLocked ends the request with its trailers [RFC 9113, section 8.1], or
+// returns an error if they are larger than the peer's SETTINGS_MAX_HEADER_LIST_SIZE: a peer
+// may end the connection for it, with all its streams.
+func (b *bodySender) endWithTrailersLocked() error {
 	s, c := b.s, b.s.cc
 	if s.overLocked() || s.sentEnd || c.err != nil {
-		return
+		return nil
+	}
+	if limit := int(c.peerHeaderList); limit > 0 {
+		size := 0
+		b.trailerFields(func(name, value string) { size += wire.FieldSize(name, value) })
+		if size > limit {
+			return fmt.Errorf("h2: trailers of %d bytes are larger than the peer accepts: it takes %d bytes", size, limit)
+		}
 	}
 	at := c.beginFieldsLocked()
-	for key, values := range s.request.Trailer {
+	b.trailerFields(c.fieldLocked)
+	c.endFieldsLocked(at, s.id, true)
+	s.sentEnd = true
+	c.forgetIfDoneLocked(&s.stream)
+	return nil
+}
+
+// trailerFields yields the fields of the request's trailers.
+func (b *bodySender) trailerFields(yield func(name, value string)) {
+	for key, values := range b.s.request.Trailer {
 		name := wire.Lower(key)
 		if !wire.Sendable(name) {
 			continue
 		}
 		for _, value := range values {
 			if wire.ValidValue(value) {
-				c.fieldLocked(name, value)
+				yield(name, value)
 			}
 		}
 	}
-	c.endFieldsLocked(at, s.id, true)
-	s.sentEnd = true
-	c.forgetIfDoneLocked(&s.stream)
 }

@@ -196,3 +196,27 @@ func TestUploadStalled(t *testing.T) {
 		body.wantClosed(t)
 	})
 }
+
+// TestUploadTrailersTooLarge sends trailers that are larger than the server takes, behind a
+// body and alone. That fails the call, and not the connection with its other calls.
+func TestUploadTrailersTooLarge(t *testing.T) {
+	for _, body := range []io.Reader{nil, strings.NewReader("body")} {
+		bubble(t, func(t *testing.T) {
+			s, client := newFake(t, nil)
+			first := begin(client, get(t.Context()))
+			p := s.accept(http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 1000})
+			id := p.request().StreamID
+			r := request(t.Context(), http.MethodPost, body)
+			r.Trailer = http.Header{"X-Large": {strings.Repeat("x", 1000)}}
+			done := begin(client, r)
+			late := p.request().StreamID
+			receive(t, "an error", done).wantText(t, "trailers of 1039 bytes are larger than the peer accepts")
+			p.await("RST_STREAM", func(f *frame) bool { return isReset(f, late) })
+			if n := p.count(func(f *frame) bool { return f.Type == http2.FrameHeaders }); n != 0 {
+				t.Errorf("got %d more field sections, want no trailers", n)
+			}
+			p.respond(id, "200", "ok")
+			receive(t, "a response", first).want(t, 200, "ok")
+		})
+	}
+}
