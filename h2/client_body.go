@@ -168,12 +168,15 @@ func (b *bodySender) launch() {
 		go b.sendShort()
 	case b.body == nil || b.used:
 	default:
-		if trace := b.s.trace; b.expects && trace != nil && trace.Wait100Continue != nil {
-			trace.Wait100Continue()
-		}
 		b.done = make(chan struct{})
 		go b.sendAll()
 	}
+}
+
+// waitsForPeer reports whether launch starts a goroutine that waits until the peer asks for
+// the body.
+func (b *bodySender) waitsForPeer() bool {
+	return b.expects && b.short == nil && b.body != nil && !b.used
 }
 
 // awaitEnd waits for the goroutine that reads the body, before another attempt uses the

@@ -217,28 +217,6 @@ func (s *clientStream) openLocked(d directBody) error {
 	return nil
 }
 
-// traceSending reports to the trace the connection and the fields that are about to be
-// written.
-func (s *clientStream) traceSending(d directBody) {
-	if s.trace.GotConn != nil {
-		s.trace.GotConn(s.cc.info())
-	}
-	if s.trace.WroteHeaderField != nil {
-		s.fields(d, func(name, value string) { s.trace.WroteHeaderField(name, []string{value}) })
-	}
-}
-
-// traceSent reports to the trace that the head was written, and all of the request if
-// all is set. The response may come sooner.
-func (s *clientStream) traceSent(all bool) {
-	if s.trace.WroteHeaders != nil {
-		s.trace.WroteHeaders()
-	}
-	if all {
-		s.sender.wrote(nil)
-	}
-}
-
 // await waits for the head of the response, until the call's context ends or
 // ResponseHeaderTimeout has passed.
 func (s *clientStream) await() error {
