@@ -107,9 +107,11 @@ func TestRetryNot(t *testing.T) {
 			p.goAway(id, http2.ErrCodeNo)
 			_ = p.conn.Close()
 		}},
-		"refused without GetBody":     {func(r *http.Request) { r.GetBody = nil }, func(p *rawPeer, id uint32) { p.reset(id, http2.ErrCodeRefusedStream) }},
-		"disowned without GetBody":    {func(r *http.Request) { r.GetBody = nil }, func(p *rawPeer, _ uint32) { p.goAway(0, http2.ErrCodeNo) }},
-		"refused, GetBody fails":      {failingGetBody, func(p *rawPeer, id uint32) { p.reset(id, http2.ErrCodeRefusedStream) }},
+		"refused without GetBody":  {func(r *http.Request) { r.GetBody = nil }, func(p *rawPeer, id uint32) { p.reset(id, http2.ErrCodeRefusedStream) }},
+		"disowned without GetBody": {func(r *http.Request) { r.GetBody = nil }, func(p *rawPeer, _ uint32) { p.goAway(0, http2.ErrCodeNo) }},
+		"refused, GetBody fails":   {failingGetBody, func(p *rawPeer, id uint32) { p.reset(id, http2.ErrCodeRefusedStream) }},
+		"refused, GetBody says nothing": {func(r *http.Request) { r.GetBody = func() (io.ReadCloser, error) { return nil, nil } },
+			func(p *rawPeer, id uint32) { p.reset(id, http2.ErrCodeRefusedStream) }},
 		"refused, and then cancelled": {cancelingGetBody, func(p *rawPeer, id uint32) { p.reset(id, http2.ErrCodeRefusedStream) }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -309,6 +309,9 @@ func replay(r *http.Request, failed unprocessedError) (*http.Request, error) {
 		return nil, failed.last()
 	}
 	body, err := r.GetBody()
+	if body == nil && err == nil {
+		err = errors.New("h2: GetBody returned neither a body nor an error") // the request would be sent without one
+	}
 	if err != nil {
 		return nil, err
 	}
