@@ -416,9 +416,9 @@ func (s *clientStream) peerEndedLocked() {
 	s.freeLocked()
 }
 
-// resetByPeerLocked reports true. A server may reset as many streams as there are calls:
-// each call put a token back when it opened its stream.
-func (s *clientStream) resetByPeerLocked() bool { return true }
+// resetByPeerLocked reports false. A server can reset no more streams than there are calls,
+// and may reset all of them at once.
+func (s *clientStream) resetByPeerLocked() bool { return false }
 
 // leaveReading does nothing: calls never run on the reading goroutine.
 func (s *clientStream) leaveReading() {}

@@ -176,7 +176,8 @@ func (c *conn) endOfBodyLocked(s *stream, err error) {
 // ignored: it was sent before the peer saw RST_STREAM. So is one on a stream that came
 // after the final GOAWAY, as its HEADERS were [section 6.8]. Late DATA on any other closed
 // stream is a stream error; a late RST_STREAM or WINDOW_UPDATE is ignored. [RFC 9113,
-// section 5.1]
+// section 5.1] A client ignores late DATA, too: its user may give up more calls at once than
+// recentlyResetLocked knows, and the frames under way are no fault of the server's.
 func (c *conn) strayFrameLocked(h wire.FrameHeader) error {
 	switch {
 	case c.table.isLateLocked(h.Stream):
@@ -185,7 +186,7 @@ func (c *conn) strayFrameLocked(h wire.FrameHeader) error {
 		return violated(ErrCodeProtocol, "frame of type %d on stream %d, which was never opened", h.Type, h.Stream)
 	case c.table.recentlyResetLocked(h.Stream):
 		return nil
-	case h.Type == wire.FrameData:
+	case h.Type == wire.FrameData && c.accepts():
 		return c.rejectLocked(h.Stream, ErrCodeStreamClosed, errStreamOver)
 	}
 	return nil
