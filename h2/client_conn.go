@@ -91,11 +91,16 @@ func (c *clientConn) readingEnded(err error) {
 	c.ending = true
 	c.retireLocked(err) // before finish, which may take a second
 	c.mu.Unlock()
+	defer func() { // CountError may end the goroutine
+		c.mu.Lock()
+		c.failLocked(err)
+		c.mu.Unlock()
+		c.timer.Stop()
+		c.closing.Wait()
+		close(c.done)
+		c.t.ended(c)
+	}()
 	c.finish(err)
-	c.timer.Stop()
-	c.closing.Wait()
-	close(c.done)
-	c.t.ended(c)
 }
 
 // unspoken explains why a connection may have ended before the server's SETTINGS. It is

@@ -78,6 +78,27 @@ func TestTraceGoexit(t *testing.T) {
 	})
 }
 
+// TestCountErrorGoexit has CountError end the goroutine that reads, on a fault of a stream
+// and on one of the connection: the call fails, and the transport can be closed.
+func TestCountErrorGoexit(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []func(p *rawPeer, id uint32){
+		func(p *rawPeer, id uint32) { p.headers(id, true, ":status", "abc") },
+		func(p *rawPeer, _ uint32) { p.window(0, 0) },
+	} {
+		bubble(t, func(t *testing.T) {
+			s, client := newFake(t, &h2.TransportConfig{HTTP2: &http.HTTP2Config{CountError: func(string) { runtime.Goexit() }}})
+			done := begin(client, get(t.Context()))
+			p := s.accept()
+			fault(p, p.request().StreamID)
+			if o := receive(t, "an error", done); o.err == nil {
+				t.Error("got a response, want an error")
+			}
+			p.wantClosed()
+		})
+	}
+}
+
 // A leavingBody ends the goroutine that reads it.
 type leavingBody struct{}
 
