@@ -365,6 +365,16 @@ var responsePromises = []promise{
 		write(n, w, "hello")
 		set(w, "X-One", "1", "X-One", "2", "X-Two", "3")
 	}),
+	trailing("trailers that are announced twice", func(n *notes, w http.ResponseWriter) {
+		set(w, "Trailer", "X-One, x-one", "Trailer", "X-Two, X-One")
+		write(n, w, "hello")
+		set(w, "X-One", "1", "X-Two", "2")
+	}),
+	trailing("trailers in both ways", func(n *notes, w http.ResponseWriter) {
+		set(w, "Trailer", "X-One")
+		write(n, w, "hello")
+		set(w, "X-One", "1", http.TrailerPrefix+"X-One", "2")
+	}),
 	trailing("trailers of an empty body", func(n *notes, w http.ResponseWriter) {
 		set(w, "Trailer", "X-One")
 		w.WriteHeader(http.StatusOK)

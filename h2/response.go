@@ -333,12 +333,15 @@ func (w *response) appendRestRelocking(trailer []field) {
 }
 
 // collectTrailers returns the trailers: those that the handler announced, those whose
-// keys begin with http.TrailerPrefix, and those of DirectTrailer.
+// keys begin with http.TrailerPrefix, which replace announced ones, and those of
+// DirectTrailer.
 func (w *response) collectTrailers() []field {
 	parts := w.parts
 	start := len(parts.fields)
 	for _, key := range parts.keys {
-		parts.addTrailer(key, w.header[key])
+		if _, replaced := w.header[http.TrailerPrefix+key]; !replaced {
+			parts.addTrailer(key, w.header[key])
+		}
 	}
 	for key, values := range w.header {
 		if name, ok := strings.CutPrefix(key, http.TrailerPrefix); ok {

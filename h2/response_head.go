@@ -32,7 +32,10 @@ func (w *response) freezeHeader(status int) {
 		}
 	}
 	for key, values := range w.header {
-		if strings.HasPrefix(key, http.TrailerPrefix) || slices.Contains(w.parts.keys, key) {
+		if strings.HasPrefix(key, http.TrailerPrefix) {
+			continue
+		}
+		if _, announced := slices.BinarySearch(w.parts.keys, key); announced {
 			continue
 		}
 		name := wire.Lower(key)
@@ -84,7 +87,8 @@ func (w *response) takeParts() {
 	}
 }
 
-// announceTrailers keeps the keys that the values of "Trailer" list.
+// announceTrailers keeps the keys that the values of "Trailer" list, sorted and each once:
+// several handlers may announce the same one.
 func (w *response) announceTrailers(values []string) {
 	for _, names := range values {
 		for name := range strings.SplitSeq(names, ",") {
@@ -93,6 +97,8 @@ func (w *response) announceTrailers(values []string) {
 			}
 		}
 	}
+	slices.Sort(w.parts.keys)
+	w.parts.keys = slices.Compact(w.parts.keys)
 }
 
 // appendHeadLocked appends the head. final is set if the gathered body is the whole
