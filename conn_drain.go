@@ -5,6 +5,7 @@
 package connect
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"time"
@@ -19,9 +20,10 @@ const drainTime = time.Second / 2
 // for a fault of the call, or of the next one on the connection. Package h2 ignores such
 // data. If the length is not known, drain reads only a request of one message: the client
 // of a stream may wait for the answer before it goes on. A large request is refused at once.
+// It returns when ctx ends, too.
 //
 //go:noinline
-func drain(w http.ResponseWriter, body io.Reader, length int64, single bool) {
+func drain(ctx context.Context, w http.ResponseWriter, body io.Reader, length int64, single bool) {
 	if length > drainedMax || length < 0 && !single {
 		return
 	}
@@ -32,8 +34,17 @@ func drain(w http.ResponseWriter, body io.Reader, length int64, single bool) {
 	if _, engine := inner.(directCall); engine || !isOwn(inner) {
 		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	over := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { // not a deadline ahead, which could lift the server's own
+		defer close(over)
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+	})
 	_, _ = io.CopyN(io.Discard, body, drainedMax)
+	if !stop() {
+		<-over // the ResponseWriter may not be used once the handler has returned
+	}
 }
 
 // An unwrapper is a middleware's [http.ResponseWriter].
@@ -42,6 +53,6 @@ type unwrapper interface{ Unwrap() http.ResponseWriter }
 // drainHTTP is drain for a request to no procedure, or not in its protocols.
 func drainHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 2 {
-		drain(w, r.Body, r.ContentLength, false)
+		drain(r.Context(), w, r.Body, r.ContentLength, false)
 	}
 }

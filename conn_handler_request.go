@@ -169,7 +169,7 @@ func (c *handlerConn) closeRequest() {
 	length := c.request.length
 	switch {
 	case c.request.proto == 2:
-		drain(c.exchange.Unwrap(), c.request.body, length, !c.config.spec.StreamType.clientStreams())
+		drain(&c.ctx, c.exchange.Unwrap(), c.request.body, length, !c.config.spec.StreamType.clientStreams())
 	case !c.began && c.request.proto == 1 && !c.config.connectGo && (length < 0 || length > drainedMax || c.duplex()):
 		c.exchange.Header()[headerConnection] = []string{"close"}
 	}

@@ -80,6 +80,7 @@ func TestRefusedRequestIsReadToItsEnd(t *testing.T) {
 		{"one message", "application/grpc", connect.StreamTypeUnary, []string{"grpc-encoding", "unheard"}, true},
 		{"one message, known length", "application/grpc", connect.StreamTypeServer, []string{"grpc-encoding", "unheard", "content-length", "5"}, true},
 		{"stream, known length", "application/grpc", connect.StreamTypeClient, []string{"grpc-encoding", "unheard", "content-length", "5"}, true},
+		{"timeout", "application/grpc", connect.StreamTypeUnary, []string{"grpc-encoding", "unheard", "grpc-timeout", "100m"}, true},
 		{"no bytes", "application/proto", connect.StreamTypeUnary, []string{"content-encoding", "unheard", "content-length", "0"}, true},
 		{"stream", "application/grpc", connect.StreamTypeClient, []string{"grpc-encoding", "unheard"}, false},
 		{"large", "application/grpc", connect.StreamTypeUnary, []string{"grpc-encoding", "unheard", "content-length", "1000000"}, false},
@@ -109,6 +110,8 @@ func TestRefusedRequestIsReadToItsEnd(t *testing.T) {
 						if err := c.framer.WriteData(1, true, make([]byte, rest)); err != nil {
 							t.Fatal(err)
 						}
+					case slices.Contains(test.pairs, "grpc-timeout"): // the call's time is over first
+						time.Sleep(150 * time.Millisecond)
 					default:
 						time.Sleep(time.Second)
 					}
