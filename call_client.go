@@ -26,7 +26,7 @@ func (c *config) callAround(ctx context.Context, request AnyRequest, next UnaryF
 	call.client.call = callState{spec: &c.spec, peer: c.peer, header: metadata{own: request.Header()}}
 	call.run = func(ctx context.Context) (err error) {
 		defer call.end()
-		if err := checkCall(ctx); err != nil {
+		if _, err := checkCall(ctx); err != nil {
 			return err
 		}
 		response = nil
@@ -116,7 +116,7 @@ func (w *watchedConn) run(ctx context.Context, c *config, call *Call) error {
 	w.running = true
 	spec := call.Spec()
 	var conn StreamingClientConn
-	if err := checkCall(ctx); err != nil {
+	if _, err := checkCall(ctx); err != nil {
 		conn = &failedConn{spec: spec, peer: c.peer, err: err}
 	} else {
 		conn = c.stream(context.WithValue(ctx, clientCallKey{}, call), spec, nil)

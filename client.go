@@ -46,8 +46,12 @@ func NewClient[Req, Res any](httpClient HTTPClient, url string, options ...Clien
 		made.response = Response[Res]{&made.msg, metadata{lazy: &made.arrived.header}, metadata{lazy: &made.arrived.trailer}}
 		return &made.response, nil
 	}
-	for _, i := range slices.Backward(c.interceptors) {
-		client.unary = i.WrapUnary(c.checkedUnary(client.unary))
+	for n, i := range slices.Backward(c.interceptors) {
+		next := client.unary
+		if n+1 < len(c.interceptors) { // the last one calls callUnary, which checks the context itself
+			next = c.checkedUnary(next)
+		}
+		client.unary = i.WrapUnary(next)
 	}
 	return client
 }
@@ -97,6 +101,10 @@ func (c *Client[Req, Res]) CallUnary(ctx context.Context, request *Request[Req])
 
 // callUnary makes a unary call.
 func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callState, header http.Header, msg any, a *arrived) error {
+	info, err := c.checkNext(ctx)
+	if err != nil {
+		return err
+	}
 	conn := newUnaryConn(ctx, c, a)
 	conn.header = header
 	var timeout string
@@ -105,11 +113,10 @@ func (c *config) callUnary(ctx context.Context, request AnyRequest, state *callS
 		timeout = conn.timeLeft()
 	}
 	defer conn.release()
-	info, _ := callInfoOf(ctx)
 	if info != nil {
 		info.response = conn
 	}
-	err := info.choose(conn)
+	err = info.choose(conn)
 	if err == nil {
 		err = conn.sendOnly(request.Any())
 		if err != nil && c.connectGo && ctx.Err() == nil {

@@ -157,12 +157,13 @@ func beginCall(ctx context.Context) (context.Context, *clientInfo) {
 	return ctx, info
 }
 
-// checkCall returns an error if the call information of ctx was replaced since
-// beginCall: after an interceptor's call of NewClientContext, the caller would
-// not find the response's headers in the information that it made.
-func checkCall(ctx context.Context) error {
-	if _, begun := callInfoOf(ctx); !begun {
-		return errorf(CodeUnknown, "interceptors must not call NewClientContext: change the request's headers instead")
+// checkCall returns the call information of ctx, nil if there is none, and an error if it
+// was replaced since beginCall: after an interceptor's call of NewClientContext, the caller
+// would not find the response's headers in the information that it made.
+func checkCall(ctx context.Context) (*clientInfo, error) {
+	info, begun := callInfoOf(ctx)
+	if !begun {
+		return info, errorf(CodeUnknown, "interceptors must not call NewClientContext: change the request's headers instead")
 	}
-	return nil
+	return info, nil
 }

@@ -72,7 +72,7 @@ func (c *config) wrapUnary(next UnaryFunc) UnaryFunc {
 // has passed on, and then calls next.
 func (c *config) checkedUnary(next UnaryFunc) UnaryFunc {
 	return func(ctx context.Context, request AnyRequest) (AnyResponse, error) {
-		if err := c.checkNext(ctx); err != nil {
+		if _, err := c.checkNext(ctx); err != nil {
 			return nil, err
 		}
 		return next(ctx, request)
@@ -82,7 +82,7 @@ func (c *config) checkedUnary(next UnaryFunc) UnaryFunc {
 // checkedStream is checkedUnary for a client's streams.
 func (c *config) checkedStream(next StreamingClientFunc) StreamingClientFunc {
 	return func(ctx context.Context, spec Spec) StreamingClientConn {
-		switch err := c.checkNext(ctx); {
+		switch _, err := c.checkNext(ctx); {
 		case err != nil && c.connectGo:
 			return &failedConn{err: err}
 		case err != nil:
@@ -94,15 +94,15 @@ func (c *config) checkedStream(next StreamingClientFunc) StreamingClientFunc {
 
 // checkNext is checkCall for an interceptor's context. With connect-go's meaning a
 // single interceptor may pass on any context, and the error has no code.
-func (c *config) checkNext(ctx context.Context) error {
-	err := checkCall(ctx)
+func (c *config) checkNext(ctx context.Context) (*clientInfo, error) {
+	info, err := checkCall(ctx)
 	switch {
 	case err == nil || c.connectGo && !c.chained:
-		return nil
+		return info, nil
 	case c.connectGo:
-		return errors.Unwrap(err)
+		return nil, errors.Unwrap(err)
 	}
-	return err
+	return nil, err
 }
 
 // wrapStream is wrapUnary for streams.

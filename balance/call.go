@@ -167,10 +167,7 @@ func (c *call) Value(key any) any {
 
 // callOf returns the call of a context, nil if there is none of this Balancer's.
 func (b *Balancer) callOf(ctx context.Context) *call {
-	c, ok := ctx.(*call) // the usual case, without a look at every context
-	if !ok {
-		c, _ = ctx.Value(callKey{}).(*call)
-	}
+	c, _ := ctx.Value(callKey{}).(*call)
 	if c == nil || c.b != b {
 		return nil
 	}

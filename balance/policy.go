@@ -52,19 +52,23 @@ type draw struct {
 
 func newDraw(candidates []*endpoint, call *pickInfo) draw {
 	d := draw{from: candidates, n: len(candidates)}
-	if call.tried == nil {
-		return d
+	if call.tried != nil {
+		d.passOver(call.tried)
 	}
+	return d
+}
+
+// passOver takes the endpoints that were tried out of the draw, unless all were.
+func (d *draw) passOver(tried func(*endpoint) bool) {
 	n := 0
-	for _, e := range candidates {
-		if !call.tried(e) {
+	for _, e := range d.from {
+		if !tried(e) {
 			n++
 		}
 	}
 	if n > 0 && n < d.n {
-		d.tried, d.n = call.tried, n
+		d.tried, d.n = tried, n
 	}
-	return d
 }
 
 // at returns endpoint i of the n.

@@ -45,9 +45,11 @@ type search struct {
 
 // begin sets the group and the context of a new search.
 func (s *search) begin(g *group, ctx context.Context) {
-	s.g, s.ctx, s.call = g, ctx, g.b.callOf(ctx)
-	if c, ok := ctx.(*call); ok && c == s.call {
-		s.ctx = c.Context // the same for all others, with one step less
+	s.g, s.ctx = g, ctx
+	if c, ok := ctx.(*call); ok && c.b == g.b { // the usual case
+		s.call, s.ctx = c, c.Context // for all other keys the same context, with one step less
+	} else {
+		s.call = g.b.callOf(ctx)
 	}
 	s.set = tried.From(s.ctx)
 }
