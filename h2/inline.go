@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Quick handlers run on the reading goroutine, because to wake a worker costs more than
-// they do.
+// they do. Short ones do while there is no other request.
 //
-// Which handlers are quick is measured on workers, for each path. When a handler that
-// runs inline takes too long, a new goroutine takes over the reading, and the handler
-// keeps its goroutine. The epoch decides which goroutine reads; it is odd while a
-// handler runs inline:
+// Which handlers are quick or short is measured on workers, for each path; see pace.go.
+// When a handler that runs inline takes too long, a new goroutine takes over the reading,
+// and the handler keeps its goroutine. The epoch decides which goroutine reads; it is odd
+// while a handler runs inline:
 //
 //	            ┌───── the handler has returned: its goroutine reads on ─────┐
 //	            ▼                                                            │
@@ -26,24 +26,18 @@ package h2
 
 import (
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	inlineBudget = 50 * time.Microsecond // for all handlers of a batch
-	inlineQuick  = 20 * time.Microsecond // a handler that takes less is quick
-	inlineProof  = 16                    // quick runs in a row on workers, then the next runs inline
+	inlineBudget = 50 * time.Microsecond // for all handlers of a batch but the first
 	inlineLoad   = 16 * inlineTick       // load from which on handlers run inline
 	inlineTick   = time.Millisecond      // between two looks of the monitor
 	inlineIdle   = 10                    // ticks without an inline run, then the monitor forgets the connection
-
-	pathsMax = 64     // paths of a connection that are measured; the others run on workers
-	pathMax  = 256    // bytes of a path that is measured
-	restMin  = 1000   // runs of a rest, see pace
-	restMax  = 64_000 // after doubling
+	inlineSoon   = 10 * time.Microsecond // a read that takes less has not waited
+	inlineReply  = 40 * time.Microsecond // after an answer, then the request that follows may be due to it
 )
 
 // errTakenOver ends readFrames when another goroutine has taken over the reading.
@@ -60,7 +54,10 @@ type inline struct {
 	load         time.Duration   // grows a tick with each request and falls with time
 	lastBatch    int64           // lastRead of the last batch
 	running      *serverStream
-	paces        map[string]*pace // how quick the handlers are, by path
+	paces        map[string]*paces // how quick the handlers are, by path
+	lone         *pace             // of the last batch, if it was one short handler that has not been counted
+	loneTook     time.Duration
+	loneEnd      int64 // when it ended
 
 	// Guarded by the monitor's mutex.
 	seen  uint64 // epoch at the last tick
@@ -93,10 +90,10 @@ func (c *serverConn) readOn(takenOver bool) {
 	c.serveFrames()
 }
 
-// startInline starts the handlers of a batch: those that are likely to be quick run
-// here, one after the other, and their responses leave in one write, with the next
-// flushAnswers; the others run on workers. It reports false if another goroutine reads
-// now.
+// startInline starts the handlers of a batch: those that are likely to be quick, or short
+// and alone, run here, one after the other, and their responses leave in one write, with
+// the next flushAnswers; the others run on workers. It reports false if another goroutine
+// reads now.
 func (c *serverConn) startInline() bool {
 	c.wakeReaders() // readers of other streams do not wait for handlers
 	if !c.busy() || !c.choose() {
@@ -126,12 +123,31 @@ func (c *serverConn) startInline() bool {
 		}
 		before := now
 		now = time.Now()
-		p.ran(now.Sub(before))
+		took := now.Sub(before)
+		if p.limit == inlineShort {
+			c.lone, c.loneTook, c.loneEnd, c.rd.timed = p, took, clock(), true
+			break // it was the only one
+		}
+		p.ran(took)
 	}
 	c.running = nil
 	c.rd.answers = true
 	c.deliver() // for which the budget was too small
 	return true
+}
+
+// countLone counts the short run of the last batch: as too long if a request came
+// meanwhile, and not after its answer.
+func (c *serverConn) countLone() {
+	if c.lone == nil {
+		return
+	}
+	sinceEnd := time.Duration(c.lastRead.Load() - c.loneEnd)
+	if len(c.starts) > 0 && c.rd.took < inlineSoon && sinceEnd < inlineReply {
+		c.loneTook = 2 * inlineShort
+	}
+	c.lone.ran(c.loneTook)
+	c.lone = nil
 }
 
 // busy reports whether requests come at one a tick or faster, so that the monitor is
@@ -154,7 +170,7 @@ func (c *serverConn) choose() bool {
 			continue
 		}
 		if c.quick(s) {
-			if expected += s.pace.average; expected <= inlineBudget {
+			if expected += s.pace.average; expected <= inlineBudget || !chosen {
 				chosen = true
 				continue
 			}
@@ -167,30 +183,34 @@ func (c *serverConn) choose() bool {
 }
 
 // quick reports whether the handler of a request may run inline: its request has arrived
-// completely, so it has no body to wait for, and its path has proved quick. If the path
-// may still prove it, s.pace is set, and the run is measured.
+// completely, so it has no body to wait for, and its path has proved quick, or short while
+// there is no other request. If the path may still prove it, the run is measured.
 func (c *serverConn) quick(s *serverStream) bool {
 	if s.oversized || !s.gotEnd { // without conn.mu: only the reading goroutine sets gotEnd
 		return false
 	}
-	path := s.pathOf()
-	p := c.paces[path]
+	p := c.pacesOf(s.pathOf())
 	if p == nil {
-		if len(c.paces) >= pathsMax || len(path) > pathMax {
-			return false
-		}
-		if c.paces == nil {
-			c.paces = make(map[string]*pace)
-		}
-		p = newPace()
-		c.paces[strings.Clone(path)] = p
-	}
-	if p.rest > 0 {
-		p.rest--
 		return false
 	}
-	s.pace = p
-	return p.proved()
+	switch s.pace = p.quick.due(); {
+	case s.pace.proved():
+		return true
+	case s.pace == nil || !c.alone():
+		return false
+	}
+	if s.short = p.short.due(); !s.short.proved() {
+		return false
+	}
+	s.pace = s.short
+	return true
+}
+
+// alone reports whether there is one open stream.
+func (c *serverConn) alone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.table.open) == 1
 }
 
 // runInline runs a handler on the reading goroutine. It reports false if another
@@ -231,15 +251,18 @@ func (c *serverConn) takeOver(epoch uint64) {
 
 // ---- handlers ----
 
-// measure calls the handler, and measures it if s.pace is set and it runs on a worker.
+// measure calls the handler, and measures it if it runs on a worker and its path may prove
+// something.
 func (s *serverStream) measure() {
-	if s.pace == nil || s.inline != 0 {
+	if s.inline != 0 || s.pace == nil && s.short == nil {
 		s.serve()
 		return
 	}
 	began := time.Now()
 	s.serve()
-	s.pace.measured(time.Since(began))
+	took := time.Since(began)
+	s.pace.measured(took)
+	s.short.measured(took)
 }
 
 // gathersLocked reports whether a complete response need not be flushed here: the
@@ -257,57 +280,6 @@ func (s *serverStream) leaveReading() {
 	if s.inline != 0 {
 		s.sc.takeOver(s.inline)
 	}
-}
-
-// ---- what is learned ----
-
-// A pace records how quick the handlers of a path are. They run on workers and are
-// measured until inlineProof of them in a row were quick; then they may run inline. When
-// they are too slow there, the path rests: nextRest handlers run on workers unmeasured,
-// and the next rest is twice as long.
-type pace struct {
-	proof atomic.Int32 // quick runs in a row on workers
-
-	// Of the reading goroutine.
-	average  time.Duration // of the inline runs, the last ones counting most
-	runs     int           // inline runs since the proof
-	rest     int           // runs on workers still to come before measuring begins
-	nextRest int
-}
-
-func newPace() *pace { return &pace{average: inlineQuick / 2, nextRest: restMin} }
-
-func (p *pace) proved() bool { return p.proof.Load() >= inlineProof }
-
-// measured counts a run on a worker. A slow one begins the proof again.
-func (p *pace) measured(d time.Duration) {
-	if d < inlineQuick {
-		p.proof.Add(1)
-	} else if !p.proved() {
-		p.proof.Store(0)
-	}
-}
-
-// ran counts an inline run. A single slow run, which the garbage collector or the system
-// may cause, changes the average little.
-func (p *pace) ran(d time.Duration) {
-	p.runs++
-	p.average += (min(d, 2*inlineQuick) - p.average) / 64
-	if p.average > inlineQuick {
-		p.stalled()
-	}
-}
-
-// stalled ends inline runs and begins a rest, which is short again if there were many
-// inline runs before.
-func (p *pace) stalled() {
-	if p.runs > 16*p.nextRest {
-		p.nextRest = restMin
-	}
-	p.rest = p.nextRest
-	p.nextRest = min(2*p.nextRest, restMax)
-	p.average, p.runs = inlineQuick/2, 0
-	p.proof.Store(0)
 }
 
 // ---- the monitor ----

@@ -185,7 +185,7 @@ func TestInlineSlow(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		p := &inlinePeer{dial(t, startServer(t, tellsInline(func(w http.ResponseWriter, r *http.Request) {
-			time.Sleep(100 * time.Microsecond)
+			time.Sleep(300 * time.Microsecond)
 			answerOK(w, r)
 		}))), nil, 1}
 		for range 3 * inlineBy {

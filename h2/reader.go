@@ -12,6 +12,7 @@ package h2
 import (
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/seed-b7c59c10/connect/h2/internal/wire"
 )
@@ -37,6 +38,10 @@ type reader struct {
 	buckets buckets
 	bulk    bool // the last frame was long DATA
 
+	timed bool          // the next read is timed
+	began int64         // when the timed read began
+	took  time.Duration // by the last read that was timed
+
 	toWake  []*stream // streams whose readers wake before the next read waits
 	answers bool      // frames were appended that no goroutine flushes
 	faults  []string  // arguments for countError
@@ -48,12 +53,19 @@ func (c *conn) beforeRead() {
 	c.rd.owner.assert()
 	c.deliver()
 	c.flushAnswers()
+	if c.rd.timed {
+		c.rd.began = clock()
+	}
 }
 
 // afterRead counts a read that returned bytes.
 func (c *conn) afterRead(int) {
-	c.lastRead.Store(clock())
+	now := clock()
+	c.lastRead.Store(now)
 	c.reads.Add(1)
+	if c.rd.timed {
+		c.rd.took, c.rd.timed = time.Duration(now-c.rd.began), false
+	}
 }
 
 // readLimit bounds how many bytes a read may buffer. While long DATA frames follow one

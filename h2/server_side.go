@@ -36,7 +36,10 @@ func (c *serverConn) startHandlers() {
 }
 
 // batchEnded runs the handlers that are likely to be quick; see inline.go.
-func (c *serverConn) batchEnded() bool { return len(c.starts) == 0 || c.startInline() }
+func (c *serverConn) batchEnded() bool {
+	c.countLone()
+	return len(c.starts) == 0 || c.startInline()
+}
 
 // headers opens a stream, or takes the trailers of an open one. [RFC 9113, section 8.1]
 func (c *serverConn) headers(s *stream, id uint32, end bool) error {

@@ -49,7 +49,8 @@ type serverStream struct {
 
 	// Set by the reading goroutine before the handler runs; see inline.go.
 	inline uint64 // the epoch in which it runs on the reading goroutine; 0: on a worker
-	pace   *pace  // of the request's path; nil: the handler is not measured
+	pace   *pace  // of the request's path, under which it runs inline or is measured; nil: neither
+	short  *pace  // the same for a request that was alone, measured beside pace
 }
 
 // newServerStreamLocked opens the stream for a request. If the request may be a direct
