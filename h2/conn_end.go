@@ -161,10 +161,27 @@ func halfCloserOf(nc net.Conn) closeWriter {
 func (c *conn) hangUpLocked() {
 	c.afterWritingLocked(func() {
 		half := halfCloserOf(c.nc)
-		if half == nil || c.err != nil || half.CloseWrite() != nil {
+		switch {
+		case half == nil || c.err != nil:
 			c.failLocked(errClosed)
-			return
+		case c.writer.socket != nil:
+			c.hungUpLocked(half.CloseWrite())
+		default: // tls.Conn.CloseWrite sends an alert and may wait for the peer
+			c.closing.Go(func() {
+				err := half.CloseWrite()
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.hungUpLocked(err)
+			})
 		}
-		_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger)) // then the reading goroutine ends it
 	})
+}
+
+// hungUpLocked does what follows CloseWrite, which has returned err.
+func (c *conn) hungUpLocked(err error) {
+	if err != nil {
+		c.failLocked(errClosed)
+		return
+	}
+	_ = c.nc.SetReadDeadline(time.Now().Add(closeLinger)) // then the reading goroutine ends it
 }

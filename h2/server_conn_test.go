@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seed-b7c59c10/connect/h2"
 	"golang.org/x/net/http2"
@@ -114,6 +115,46 @@ func TestServerPromotedCloseWrite(t *testing.T) {
 		}
 		p.await("the last GOAWAY", func(f *frame) bool { return f.Type == http2.FrameGoAway && f.last == 1 })
 		p.wantClosed()
+	})
+}
+
+// A slowHalf takes as long as a tls.Conn may to send its last alert.
+type slowHalf struct {
+	net.Conn
+	closed chan time.Time
+}
+
+func (c slowHalf) CloseWrite() error {
+	time.Sleep(5 * time.Second)
+	return nil
+}
+
+func (c slowHalf) Close() error {
+	c.closed <- time.Now()
+	return c.Conn.Close()
+}
+
+// TestServerSlowCloseWrite closes a connection from both sides, of which the server's takes
+// its time: the connection does not wait for it.
+func TestServerSlowCloseWrite(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		closed := make(chan time.Time, 3)
+		network := startWrapped(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Connection", "close")
+		}, func(nc net.Conn) net.Conn { return slowHalf{nc, closed} })
+		p := connect(t, &testServer{network: network}, false)
+		p.preface()
+		p.get(1)
+		p.wantAnswer(1, "200")
+		p.await("the last GOAWAY", func(f *frame) bool { return f.Type == http2.FrameGoAway && f.last == 1 })
+		time.Sleep(time.Second) // for the server's CloseWrite to begin
+		now := time.Now()
+		_ = p.conn.Close()
+		if at := <-closed; at.Sub(now) > 0 {
+			t.Errorf("got the connection closed %v after the peer's end, want it closed at once", at.Sub(now))
+		}
+		time.Sleep(5 * time.Second) // for the end of CloseWrite
 	})
 }
 
