@@ -21,7 +21,6 @@ import (
 	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/balance"
 	"github.com/seed-b7c59c10/connect/internal/direct"
-	"github.com/seed-b7c59c10/connect/retry"
 )
 
 const (
@@ -59,7 +58,7 @@ func (s *Service) Options(baseURL string) connect.ClientOption {
 	if err != nil {
 		panic(fmt.Sprintf("consul: Options(%q): %v", baseURL, err))
 	}
-	return connect.WithClientOptions(connect.WithInterceptors(s.clients.retry), g.lb.Options())
+	return connect.WithClientOptions(connect.WithInterceptors(s.retry), g.lb.Options())
 }
 
 // Balancing returns the state of the instances of a host that was called, and false for
@@ -78,7 +77,6 @@ func (s *Service) Balancing(host string) (balance.Status, bool) {
 type clients struct {
 	mu        sync.Mutex
 	transport *transport
-	retry     *retry.Policy
 	groups    map[string]*group // by host
 	closed    bool
 }
@@ -125,9 +123,6 @@ func (c *clients) group(s *Service, u *url.URL) (*group, error) {
 	if c.groups == nil {
 		c.groups = make(map[string]*group)
 	}
-	if c.retry = s.config.Retry; c.retry == nil {
-		c.retry = defaultRetry()
-	}
 	g := new(group)
 	g.peers.Store(new(map[string][]Identity))
 	options := append([]balance.Option{balance.FailFast()}, s.config.Balance...)
@@ -143,8 +138,6 @@ func (c *clients) group(s *Service, u *url.URL) (*group, error) {
 	c.groups[host] = g
 	return g, nil
 }
-
-var defaultRetry = sync.OnceValue(func() *retry.Policy { return retry.New() })
 
 // connect opens a connection for a balancer. Without a certificate it fails with the reason, and
 // not in the handshake.

@@ -57,6 +57,7 @@ type Service struct {
 	config Config
 	client *api.Client // nil: a service for development
 	log    *slog.Logger
+	retry  *retry.Policy
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -115,9 +116,12 @@ func newService(name string, config Config) (*Service, error) {
 	if name == "" || strings.ContainsAny(name, "/?#% \t\r\n") {
 		return nil, fmt.Errorf("consul: making service %q: expected the name of a service, such as \"web\"", name)
 	}
-	s := &Service{name: name, config: config, log: config.Logger, ready: make(chan struct{}), failed: make(chan struct{})}
+	s := &Service{name: name, config: config, log: config.Logger, retry: config.Retry, ready: make(chan struct{}), failed: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
+	}
+	if s.retry == nil {
+		s.retry = retry.New()
 	}
 	s.checksCalls.Store(config.ChecksCalls)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
