@@ -5,6 +5,7 @@
 package consul
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -27,6 +28,15 @@ type deniedError struct{ reason string }
 
 func (e *deniedError) Error() string { return e.reason }
 
+// An endedError is why a decision about a call has ended before the agent has answered: the
+// call's context has.
+type endedError struct{ cause error }
+
+func (e *endedError) Error() string {
+	return fmt.Sprintf("consul: asking the agent about a peer: %v", e.cause)
+}
+func (e *endedError) Unwrap() error { return e.cause }
+
 func (s *Service) denied(peer *Peer, reason string) error {
 	return &deniedError{fmt.Sprintf("consul: service %q may not call %q: %s: an intention may allow it", peer.Service, s.name, reason)}
 }
@@ -47,7 +57,7 @@ func (s *Service) admit(peer *Peer) error {
 		}
 		return s.denied(peer, fmt.Sprintf("the intention %q has permissions for calls, which this server does not check: serve with Service.Serve or Service.Handler", r.text))
 	}
-	v, err := s.verdict(peer)
+	v, err := s.verdict(s.ctx, peer)
 	if err != nil {
 		if r == nil {
 			return err
@@ -60,8 +70,8 @@ func (s *Service) admit(peer *Peer) error {
 	return nil
 }
 
-// allow decides about a call.
-func (s *Service) allow(peer *Peer, q request) error {
+// allow decides about a call. It returns when ctx ends.
+func (s *Service) allow(ctx context.Context, peer *Peer, q request) error {
 	if s.client == nil {
 		return nil
 	}
@@ -78,7 +88,7 @@ func (s *Service) allow(peer *Peer, q request) error {
 			return nil
 		}
 	}
-	v, err := s.verdict(peer)
+	v, err := s.verdict(ctx, peer)
 	if err != nil {
 		return err
 	}
@@ -96,23 +106,27 @@ type verdict struct {
 	reason     string
 }
 
-// verdicts are the agent's answers, by URI and serial number.
+// verdicts are the agent's answers, by the keys of peers.
 type verdicts struct {
 	mu    sync.Mutex
 	known map[string]*asked
-	slots chan struct{}
-	epoch uint64 // of intentions: an answer of an earlier one is not used
+	slots chan struct{} // has an element for each question that the agent has
+	epoch uint64        // of intentions: an answer of an earlier one is not used
 	since time.Time
 }
 
 // An asked is a question to the agent, and its answer.
 type asked struct {
+	epoch   uint64
+	last    *verdict      // the answer before, under the same intentions; nil: there is none
 	done    chan struct{} // closed when the rest is set
 	verdict verdict
 	err     error
 	at      time.Time
-	epoch   uint64
 }
+
+// key names a peer among those that the agent is asked about.
+func (p *Peer) key() string { return p.URI() + " " + p.serial }
 
 // forget makes all verdicts those of earlier intentions.
 func (v *verdicts) forget() {
@@ -122,11 +136,12 @@ func (v *verdicts) forget() {
 	v.since = time.Now()
 }
 
-// verdict asks the agent about a peer, or takes an answer that is not old.
+// verdict asks the agent about a peer, or takes an answer that is not old. It waits for the
+// answer until ctx ends, for verdictWait at most.
 //
-// While the agent cannot be asked, the last answer under the same intentions stays.
-func (s *Service) verdict(peer *Peer) (verdict, error) {
-	v, key := &s.verdicts, peer.URI()+" "+peer.serial
+// While the agent does not answer, the last answer under the same intentions stays.
+func (s *Service) verdict(ctx context.Context, peer *Peer) (verdict, error) {
+	v, key := &s.verdicts, peer.key()
 	life := verdictBlind
 	if s.intentions.Load() != nil {
 		life = verdictLife
@@ -141,22 +156,18 @@ func (s *Service) verdict(peer *Peer) (verdict, error) {
 	}
 	if before != nil && before.epoch == v.epoch && !before.stale(life, v.since) {
 		v.mu.Unlock()
-		return s.answer(before)
+		return s.answer(ctx, before)
 	}
 	a := &asked{done: make(chan struct{}), epoch: v.epoch}
+	if before != nil && before.epoch == v.epoch && before.err == nil { // it has ended, as it is stale
+		last := before.verdict // a copy: a pointer into before would keep all questions
+		a.last = &last
+	}
 	v.known[key] = a
 	slots := v.slots
 	v.mu.Unlock()
-	select {
-	case slots <- struct{}{}:
-		go func() {
-			defer func() { <-slots }()
-			s.ask(peer, a, before)
-		}()
-	default:
-		a.end(verdict{}, errors.New("consul: asking the agent about a peer: too many questions have no answer yet"))
-	}
-	return s.answer(a)
+	go s.ask(peer, a, slots)
+	return s.answer(ctx, a)
 }
 
 // stale reports whether an answer is too old. One that has not come is not.
@@ -166,7 +177,7 @@ func (a *asked) stale(life time.Duration, since time.Time) bool {
 		if a.at.Sub(since) < verdictSettled {
 			life = verdictBlind
 		}
-		return a.err != nil || time.Since(a.at) > life
+		return a.err != nil || time.Since(a.at) >= life
 	default:
 		return false
 	}
@@ -177,8 +188,20 @@ func (a *asked) end(v verdict, err error) {
 	close(a.done)
 }
 
-// ask asks the agent. before is the last question about the peer, or nil.
-func (s *Service) ask(peer *Peer, a, before *asked) {
+// ask asks the agent, once it has few questions enough.
+func (s *Service) ask(peer *Peer, a *asked, slots chan struct{}) {
+	timer := time.NewTimer(verdictWait)
+	defer timer.Stop()
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-timer.C:
+		s.fail(a, fmt.Errorf("consul: asking the agent about %q: it has not answered %d questions about others for %v", peer.URI(), verdictsAtOnce, verdictWait))
+		return
+	case <-s.ctx.Done():
+		a.end(verdict{}, errClosed(s.name))
+		return
+	}
 	answer, err := s.client.Agent().ConnectAuthorize(&api.AgentAuthorizeParams{Target: s.name, ClientCertURI: peer.URI(), ClientCertSerial: peer.serial})
 	switch {
 	case err == nil && answer != nil && (answer.Authorized || answer.Reason != ""):
@@ -187,21 +210,23 @@ func (s *Service) ask(peer *Peer, a, before *asked) {
 	case err == nil:
 		err = errors.New("the answer is empty")
 	}
-	if before != nil && before.epoch == a.epoch {
-		select {
-		case <-before.done:
-			if before.err == nil && s.intentions.Load() != nil {
-				a.end(before.verdict, nil)
-				return
-			}
-		default:
-		}
-	}
-	a.end(verdict{}, explain(fmt.Sprintf("asking the agent about %q", peer.URI()), err))
+	s.fail(a, explain(fmt.Sprintf("asking the agent about %q", peer.URI()), err))
 }
 
+// fail ends a question that has no answer: with the last one, if that may be used.
+func (s *Service) fail(a *asked, err error) {
+	if s.mayKeep(a) {
+		a.end(*a.last, nil)
+		return
+	}
+	a.end(verdict{}, err)
+}
+
+// mayKeep reports whether the last answer stands for the one that does not come.
+func (s *Service) mayKeep(a *asked) bool { return a.last != nil && s.intentions.Load() != nil }
+
 // answer waits for the agent's answer.
-func (s *Service) answer(a *asked) (verdict, error) {
+func (s *Service) answer(ctx context.Context, a *asked) (verdict, error) {
 	select {
 	case <-a.done:
 		return a.verdict, a.err
@@ -213,8 +238,13 @@ func (s *Service) answer(a *asked) (verdict, error) {
 	case <-a.done:
 		return a.verdict, a.err
 	case <-timer.C:
+		if s.mayKeep(a) {
+			return *a.last, nil
+		}
 		return verdict{}, fmt.Errorf("consul: asking the agent about a peer: no answer within %v", verdictWait)
 	case <-s.ctx.Done():
 		return verdict{}, errClosed(s.name)
+	case <-ctx.Done():
+		return verdict{}, &endedError{ctx.Err()}
 	}
 }

@@ -39,7 +39,7 @@ func (s *Service) Handler(next http.Handler) http.Handler {
 		ctx, cancel := context.WithCancelCause(context.WithValue(context.WithValue(r.Context(), peerKey{}, peer), liveKey{s}, l))
 		defer cancel(nil)
 		l.cancel = cancel
-		if err := s.lives.begin(s, l); err != nil {
+		if err := s.lives.begin(ctx, s, l); err != nil {
 			s.refuse(errs, w, r, callError(err))
 			return
 		}
@@ -83,8 +83,14 @@ func (s *Service) refuse(errs *connect.ErrorWriter, w http.ResponseWriter, r *ht
 // trouble of this instance: another one may have an answer.
 func callError(err error) *connect.Error {
 	var denied *deniedError
-	if errors.As(err, &denied) {
+	var ended *endedError
+	switch {
+	case errors.As(err, &denied):
 		return connect.NewError(connect.CodePermissionDenied, err)
+	case errors.As(err, &ended) && errors.Is(err, context.DeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, err)
+	case errors.As(err, &ended):
+		return connect.NewError(connect.CodeCanceled, err)
 	}
 	return connect.NewError(connect.CodeUnavailable, err)
 }
@@ -107,7 +113,7 @@ func (s *Service) Authorize() connect.HandlerOption {
 				inner, cancel := context.WithCancelCause(context.WithValue(ctx, peerKey{}, peer))
 				defer cancel(nil)
 				l.cancel, ctx = cancel, inner
-				if err := s.lives.begin(s, l); err != nil {
+				if err := s.lives.begin(ctx, s, l); err != nil {
 					return callError(err)
 				}
 				defer s.lives.end(l)
@@ -148,14 +154,14 @@ type lives struct {
 
 // begin decides about a call, and notes it. It is noted first, so that no change of the
 // intentions is missed between the two.
-func (v *lives) begin(s *Service, l *live) error {
+func (v *lives) begin(ctx context.Context, s *Service, l *live) error {
 	v.mu.Lock()
 	if v.calls == nil {
 		v.calls = make(map[*live]struct{})
 	}
 	v.calls[l] = struct{}{}
 	v.mu.Unlock()
-	err := s.allow(l.peer, l.request)
+	err := s.allow(ctx, l.peer, l.request)
 	if err != nil {
 		v.end(l)
 	}
@@ -205,34 +211,45 @@ func (s *Service) review() {
 	}
 	s.lives.mu.Unlock()
 	all := s.intentions.Load()
-	unknown := make(map[*Peer][]*live)
+	unknown := make(map[string][]*live) // by the keys of their peers
 	for _, l := range calls {
 		if all.match(l.peer.Identity) == nil {
-			unknown[l.peer] = append(unknown[l.peer], l)
+			key := l.peer.key()
+			unknown[key] = append(unknown[key], l)
 			continue
 		}
-		if err := s.allow(l.peer, l.request); err != nil {
+		if err := s.allow(s.ctx, l.peer, l.request); err != nil {
 			l.end(err)
 		}
 	}
-	for peer, calls := range unknown {
-		s.running.Go(func() {
-			// The agent's own knowledge may come a moment later than the intentions.
-			for range 2 {
-				v, err := s.verdict(peer)
-				if err == nil && !v.authorized {
-					for _, l := range calls {
-						l.end(s.denied(peer, v.reason))
-					}
-					return
-				}
-				select {
-				case <-time.After(verdictBlind / 2):
-				case <-s.ctx.Done():
-					return
-				}
+	for _, calls := range unknown {
+		s.running.Go(func() { s.reviewByAgent(all, calls) })
+	}
+}
+
+// reviewByAgent asks the agent about calls of one peer. The agent's own knowledge may come a
+// moment later than the intentions: so it is asked several times, unless newer intentions come.
+func (s *Service) reviewByAgent(all *intentions, calls []*live) {
+	began, peer := time.Now(), calls[0].peer
+	for pause := verdictBlind; ; pause *= 2 { // an answer is kept for verdictBlind
+		v, err := s.verdict(s.ctx, peer)
+		if err == nil && !v.authorized {
+			for _, l := range calls {
+				l.end(s.denied(peer, v.reason))
 			}
-		})
+			return
+		}
+		if time.Since(began) >= verdictSettled {
+			return
+		}
+		select {
+		case <-time.After(pause):
+		case <-s.ctx.Done():
+			return
+		}
+		if s.intentions.Load() != all {
+			return
+		}
 	}
 }
 
