@@ -41,8 +41,8 @@ func (s *Service) denied(peer *Peer, reason string) error {
 	return &deniedError{fmt.Sprintf("consul: service %q may not call %q: %s: an intention may allow it", peer.Service, s.name, reason)}
 }
 
-// admit decides about a connection.
-func (s *Service) admit(peer *Peer) error {
+// admit decides about a connection to a server that may check calls.
+func (s *Service) admit(peer *Peer, checksCalls bool) error {
 	if s.client == nil {
 		return nil // for development
 	}
@@ -52,7 +52,7 @@ func (s *Service) admit(peer *Peer) error {
 		r = all.match(peer.Identity)
 	}
 	if r != nil && r.permissions != nil {
-		if s.checksCalls.Load() {
+		if checksCalls {
 			return nil
 		}
 		return s.denied(peer, fmt.Sprintf("the intention %q has permissions for calls, which this server does not check: serve with Service.Serve or Service.Handler", r.text))

@@ -22,10 +22,18 @@ import (
 //
 // A call that goes on when a change of the intentions forbids it is cut: its context is
 // canceled, reads of its body fail with permission_denied, and so does the call if
-// [Service.Authorize] is among the handler's options, or if it returns that error. Servers need
-// [Service.ServerTLSConfig], and with Handler they accept peers with permissions (L7).
+// [Service.Authorize] is among the handler's options, or if it returns that error.
+//
+// Servers need [Service.ServerTLSConfig]. Once Handler was called, each server with such a
+// configuration is taken to check calls, and accepts peers with permissions (L7): if one does
+// not, use [Service.Serve] for those that do.
 func (s *Service) Handler(next http.Handler) http.Handler {
 	s.checksCalls.Store(true)
+	return s.handler(next)
+}
+
+// handler is Handler for a server whose connections it does not decide about.
+func (s *Service) handler(next http.Handler) http.Handler {
 	errs := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state := stateOf(r)

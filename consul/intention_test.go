@@ -340,3 +340,19 @@ func TestNoTLS(t *testing.T) {
 		s.Close()
 	}
 }
+
+// TestTwoServers has a service with two servers, of which Serve checks calls, and the other one
+// does not: that one refuses a peer whose intention has permissions.
+func TestTwoServers(t *testing.T) {
+	a := newAgent(t)
+	a.SetIntention(l7(allowing(api.IntentionHTTPPermission{PathExact: pathUnary})))
+	ping, web := newService(t, a, "ping"), newService(t, a, "web")
+	bare := serveHTTP(t, a, ping, &http.Server{Handler: handlers(nil)})
+	a.Deregister(bare.Addr().String()) // HTTPClient calls the other one
+	serve(t, a, ping, handlers(nil))
+	if _, err := call(within(t), web.HTTPClient(), pingURL, pathUnary); err != nil {
+		t.Errorf("got %v from the server that checks calls, want an answer", err)
+	}
+	_, err := dialAndRead(t, web, bare.Addr().String(), a.ServiceURI("ping"))
+	wantError(t, "the server that does not", consul.ErrorOf(err), connect.CodePermissionDenied)
+}

@@ -31,7 +31,7 @@ func (s *Service) Serve(l net.Listener, handler http.Handler) error {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
-		Handler: s.Handler(handler), Protocols: protocols,
+		Handler: s.handler(handler), Protocols: protocols,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -50,7 +50,7 @@ func (s *Service) Serve(l net.Listener, handler http.Handler) error {
 		return http.ErrServerClosed
 	}
 	defer s.members.removeServer(server)
-	return server.Serve(opaqueListener{tls.NewListener(l, s.ServerTLSConfig())})
+	return server.Serve(opaqueListener{tls.NewListener(l, s.serverTLSConfig(func() bool { return true }))})
 }
 
 // An opaque connection hides from net/http that it has TLS: so net/http looks at its first

@@ -35,7 +35,7 @@ type Config struct {
 	Namespace, Partition string
 	// ChecksCalls promises that [Service.Authorize] or [Service.Handler] decides about each
 	// call of each server of this service. Peers whose intention has permissions may connect
-	// then. Serve and Handler set it by themselves.
+	// then. Handler sets it by itself, and Serve has no need of it.
 	ChecksCalls bool
 	// NetHTTP has clients use net/http, which speaks HTTP/1.1, too, instead of package h2.
 	NetHTTP bool

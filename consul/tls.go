@@ -25,6 +25,11 @@ import (
 //
 // Sessions are not resumed, so that every connection is checked.
 func (s *Service) ServerTLSConfig() *tls.Config {
+	return s.serverTLSConfig(s.checksCalls.Load)
+}
+
+// serverTLSConfig is ServerTLSConfig for a server that may check calls.
+func (s *Service) serverTLSConfig(checksCalls func() bool) *tls.Config {
 	protos := s.config.ServerNextProtos
 	if len(protos) == 0 {
 		protos = []string{"h2", "http/1.1"}
@@ -43,7 +48,7 @@ func (s *Service) ServerTLSConfig() *tls.Config {
 		VerifyConnection: func(state tls.ConnectionState) error {
 			peer, err := s.verify(state, x509.ExtKeyUsageClientAuth)
 			if err == nil {
-				err = s.admit(peer)
+				err = s.admit(peer, checksCalls())
 			}
 			if err != nil && s.ctx.Err() == nil {
 				s.log.Info("consul: a connection was refused", "service", s.name, "error", err)
