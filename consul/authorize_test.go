@@ -122,7 +122,7 @@ func TestVerdictOfAgentThatHangs(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		err := s.allow(ctx, other, request{"POST", "/a.S/M", nil})
+		err := s.allow(ctx, other, request{"POST", "/a.S/M", nil, ""})
 		if time.Since(began) != time.Second || !errors.Is(err, context.DeadlineExceeded) || connect.CodeOf(callError(err)) != connect.CodeDeadlineExceeded {
 			t.Errorf("got %v after %v, want the end of the call's deadline", err, time.Since(began))
 		}

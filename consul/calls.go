@@ -42,7 +42,7 @@ func (s *Service) handler(next http.Handler) http.Handler {
 			s.refuse(errs, w, r, connect.NewError(connect.CodeUnauthenticated, err))
 			return
 		}
-		l := &live{peer: peer, request: request{r.Method, r.URL.Path, r.Header.Clone()}}
+		l := &live{peer: peer, request: request{r.Method, r.URL.Path, r.Header.Clone(), r.Host}}
 		l.control = http.NewResponseController(w)
 		ctx, cancel := context.WithCancelCause(context.WithValue(context.WithValue(r.Context(), peerKey{}, peer), liveKey{s}, l))
 		defer cancel(nil)
@@ -117,7 +117,7 @@ func (s *Service) Authorize() connect.HandlerOption {
 				if err != nil {
 					return connect.NewError(connect.CodeUnauthenticated, err)
 				}
-				l = &live{peer: peer, request: request{call.HTTPMethod(), call.Spec().Procedure, call.RequestHeader().Clone()}}
+				l = &live{peer: peer, request: request{call.HTTPMethod(), call.Spec().Procedure, call.RequestHeader().Clone(), ""}}
 				inner, cancel := context.WithCancelCause(context.WithValue(ctx, peerKey{}, peer))
 				defer cancel(nil)
 				l.cancel, ctx = cancel, inner

@@ -61,6 +61,7 @@ type header struct {
 type request struct {
 	method, path string
 	header       http.Header
+	host         string // "": not known here
 }
 
 // newIntentions compiles the intentions of an answer.
@@ -154,8 +155,8 @@ func (r *rule) decide(q request) (allowed, known bool) {
 		if p.never {
 			return false, true
 		}
-		if p.fits(q) {
-			return p.allow, true
+		if fits, sure := p.fits(q); fits {
+			return p.allow && sure, true
 		}
 	}
 	return false, false
@@ -172,27 +173,47 @@ func isClean(p string) bool {
 }
 
 // fits reports whether all conditions of a permission are true. [Consul, "Service intentions
-// configuration entry", Permissions]
-func (p *permission) fits(q request) bool {
+// configuration entry", Permissions] It is not sure if all are that can be decided here, and
+// another one cannot.
+func (p *permission) fits(q request) (fits, sure bool) {
 	switch {
 	case p.exact != "" && q.path != p.exact,
 		p.prefix != "" && !strings.HasPrefix(q.path, p.prefix),
 		p.regex != nil && !p.regex.MatchString(q.path),
 		len(p.methods) > 0 && !slices.Contains(p.methods, q.method):
-		return false
+		return false, true
 	}
+	sure = true
 	for i := range p.headers {
-		if !p.headers[i].fits(q.header) {
-			return false
+		c := &p.headers[i]
+		values, known := q.values(c.Name)
+		switch {
+		case !known:
+			sure = false
+		case !c.fits(values):
+			return false, true
 		}
 	}
-	return true
+	return true, sure
+}
+
+// values returns the values of a field, among them those that package net/http has elsewhere,
+// and false if they are not known here.
+func (q request) values(name string) ([]string, bool) {
+	switch strings.ToLower(name) {
+	case "host", ":authority":
+		return []string{q.host}, q.host != ""
+	case ":method":
+		return []string{q.method}, true
+	case ":scheme":
+		return []string{"https"}, true
+	}
+	return q.header.Values(name), !strings.HasPrefix(name, ":")
 }
 
 // fits reports whether a condition on a field is true. Fields of the same name are one, with
 // commas. A field that is missing fits nothing but the inverse of Present, as in Envoy.
-func (c *header) fits(h http.Header) bool {
-	values := h.Values(c.Name)
+func (c *header) fits(values []string) bool {
 	if len(values) == 0 {
 		return c.Present && c.Invert
 	}

@@ -24,10 +24,14 @@ func TestDecide(t *testing.T) {
 		f.Name = "X-A"
 		return a(api.IntentionHTTPPermission{Header: []api.IntentionHTTPHeaderPermission{f}})
 	}
-	with := func(values ...string) request {
-		return request{"POST", "/a.S/M", http.Header{"X-A": values}}
+	named := func(name string, f api.IntentionHTTPHeaderPermission) []*api.IntentionPermission {
+		f.Name = name
+		return []*api.IntentionPermission{{Action: api.IntentionActionDeny, HTTP: &api.IntentionHTTPPermission{PathPrefix: "/a", Header: []api.IntentionHTTPHeaderPermission{f}}}, {Action: api.IntentionActionAllow}}
 	}
-	get := request{"GET", "/a.S/M", http.Header{}}
+	with := func(values ...string) request {
+		return request{"POST", "/a.S/M", http.Header{"X-A": values}, "a.test:80"}
+	}
+	get := request{"GET", "/a.S/M", http.Header{}, ""}
 	for name, c := range map[string]struct {
 		permissions []*api.IntentionPermission
 		request     request
@@ -38,12 +42,12 @@ func TestDecide(t *testing.T) {
 		"exact, case":         {a(api.IntentionHTTPPermission{PathExact: "/A.s/m"}), get, unknown},
 		"prefix":              {a(api.IntentionHTTPPermission{PathPrefix: "/a.S/"}), get, allow},
 		"prefix, other":       {a(api.IntentionHTTPPermission{PathPrefix: "/b"}), get, unknown},
-		"not clean":           {a(api.IntentionHTTPPermission{PathPrefix: "/a/"}), request{"GET", "/a/../b", nil}, deny},
-		"not clean, slashes":  {a(api.IntentionHTTPPermission{PathPrefix: "/"}), request{"GET", "//b", nil}, deny},
-		"not clean, dot":      {a(api.IntentionHTTPPermission{PathPrefix: "/"}), request{"GET", "/./b", nil}, deny},
-		"not clean, no slash": {a(api.IntentionHTTPPermission{}), request{"GET", "b", nil}, deny},
-		"folder":              {a(api.IntentionHTTPPermission{PathPrefix: "/a/"}), request{"GET", "/a/", nil}, allow},
-		"root":                {a(api.IntentionHTTPPermission{PathPrefix: "/"}), request{"GET", "/", nil}, allow},
+		"not clean":           {a(api.IntentionHTTPPermission{PathPrefix: "/a/"}), request{"GET", "/a/../b", nil, ""}, deny},
+		"not clean, slashes":  {a(api.IntentionHTTPPermission{PathPrefix: "/"}), request{"GET", "//b", nil, ""}, deny},
+		"not clean, dot":      {a(api.IntentionHTTPPermission{PathPrefix: "/"}), request{"GET", "/./b", nil, ""}, deny},
+		"not clean, no slash": {a(api.IntentionHTTPPermission{}), request{"GET", "b", nil, ""}, deny},
+		"folder":              {a(api.IntentionHTTPPermission{PathPrefix: "/a/"}), request{"GET", "/a/", nil, ""}, allow},
+		"root":                {a(api.IntentionHTTPPermission{PathPrefix: "/"}), request{"GET", "/", nil, ""}, allow},
 		"regex":               {a(api.IntentionHTTPPermission{PathRegex: "/a[.]S/[A-Z]"}), get, allow},
 		"regex, part":         {a(api.IntentionHTTPPermission{PathRegex: "/a[.]S"}), get, unknown},
 		"regex, alternatives": {a(api.IntentionHTTPPermission{PathRegex: "/x|/a"}), get, unknown},
@@ -74,6 +78,17 @@ func TestDecide(t *testing.T) {
 		"field contains":     {field(api.IntentionHTTPHeaderPermission{Contains: "b"}), with("abc"), allow},
 		"field regex":        {field(api.IntentionHTTPHeaderPermission{Regex: "a.c"}), with("abc"), allow},
 		"field regex, part":  {field(api.IntentionHTTPHeaderPermission{Regex: "a."}), with("abc"), unknown},
+		"host":               {named("Host", api.IntentionHTTPHeaderPermission{Exact: "a.test:80"}), with(), deny},
+		"host, other":        {named("Host", api.IntentionHTTPHeaderPermission{Exact: "b.test"}), with(), allow},
+		"host, not":          {named("host", api.IntentionHTTPHeaderPermission{Exact: "a.test:80", Invert: true}), with(), allow},
+		"authority":          {named(":authority", api.IntentionHTTPHeaderPermission{Prefix: "a."}), with(), deny},
+		"host, unknown":      {named("Host", api.IntentionHTTPHeaderPermission{Exact: "b.test"}), get, deny},
+		"host, other path":   {named("Host", api.IntentionHTTPHeaderPermission{Exact: "b.test"}), request{"GET", "/b", nil, ""}, allow},
+		"method":             {named(":method", api.IntentionHTTPHeaderPermission{Exact: "GET"}), get, deny},
+		"method, other":      {named(":method", api.IntentionHTTPHeaderPermission{Exact: "GET"}), with(), allow},
+		"scheme":             {named(":scheme", api.IntentionHTTPHeaderPermission{Exact: "https"}), get, deny},
+		"scheme, other":      {named(":scheme", api.IntentionHTTPHeaderPermission{Exact: "http"}), get, allow},
+		"other pseudo-field": {named(":path", api.IntentionHTTPHeaderPermission{Exact: "/x"}), get, deny},
 		"field regex, bad":   {field(api.IntentionHTTPHeaderPermission{Regex: "["}), with("abc"), deny},
 	} {
 		all := newIntentions([]*api.Intention{{SourceName: "web", DestinationName: "ping", Permissions: c.permissions}}, "")
