@@ -143,12 +143,8 @@ func (s *Service) settleLocked() error {
 	if m == nil || m.pair != s.leaf.pair || m.pool != s.roots.pool {
 		s.current.Store(&material{s.leaf.pair, s.leaf.pair.Leaf, s.leaf.id, s.roots.pool, s.roots.n})
 	}
-	if s.asked {
-		select {
-		case <-s.ready:
-		default:
-			close(s.ready)
-		}
+	if s.asked && !isClosed(s.ready) {
+		close(s.ready)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,8 +46,8 @@ type Config struct {
 	// Retry is the policy of [Service.Options]. nil means that of retry.New().
 	Retry *retry.Policy
 	// Observe, if it is not nil, gets the state of the service after each change and each
-	// failure: for metrics, such as the time until the certificate expires. Calls come one
-	// after another. It must not call Close.
+	// failure, and when it is ready: for metrics, such as the time until the certificate
+	// expires. Calls come one after another. It must not call Close. A panic in it is logged.
 	Observe func(Status)
 }
 
@@ -145,13 +146,8 @@ func (s *Service) Name() string { return s.name }
 
 // Ready reports whether the service has a certificate that is valid now, and the roots.
 func (s *Service) Ready() bool {
-	select {
-	case <-s.ready:
-	default:
-		return false
-	}
 	m := s.current.Load()
-	return m != nil && time.Now().Before(m.cert.NotAfter)
+	return isClosed(s.ready) && m != nil && time.Now().Before(m.cert.NotAfter)
 }
 
 // ReadyWait returns a channel that is closed when the service has a certificate and the roots
@@ -249,27 +245,49 @@ func (s *Service) report(kind int, err error) {
 	case kind == kindIntentions:
 		s.asked = true
 	case err != nil && before == nil && s.current.Load() == nil:
-		select {
-		case <-s.failed:
-		default:
+		if !isClosed(s.failed) {
 			close(s.failed)
 		}
 	}
+	wasReady := isClosed(s.ready)
 	s.settleLocked()
+	isReady := isClosed(s.ready)
 	s.mu.Unlock()
 	if err != nil && (before == nil || before.Error() != err.Error()) {
 		s.log.Warn("consul: a query of the agent has failed; what it answered before stays in use", "service", s.name, "error", err)
 	}
-	if err != nil || before != nil {
+	if err != nil || before != nil || isReady && !wasReady {
 		s.changed()
 	}
 }
 
-// changed calls the program's function.
-func (s *Service) changed() {
-	if f := s.config.Observe; f != nil {
-		s.observe.Lock()
-		defer s.observe.Unlock()
-		f(s.Status())
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
+}
+
+// changed calls the program's function, in a goroutine of its own: one that panics, or ends its
+// goroutine, ends no watch.
+func (s *Service) changed() {
+	f := s.config.Observe
+	if f == nil {
+		return
+	}
+	s.observe.Lock()
+	defer s.observe.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.Error("consul: the function Observe has panicked", "service", s.name, "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
+		f(s.Status())
+	}()
+	<-done
 }
