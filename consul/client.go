@@ -48,15 +48,19 @@ func (s *Service) HTTPClient() *http.Client {
 // Options returns the option for clients of package connect that call a URL, such as
 // "https://userinfo.service.consul", with HTTPClient: calls that are safe to repeat are, by
 // [Config.Retry], and instances are judged by the codes of calls, and not by the status of HTTP
-// alone. It panics if the URL is not one of the mesh.
+// alone. It panics if the URL is not one of the mesh, if Config.Balance has a mistake, and for a
+// service for development. After Close the option does nothing, as calls fail.
 func (s *Service) Options(baseURL string) connect.ClientOption {
 	u, err := url.Parse(baseURL)
 	if err != nil {
 		panic(fmt.Sprintf("consul: Options(%q): %v", baseURL, err))
 	}
 	g, err := s.clients.group(s, u)
-	if err != nil {
+	switch {
+	case connect.CodeOf(err) == connect.CodeInvalidArgument:
 		panic(fmt.Sprintf("consul: Options(%q): %v", baseURL, err))
+	case err != nil: // HTTPClient has it for each call
+		return connect.WithClientOptions()
 	}
 	return connect.WithClientOptions(connect.WithInterceptors(s.retry), g.lb.Options())
 }
@@ -97,13 +101,14 @@ func (c *clients) transportOf(s *Service) *transport {
 	return c.transport
 }
 
-// group returns the group of a URL's host.
+// group returns the group of a URL's host. Its errors have codes: invalid_argument for a URL or a
+// Config.Balance that can never be used.
 func (c *clients) group(s *Service, u *url.URL) (*group, error) {
 	switch {
 	case s.client == nil:
-		return nil, fmt.Errorf("consul: the service %q is one for development and has no agent that could look up %q: use Dial", s.name, u.Host)
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("consul: the service %q is one for development and has no agent that could look up %q: use Dial", s.name, u.Host))
 	case u.Scheme != "https":
-		return nil, fmt.Errorf("consul: the URL %q is not one of the mesh: expected https", u.Redacted())
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("consul: the URL %q is not one of the mesh: expected https", u.Redacted()))
 	}
 	host := strings.ToLower(u.Hostname())
 	c.mu.Lock()
@@ -114,11 +119,11 @@ func (c *clients) group(s *Service, u *url.URL) (*group, error) {
 	resolver, err := ConsulResolverFromAddr(s.client, host)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	case c.closed || s.ctx.Err() != nil:
-		return nil, errClosed(s.name)
+		return nil, connect.NewError(connect.CodeUnavailable, errClosed(s.name))
 	case len(c.groups) >= hostsMost:
-		return nil, fmt.Errorf("consul: calling %q: the service %q calls %d hosts, and no more are kept", host, s.name, hostsMost)
+		return nil, connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("consul: calling %q: the service %q calls %d hosts, and no more are kept", host, s.name, hostsMost))
 	}
 	if c.groups == nil {
 		c.groups = make(map[string]*group)
@@ -133,7 +138,7 @@ func (c *clients) group(s *Service, u *url.URL) (*group, error) {
 		return s.clientTLSConfig(protosBoth, func() []Identity { return (*g.peers.Load())[e.Addr] })
 	}))
 	if g.lb, err = balance.New(&noting{resolver, g}, options...); err != nil {
-		return nil, err
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	c.groups[host] = g
 	return g, nil
@@ -194,7 +199,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
-		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+		return nil, err
 	}
 	res, err := g.lb.RoundTrip(r)
 	if err != nil {

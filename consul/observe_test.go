@@ -5,11 +5,13 @@
 package consul_test
 
 import (
+	"context"
 	"net/http"
 	"runtime"
 	"sync"
 	"testing"
 
+	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/consul"
 )
 
@@ -83,4 +85,32 @@ func TestObserveEnds(t *testing.T) {
 	case <-within(t).Done():
 		t.Error("got no state after the function had failed")
 	}
+}
+
+// TestWaitReadyDecides asks a service that is ready with a context that has ended, and one that
+// was ready and is closed: the answer is no matter of luck.
+func TestWaitReadyDecides(t *testing.T) {
+	s := newService(t, newAgent(t), "web")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if err := s.WaitReady(ctx); err != nil {
+			t.Fatalf("got %v from a service that is ready, want nil", err)
+		}
+	}
+	_ = s.Close()
+	for range 100 {
+		if s.WaitReady(t.Context()) == nil {
+			t.Fatal("got nil from a service that is closed, want an error")
+		}
+	}
+}
+
+// TestOptionsAfterClose makes clients of a service that is closed: their calls fail, and the
+// program does not.
+func TestOptionsAfterClose(t *testing.T) {
+	s := newService(t, newAgent(t), "web")
+	_ = s.Close()
+	_, err := call(within(t), s.HTTPClient(), pingURL, pathUnary, s.Options(pingURL))
+	wantError(t, "a call", err, connect.CodeUnavailable, "is closed")
 }

@@ -154,17 +154,21 @@ func (s *Service) Ready() bool {
 // for the first time. It stays open if that never comes: Status has the reason.
 func (s *Service) ReadyWait() <-chan struct{} { return s.ready }
 
-// WaitReady waits until the service is ready. It returns an error with the reason if ctx ends
-// before, or the service is closed.
+// WaitReady waits until the service has a certificate and the roots for the first time. It
+// returns an error with the reason if ctx ends before, or the service is closed.
 func (s *Service) WaitReady(ctx context.Context) error {
 	select {
 	case <-s.ready:
-		return nil
 	case <-s.ctx.Done():
-		return errClosed(s.name)
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", s.notReady(), context.Cause(ctx))
 	}
+	switch {
+	case s.ctx.Err() != nil:
+		return errClosed(s.name)
+	case isClosed(s.ready):
+		return nil
+	}
+	return fmt.Errorf("%w: %w", s.notReady(), context.Cause(ctx))
 }
 
 // Close ends the service: it deregisters what Register has registered, ends the servers of
