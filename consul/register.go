@@ -9,10 +9,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -58,24 +60,33 @@ type Registration struct {
 
 // members are what the service has registered and serves.
 type members struct {
+	turn    chan struct{} // has an element while an instance is registered
 	mu      sync.Mutex
 	closed  bool
-	ids     []string
-	health  []*healthServer
+	health  map[string]*healthServer // by the IDs of the instances
 	servers []*http.Server
 }
 
 // A healthServer serves the check of an instance.
 type healthServer struct {
-	server *http.Server
-	status *health.Server // that Close ends; nil if it is the program's
-	done   chan struct{}
+	server  *http.Server
+	wanted  string // Registration.HealthAddress
+	address string
+	check   atomic.Pointer[check]
+	done    chan struct{}
+}
+
+// A check is what a healthServer answers.
+type check struct {
+	http.Handler
+	own *health.Server // nil if it is the program's, which Close does not end
 }
 
 // Register makes an instance of the service known to the agent, as one that speaks TLS of the
 // mesh itself (Connect native), with a check of its health, which Register serves. The
 // instance gets calls once the first check has passed, and none after [Service.Close]. Several
-// instances need IDs or ports of their own; one with the same ID is replaced.
+// instances need IDs or ports of their own; one with the same ID is replaced, once the agent has
+// accepted it. Calls of Register come one after another; each returns when ctx ends.
 func (s *Service) Register(ctx context.Context, r Registration) error {
 	switch {
 	case s.client == nil:
@@ -84,10 +95,55 @@ func (s *Service) Register(ctx context.Context, r Registration) error {
 		return fmt.Errorf("consul: registering service %q: the port %d: expected that of the listener", s.name, r.Port)
 	}
 	id := cmp.Or(r.ID, fmt.Sprintf("%s-%s-%d", s.name, cmp.Or(r.Address, "node"), r.Port))
-	h, address, err := serveHealth(ctx, r)
-	if err != nil {
-		return fmt.Errorf("consul: registering service %q: serving its check: %w", s.name, err)
+	select {
+	case s.members.turn <- struct{}{}:
+		defer func() { <-s.members.turn }()
+	case <-s.ctx.Done():
+	case <-ctx.Done():
+		return fmt.Errorf("consul: registering service %q: waiting for another registration: %w", s.name, context.Cause(ctx))
 	}
+	s.members.mu.Lock()
+	before, closed := s.members.health[id], s.members.closed
+	s.members.mu.Unlock()
+	if closed {
+		return errClosed(s.name)
+	}
+	c, h := newCheck(r), before
+	if before == nil || before.wanted != r.HealthAddress {
+		var err error
+		if h, err = serveHealth(ctx, r.HealthAddress); err != nil {
+			return fmt.Errorf("consul: registering service %q: serving its check: %w", s.name, err)
+		}
+	}
+	replaced := h.check.Swap(c)
+	if err := s.register(ctx, id, h.address, r); err != nil {
+		h.check.Store(replaced)
+		if h != before {
+			h.close()
+		}
+		return explain(fmt.Sprintf("registering service %q", s.name), err)
+	}
+	s.members.mu.Lock()
+	if closed = s.members.closed; !closed {
+		s.members.health[id] = h
+	}
+	s.members.mu.Unlock()
+	replaced.end()
+	if before != nil && before != h {
+		before.close()
+	}
+	if closed {
+		h.close()
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		_ = s.deregister(ctx, id)
+		return errClosed(s.name)
+	}
+	return nil
+}
+
+// register makes an instance known to the agent, which finds its check at an address.
+func (s *Service) register(ctx context.Context, id, address string, r Registration) error {
 	interval := cmp.Or(r.Interval, 10*time.Second)
 	check := &api.AgentServiceCheck{Name: "health of " + id, Interval: interval.String(), Timeout: checkTimeout.String()}
 	if r.HealthHTTP {
@@ -108,36 +164,15 @@ func (s *Service) Register(ctx context.Context, r Registration) error {
 		Namespace: s.config.Namespace, Partition: s.config.Partition,
 	}
 	// Agents keep old checks without the option, and a check that fails is one too many.
-	err = s.client.Agent().ServiceRegisterOpts(registration, api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx))
-	if err != nil {
-		h.close()
-		return explain(fmt.Sprintf("registering service %q", s.name), err)
-	}
-	s.members.mu.Lock()
-	defer s.members.mu.Unlock()
-	if s.members.closed {
-		h.close()
-		_ = s.deregister(id)
-		return errClosed(s.name)
-	}
-	if !slices.Contains(s.members.ids, id) {
-		s.members.ids = append(s.members.ids, id)
-	}
-	s.members.health = append(s.members.health, h)
-	return nil
+	return s.client.Agent().ServiceRegisterOpts(registration, api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx))
 }
 
-// serveHealth serves the check of an instance, with HTTP/1.1 and HTTP/2.
-func serveHealth(ctx context.Context, r Registration) (*healthServer, string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", cmp.Or(r.HealthAddress, "127.0.0.1:0"))
-	if err != nil {
-		return nil, "", err
-	}
-	h := &healthServer{done: make(chan struct{})}
-	status := r.Health
+// newCheck returns the check of an instance.
+func newCheck(r Registration) *check {
+	c, status := new(check), r.Health
 	if status == nil {
 		status = health.New()
-		h.status = status
+		c.own = status
 	}
 	mux := http.NewServeMux()
 	mux.Handle(health.NewHandler(status))
@@ -148,33 +183,55 @@ func serveHealth(ctx context.Context, r Registration) (*healthServer, string, er
 		}
 		fmt.Fprintln(w, now)
 	})
+	c.Handler = mux
+	return c
+}
+
+// end ends the status, if it is not the program's. Nothing is done for nil.
+func (c *check) end() {
+	if c != nil && c.own != nil {
+		c.own.Shutdown()
+	}
+}
+
+// serveHealth serves checks at an address, with HTTP/1.1 and HTTP/2. There is none yet.
+func serveHealth(ctx context.Context, wanted string) (*healthServer, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", cmp.Or(wanted, "127.0.0.1:0"))
+	if err != nil {
+		return nil, err
+	}
+	h := &healthServer{wanted: wanted, address: l.Addr().String(), done: make(chan struct{})}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	h.server = &http.Server{Handler: mux, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second}
+	h.server = &http.Server{Handler: http.HandlerFunc(h.serve), Protocols: protocols, ReadHeaderTimeout: 10 * time.Second}
 	if err := h2.ConfigureServer(h.server, nil); err != nil {
 		_ = l.Close()
-		return nil, "", err
+		return nil, err
 	}
 	go func() {
 		defer close(h.done)
 		_ = h.server.Serve(l)
 	}()
-	return h, l.Addr().String(), nil
+	return h, nil
+}
+
+func (h *healthServer) serve(w http.ResponseWriter, r *http.Request) {
+	if c := h.check.Load(); c != nil {
+		c.ServeHTTP(w, r)
+		return
+	}
+	w.WriteHeader(http.StatusServiceUnavailable)
 }
 
 func (h *healthServer) close() {
-	if h.status != nil {
-		h.status.Shutdown()
-	}
+	h.check.Load().end()
 	_ = h.server.Close()
 	<-h.done
 }
 
 // deregister makes the agent forget an instance.
-func (s *Service) deregister(id string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
+func (s *Service) deregister(ctx context.Context, id string) error {
 	err := s.client.Agent().ServiceDeregisterOpts(id, (&api.QueryOptions{Namespace: s.config.Namespace, Partition: s.config.Partition}).WithContext(ctx))
 	var status api.StatusError
 	if errors.As(err, &status) && status.Code == http.StatusNotFound {
@@ -203,22 +260,30 @@ func (m *members) removeServer(server *http.Server) {
 func (m *members) close(s *Service) error {
 	m.mu.Lock()
 	m.closed = true
-	ids, checks, servers := m.ids, m.health, slices.Clone(m.servers)
-	m.ids, m.health = nil, nil
+	checks, servers := m.health, slices.Clone(m.servers)
+	m.health = nil
 	m.mu.Unlock()
-	var err error
-	for _, id := range ids {
-		err = errors.Join(err, s.deregister(id))
-	}
+	var ending sync.WaitGroup
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ids := slices.Sorted(maps.Keys(checks))
+	errs := make([]error, len(ids))
+	for i, id := range ids {
+		ending.Go(func() { errs[i] = s.deregister(ctx, id) })
+	}
+	ending.Wait()
+	cancel()
+	ctx, cancel = context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	for _, server := range servers {
-		if server.Shutdown(ctx) != nil {
-			_ = server.Close()
-		}
+		ending.Go(func() {
+			if server.Shutdown(ctx) != nil {
+				_ = server.Close()
+			}
+		})
 	}
+	ending.Wait()
 	for _, h := range checks {
 		h.close()
 	}
-	return err
+	return errors.Join(errs...)
 }

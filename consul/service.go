@@ -124,6 +124,7 @@ func newService(name string, config Config) (*Service, error) {
 	if s.retry == nil {
 		s.retry = retry.New()
 	}
+	s.members.turn, s.members.health = make(chan struct{}, 1), make(map[string]*healthServer)
 	s.checksCalls.Store(config.ChecksCalls)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
