@@ -114,3 +114,26 @@ func TestOptionsAfterClose(t *testing.T) {
 	_, err := call(within(t), s.HTTPClient(), pingURL, pathUnary, s.Options(pingURL))
 	wantError(t, "a call", err, connect.CodeUnavailable, "is closed")
 }
+
+// A closing resolver finds an instance of a service that is closed meanwhile.
+type closing struct {
+	consul.StaticResolver
+	s *consul.Service
+}
+
+func (c *closing) Resolve(ctx context.Context) (string, consul.Identity, error) {
+	_ = c.s.Close()
+	return c.StaticResolver.Resolve(ctx)
+}
+
+// TestOwnEnd has a client that is closed before its handshake: that is not the server's identity.
+func TestOwnEnd(t *testing.T) {
+	a := newAgent(t)
+	ping, web := newService(t, a, "ping"), newService(t, a, "web")
+	l := serve(t, a, ping, handlers(nil))
+	_, err := web.Dial(within(t), &closing{consul.StaticResolver{Addr: l.Addr().String(), CertURI: a.ServiceURI("ping")}, web})
+	wantText(t, "dial", err, "is closed")
+	if code := connect.CodeOf(err); code == connect.CodeUnauthenticated {
+		t.Errorf("got the code %v, want none that blames the server", code)
+	}
+}

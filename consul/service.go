@@ -32,7 +32,7 @@ type Config struct {
 	// "http/1.1".
 	ServerNextProtos []string
 	// Namespace and Partition are where the service is, in Consul Enterprise. "" means the
-	// defaults.
+	// defaults. The Client must have them, too: the agent is asked about peers with its own.
 	Namespace, Partition string
 	// ChecksCalls promises that [Service.Authorize] or [Service.Handler] decides about each
 	// call of each server of this service. Peers whose intention has permissions may connect

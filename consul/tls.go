@@ -72,6 +72,9 @@ func (s *Service) clientTLSConfig(protos []string, wanted func() []Identity) *tl
 			return m.pair, nil
 		},
 		VerifyConnection: func(state tls.ConnectionState) error {
+			if _, err := s.usable(); err != nil { // no fault of the server
+				return err
+			}
 			peer, err := s.verify(state, x509.ExtKeyUsageServerAuth)
 			if err != nil {
 				return &identityError{err}
