@@ -19,7 +19,8 @@ import (
 // An address is one that a Server listens at.
 type address struct {
 	name  string
-	own   net.Listener // of the program; the other fields are empty then
+	own   net.Listener // of the program; the other fields but spent are empty then
+	spent bool         // own is closed
 	unix  unixSettings
 	tls   *tls.Config
 	files func() (*Certificates, error) // nil without TLSFiles
@@ -81,7 +82,10 @@ func withProtocols(config *tls.Config) *tls.Config {
 
 // listen opens the address. Only those of systemd may be more than one listener.
 func (a address) listen() ([]net.Listener, error) {
-	if a.own != nil {
+	switch {
+	case a.own != nil && a.spent:
+		return nil, fmt.Errorf("it was closed when another address had failed: %w", net.ErrClosed)
+	case a.own != nil:
 		return []net.Listener{a.own}, nil
 	}
 	scheme, rest, ok := strings.Cut(a.name, ":")

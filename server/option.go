@@ -48,9 +48,10 @@ func Listen(name string, options ...ListenOption) Option {
 	return func(s *settings) { s.addresses = append(s.addresses, a) }
 }
 
-// Listener adds a listener that the program has opened. The Server closes it. If its
-// connections are of type *tls.Conn the server speaks TLS. HTTP/2 on other connections
-// than TCP and Unix sockets costs more memory, as h2.Server describes. It panics if l is nil.
+// Listener adds a listener that the program has opened. The Server closes it, also if Open or
+// Run fails, and if Close comes before them. If its connections are of type *tls.Conn the server
+// speaks TLS. HTTP/2 on other connections than TCP and Unix sockets costs more memory, as
+// h2.Server describes. It panics if l is nil.
 func Listener(l net.Listener) Option {
 	if l == nil {
 		panic("server: Listener(nil): pass a listener")

@@ -97,8 +97,9 @@ func Run(ctx context.Context, handler http.Handler, options ...Option) error {
 }
 
 // Open opens the listeners and reads the certificates. Connections that come before Run is
-// called wait. If one address fails, those before it are closed, and the error names it. A
-// program that drops privileges does so between Open and Run. Later calls do nothing.
+// called wait. If one address fails, those before it are closed, and those of [Listener], and
+// the error names it. A program that drops privileges does so between Open and Run. Later calls
+// do nothing.
 func (s *Server) Open() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,11 +110,12 @@ func (s *Server) Open() error {
 	default:
 		return nil
 	}
-	for _, a := range s.settings.addresses {
+	for i, a := range s.settings.addresses {
 		opened, err := a.open(s.settings.logger)
 		if err != nil {
 			s.closeListenersLocked()
 			s.listeners = nil
+			s.closeOwnLocked(i)
 			return err
 		}
 		s.listeners = append(s.listeners, opened...)
@@ -200,7 +202,10 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	before := s.phase
 	s.phase = closed
-	if before == open { // nothing serves them
+	switch before { // nothing serves them
+	case fresh:
+		s.closeOwnLocked(0)
+	case open:
 		s.closeListenersLocked()
 	}
 	s.mu.Unlock()
@@ -210,6 +215,18 @@ func (s *Server) Close() error {
 func (s *Server) closeListenersLocked() {
 	for _, l := range s.listeners {
 		_ = l.Close()
+	}
+}
+
+// closeOwnLocked closes the program's listeners from an address on, which are not open yet. None
+// of the program's listeners is opened again.
+func (s *Server) closeOwnLocked(from int) {
+	for i := range s.settings.addresses {
+		a := &s.settings.addresses[i]
+		if a.own != nil && !a.spent && i >= from {
+			_ = a.own.Close()
+		}
+		a.spent = true
 	}
 }
 
