@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -78,8 +79,9 @@ func TLSBase(config *tls.Config) TLSOption {
 }
 
 // OnReload has f called after each attempt of [Certificates.Watch] to use files that have
-// changed: with nil when they are in use, and with the error otherwise. Calls come one after
-// the other. It panics if f is nil.
+// changed: with nil when they are in use, and with the error otherwise. Calls for one address, or
+// the result of one [LoadCertificates], come one after the other, and the files are not read
+// meanwhile. A panic in f is logged. OnReload panics if f is nil.
 func OnReload(f func(error)) TLSOption {
 	if f == nil {
 		panic("server: OnReload(nil): pass the function to call")
@@ -145,7 +147,8 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	return tls.Server(conn, l.certificates.current.Load()), nil
 }
 
-// Watch reads the files again and again until ctx ends.
+// Watch reads the files again and again until ctx ends. Call it once: two at the same time would
+// take a read of the other for the second one.
 func (c *Certificates) Watch(ctx context.Context) {
 	ticker := time.NewTicker(c.every)
 	defer ticker.Stop()
@@ -154,7 +157,7 @@ func (c *Certificates) Watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			c.poll()
+			c.poll(ctx)
 		}
 	}
 }
@@ -176,7 +179,7 @@ func (c *Certificates) Reload() error {
 }
 
 // poll reads the files once for Watch.
-func (c *Certificates) poll() {
+func (c *Certificates) poll(ctx context.Context) {
 	err, acted := c.look()
 	if !acted {
 		return
@@ -191,7 +194,21 @@ func (c *Certificates) poll() {
 		logger.Info("server: the files of TLS have changed and are in use", "certificate", c.certFile, "until", c.current.Load().Certificates[0].Leaf.NotAfter)
 	}
 	for _, f := range c.onReload {
-		f(err)
+		done := make(chan struct{})
+		go func() { // which may end with a panic, or without one, and the watch does not
+			defer close(done)
+			defer func() {
+				if p := recover(); p != nil {
+					logger.Error("server: a function of OnReload has panicked", "panic", p, "stack", string(debug.Stack()))
+				}
+			}()
+			f(err)
+		}()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

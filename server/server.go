@@ -159,8 +159,9 @@ func (s *Server) Run(ctx context.Context) error {
 	var working sync.WaitGroup
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx)) // also while it drains
 	failed := make(chan error, len(listeners))
-	for _, l := range listeners {
-		if l.certificates != nil {
+	for i, l := range listeners {
+		// The sockets of an address share certificates, and a change needs two reads in a row.
+		if l.certificates != nil && (i == 0 || l.certificates != listeners[i-1].certificates) {
 			working.Go(func() { l.certificates.Watch(watching) })
 		}
 		working.Go(func() { failed <- s.engine.Serve(l.Listener) })
