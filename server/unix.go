@@ -81,6 +81,9 @@ func bindUnix(path string) (*net.UnixListener, error) {
 		return c.Control(func(fd uintptr) { restrict(fd) })
 	}}
 	l, err := config.Listen(context.Background(), "unix", path)
+	if most := len(syscall.RawSockaddrUnix{}.Path); err != nil && len(path) >= most {
+		return nil, fmt.Errorf("%w: the path has %d bytes, expected less than %d: choose a shorter one", err, len(path), most)
+	}
 	if err != nil {
 		return nil, err
 	}
