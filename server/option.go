@@ -63,7 +63,8 @@ func Listener(l net.Listener) Option {
 // HTTP has f change the http.Server before it serves: timeouts, limits, hooks. The default
 // has a ReadHeaderTimeout of 10 seconds, an IdleTimeout of 5 minutes, an ErrorLog that writes
 // to the [Logger], and connect.UnixConnContext as ConnContext; a function that replaces that
-// hook should call it. Handler is set later. It panics if f is nil.
+// hook should call it. Handler is set later, Addr is not used, and TLSConfig must stay nil: see
+// [TLS]. It panics if f is nil.
 func HTTP(f func(*http.Server)) Option {
 	if f == nil {
 		panic("server: HTTP(nil): pass the function to call")

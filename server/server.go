@@ -57,7 +57,7 @@ type listener struct {
 
 // New returns a Server of handler. The options need at least one address, by [Listen] or
 // [Listener]. New panics if there is none, if handler is nil, and if a function of [HTTP] has
-// set HTTP/2 off.
+// set HTTP/2 off, or TLSConfig.
 func New(handler http.Handler, options ...Option) *Server {
 	if handler == nil {
 		panic("server: New: handler is nil: pass the handler to serve, such as an http.ServeMux")
@@ -80,6 +80,9 @@ func New(handler http.Handler, options ...Option) *Server {
 	}
 	for _, change := range s.settings.http {
 		change(s.http)
+	}
+	if s.http.TLSConfig != nil { // the addresses would serve without TLS
+		panic("server: New: a function of HTTP has set TLSConfig: pass the configuration to an address, as in server.Listen(name, server.TLS(config))")
 	}
 	engine, err := h2.NewServer(s.http, &s.settings.engine)
 	if err != nil {
