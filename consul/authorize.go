@@ -118,6 +118,7 @@ type verdicts struct {
 // An asked is a question to the agent, and its answer.
 type asked struct {
 	epoch   uint64
+	began   time.Time
 	last    *verdict      // the answer before, under the same intentions; nil: there is none
 	done    chan struct{} // closed when the rest is set
 	verdict verdict
@@ -158,10 +159,9 @@ func (s *Service) verdict(ctx context.Context, peer *Peer) (verdict, error) {
 		v.mu.Unlock()
 		return s.answer(ctx, before)
 	}
-	a := &asked{done: make(chan struct{}), epoch: v.epoch}
-	if before != nil && before.epoch == v.epoch && before.err == nil { // it has ended, as it is stale
-		last := before.verdict // a copy: a pointer into before would keep all questions
-		a.last = &last
+	a := &asked{done: make(chan struct{}), epoch: v.epoch, began: time.Now()}
+	if before != nil && before.epoch == v.epoch {
+		a.last = before.answered()
 	}
 	v.known[key] = a
 	slots := v.slots
@@ -170,7 +170,22 @@ func (s *Service) verdict(ctx context.Context, peer *Peer) (verdict, error) {
 	return s.answer(ctx, a)
 }
 
-// stale reports whether an answer is too old. One that has not come is not.
+// answered returns the answer, or the last one before it, nil if there is none. It is a copy: a
+// pointer into a question would keep those before it.
+func (a *asked) answered() *verdict {
+	select {
+	case <-a.done:
+		if a.err != nil {
+			return nil
+		}
+		v := a.verdict
+		return &v
+	default:
+		return a.last
+	}
+}
+
+// stale reports whether an answer is too old, or has not come for so long that it may be lost.
 func (a *asked) stale(life time.Duration, since time.Time) bool {
 	select {
 	case <-a.done:
@@ -179,7 +194,7 @@ func (a *asked) stale(life time.Duration, since time.Time) bool {
 		}
 		return a.err != nil || time.Since(a.at) >= life
 	default:
-		return false
+		return time.Since(a.began) >= verdictWait
 	}
 }
 

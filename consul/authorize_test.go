@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,4 +159,26 @@ func TestReviewOfLateAgent(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestVerdictAfterLostQuestion has a question whose answer never comes: after the wait for it
+// the agent is asked again.
+func TestVerdictAfterLostQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var questions atomic.Int64
+		s := bubbleService(t, func(*http.Request) (string, error) {
+			if questions.Add(1) == 1 {
+				<-t.Context().Done()
+				return "", errors.New("the test ends")
+			}
+			return yes, nil
+		})
+		peer := peerNamed("web")
+		if _, err := s.verdict(t.Context(), peer); err == nil {
+			t.Error("got no error without an answer, want one")
+		}
+		if v, err := s.verdict(t.Context(), peer); err != nil || !v.authorized {
+			t.Errorf("got %v, %v, want the answer to another question", v, err)
+		}
+	})
 }
