@@ -433,3 +433,38 @@ func TestOptionsPanics(t *testing.T) {
 		}()
 	}
 }
+
+// TestCloseAfterListener has a listener that fails under Serve: calls on its connections go on,
+// until Close.
+func TestCloseAfterListener(t *testing.T) {
+	a := newAgent(t)
+	ping, web := newService(t, a, "ping"), newService(t, a, "web")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- ping.Serve(l, handlers(nil)) }()
+	register(t, a, "ping", "", l)
+	stream := connect.NewClient[message, message](web.HTTPClient(), pingURL+pathBidi).CallBidiStream(within(t))
+	defer stream.CloseResponse()
+	echo := func() {
+		t.Helper()
+		if err := stream.Send(new(message)); err != nil {
+			t.Error(err)
+		}
+		if _, err := stream.Receive(); err != nil {
+			t.Error(err)
+		}
+	}
+	echo()
+	_ = l.Close()
+	if err := <-served; errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("got %v from Serve, want the listener's error", err)
+	}
+	echo()
+	_ = ping.Close()
+	if _, err := stream.Receive(); err == nil || connect.CodeOf(err) == connect.CodeDeadlineExceeded {
+		t.Errorf("got %v after Close, want the end of the connection", err)
+	}
+}

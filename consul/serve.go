@@ -7,6 +7,7 @@ package consul
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -22,7 +23,8 @@ import (
 // "h2" for whatever it forwards. So applications that speak HTTP/1.1 can call through it.
 //
 // Serve closes l, and returns an error: [http.ErrServerClosed] after [Service.Close], which
-// lets calls end for five seconds.
+// lets calls end for five seconds, and otherwise that of l. Then connections that are open stay
+// so until Close.
 func (s *Service) Serve(l net.Listener, handler http.Handler) error {
 	if handler == nil {
 		handler = http.DefaultServeMux
@@ -49,8 +51,11 @@ func (s *Service) Serve(l net.Listener, handler http.Handler) error {
 		_ = l.Close()
 		return http.ErrServerClosed
 	}
-	defer s.members.removeServer(server)
-	return server.Serve(opaqueListener{tls.NewListener(l, s.serverTLSConfig(func() bool { return true }))})
+	err := server.Serve(opaqueListener{tls.NewListener(l, s.serverTLSConfig(func() bool { return true }))})
+	if errors.Is(err, http.ErrServerClosed) {
+		s.members.removeServer(server)
+	}
+	return err
 }
 
 // An opaque connection hides from net/http that it has TLS: so net/http looks at its first
