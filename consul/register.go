@@ -64,6 +64,7 @@ type members struct {
 	mu      sync.Mutex
 	closed  bool
 	health  map[string]*healthServer // by the IDs of the instances
+	unsure  map[string]bool          // the IDs of those that the agent may have registered, without an answer
 	servers []*http.Server
 }
 
@@ -121,11 +122,18 @@ func (s *Service) Register(ctx context.Context, r Registration) error {
 		if h != before {
 			h.close()
 		}
+		var refused api.StatusError
+		if before == nil && !errors.As(err, &refused) {
+			s.members.mu.Lock()
+			s.members.unsure[id] = true
+			s.members.mu.Unlock()
+		}
 		return explain(fmt.Sprintf("registering service %q", s.name), err)
 	}
 	s.members.mu.Lock()
 	if closed = s.members.closed; !closed {
 		s.members.health[id] = h
+		delete(s.members.unsure, id)
 	}
 	s.members.mu.Unlock()
 	replaced.end()
@@ -260,8 +268,8 @@ func (m *members) removeServer(server *http.Server) {
 func (m *members) close(s *Service) error {
 	m.mu.Lock()
 	m.closed = true
-	checks, servers := m.health, slices.Clone(m.servers)
-	m.health = nil
+	checks, unsure, servers := m.health, m.unsure, slices.Clone(m.servers)
+	m.health, m.unsure = nil, make(map[string]bool)
 	m.mu.Unlock()
 	var ending sync.WaitGroup
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -269,6 +277,9 @@ func (m *members) close(s *Service) error {
 	errs := make([]error, len(ids))
 	for i, id := range ids {
 		ending.Go(func() { errs[i] = s.deregister(ctx, id) })
+	}
+	for id := range unsure {
+		ending.Go(func() { _ = s.deregister(ctx, id) }) // there may be none
 	}
 	ending.Wait()
 	cancel()

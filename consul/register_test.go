@@ -6,10 +6,12 @@ package consul_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -171,4 +173,30 @@ func TestCloseOfServers(t *testing.T) {
 		}
 	}
 	<-closed
+}
+
+// TestRegisterUnanswered registers an instance, and the context ends before the agent answers,
+// which has registered it: Close deregisters it.
+func TestRegisterUnanswered(t *testing.T) {
+	a := newAgent(t)
+	s := newService(t, a, "ping")
+	ctx, cancel := context.WithCancel(within(t))
+	done := make(chan struct{})
+	a.Intercept(func(next http.Handler) http.Handler {
+		return replaced("/v1/agent/service/register", func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(httptest.NewRecorder(), r)
+			cancel()
+			<-done
+		})(next)
+	})
+	if err := s.Register(ctx, consul.Registration{Port: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want canceled", err)
+	}
+	close(done)
+	if got := a.Instances("ping"); got != 1 {
+		t.Fatalf("got %d instances, want that the agent has it", got)
+	}
+	if err := s.Close(); err != nil || a.Instances("ping") != 0 {
+		t.Errorf("got %v and %d instances after Close, want none", err, a.Instances("ping"))
+	}
 }

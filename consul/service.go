@@ -125,6 +125,7 @@ func newService(name string, config Config) (*Service, error) {
 		s.retry = retry.New()
 	}
 	s.members.turn, s.members.health = make(chan struct{}, 1), make(map[string]*healthServer)
+	s.members.unsure = make(map[string]bool)
 	s.checksCalls.Store(config.ChecksCalls)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
@@ -172,11 +173,12 @@ func (s *Service) WaitReady(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", s.notReady(), context.Cause(ctx))
 }
 
-// Close ends the service: it deregisters what Register has registered, ends the servers of
-// Serve and the connections of HTTPClient, and stops asking the agent. Handshakes fail from
-// then on. Other connections that are open stay so: the program ends its servers before. Close
-// returns when the goroutines of the service have ended; deregistering waits for the agent for
-// at most five seconds. The error is that of deregistering. A second call does nothing.
+// Close ends the service: it deregisters what Register has registered, also where the agent's
+// answer did not come, ends the servers of Serve and the connections of HTTPClient, and stops
+// asking the agent. Handshakes fail from then on. Other connections that are open stay so: the
+// program ends its servers before. Close returns when the goroutines of the service have ended;
+// deregistering waits for the agent for at most five seconds. The error is that of
+// deregistering. A second call does nothing.
 //
 // The agent's authorize is asked without a context, as the client has none for it: an agent
 // that does not answer keeps at most 32 goroutines until its connections end.
