@@ -51,10 +51,13 @@ func (s *Service) admit(peer *Peer, checksCalls bool) error {
 	if all != nil {
 		r = all.match(peer.Identity)
 	}
-	if r != nil && r.permissions != nil {
-		if checksCalls {
-			return nil
-		}
+	switch {
+	case r == nil:
+	case r.permissions == nil && !r.allow: // the agent's answers may be older
+		return s.denied(peer, fmt.Sprintf("matched intention %q", r.text))
+	case r.permissions != nil && checksCalls:
+		return nil
+	case r.permissions != nil:
 		return s.denied(peer, fmt.Sprintf("the intention %q has permissions for calls, which this server does not check: serve with Service.Serve or Service.Handler", r.text))
 	}
 	v, err := s.verdict(s.ctx, peer)
@@ -62,7 +65,7 @@ func (s *Service) admit(peer *Peer, checksCalls bool) error {
 		if r == nil {
 			return err
 		}
-		v = verdict{authorized: r.allow, reason: fmt.Sprintf("matched intention %q", r.text)} // the last that is known
+		v.authorized = true // by the last intention that is known
 	}
 	if !v.authorized {
 		return s.denied(peer, v.reason)

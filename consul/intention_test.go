@@ -356,3 +356,19 @@ func TestTwoServers(t *testing.T) {
 	_, err := dialAndRead(t, web, bare.Addr().String(), a.ServiceURI("ping"))
 	wantError(t, "the server that does not", consul.ErrorOf(err), connect.CodePermissionDenied)
 }
+
+// TestLateAgent has an agent that answers about peers by older intentions than those that the
+// service has from it: a connection that these deny is refused.
+func TestLateAgent(t *testing.T) {
+	a := newAgent(t)
+	ping, web := newService(t, a, "ping"), newService(t, a, "web")
+	l := serveHTTP(t, a, ping, &http.Server{Handler: handlers(nil)})
+	a.Intercept(replaced("/v1/agent/connect/authorize", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"Authorized":true,"Reason":"older"}`)
+	}))
+	a.Deny("web", "ping")
+	await(t, "the intention", func() bool {
+		_, err := dialAndRead(t, web, l.Addr().String(), a.ServiceURI("ping"))
+		return connect.CodeOf(consul.ErrorOf(err)) == connect.CodePermissionDenied
+	})
+}
