@@ -12,6 +12,7 @@ import (
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/seed-b7c59c10/connect"
 )
@@ -22,8 +23,13 @@ const (
 	response = "response"
 )
 
-// maxChecked is the size of the largest message that is checked for all violations.
-const maxChecked = 64 << 10
+// Only a message of at most maxChecked bytes, nested in at most maxNested levels, is checked
+// for all violations. Each violation has a path with an element for each level: a chain of
+// messages that all break a rule costs the square of its length.
+const (
+	maxChecked = 64 << 10
+	maxNested  = 32
+)
 
 // check returns the error for a message that breaks rules, nil if it breaks none.
 func (i *Interceptor) check(ctx context.Context, spec connect.Spec, msg any, direction string) error {
@@ -46,8 +52,8 @@ func (i *Interceptor) check(ctx context.Context, spec connect.Spec, msg any, dir
 	return i.violated(spec, direction, name, found)
 }
 
-// validate returns the violations of a message: the first one, and if the message is not
-// large, all of them.
+// validate returns the violations of a message: the first one, and if the message is neither
+// large nor deep, all of them.
 func (i *Interceptor) validate(spec connect.Spec, m proto.Message) error {
 	var options []protovalidate.ValidationOption
 	if i.options != nil {
@@ -55,13 +61,40 @@ func (i *Interceptor) validate(spec connect.Spec, m proto.Message) error {
 	}
 	first := i.validator.Validate(m, append(options[:len(options):len(options)], failFast)...)
 	var found *protovalidate.ValidationError
-	if first == nil || !errors.As(first, &found) || proto.Size(m) > maxChecked {
+	if first == nil || !errors.As(first, &found) || proto.Size(m) > maxChecked || deeper(m.ProtoReflect(), maxNested) {
 		return first
 	}
 	if err := i.validator.Validate(m, options...); err != nil {
 		return err
 	}
 	return first // a rule that depends on the time has changed its mind
+}
+
+// deeper reports whether a message has more levels of messages than levels, itself included.
+func deeper(m protoreflect.Message, levels int) (found bool) {
+	if levels == 0 {
+		return true
+	}
+	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		switch {
+		case field.IsMap():
+			if field.MapValue().Message() != nil {
+				value.Map().Range(func(_ protoreflect.MapKey, one protoreflect.Value) bool {
+					found = deeper(one.Message(), levels-1)
+					return !found
+				})
+			}
+		case field.Message() == nil:
+		case field.IsList():
+			for i := 0; i < value.List().Len() && !found; i++ {
+				found = deeper(value.List().Get(i).Message(), levels-1)
+			}
+		default:
+			found = deeper(value.Message(), levels-1)
+		}
+		return !found
+	})
+	return found
 }
 
 // failFast ends a check with its first violation.

@@ -29,8 +29,9 @@
 // # Bounds
 //
 // A peer chooses how many rules its message breaks. So a message is first checked up to
-// its first violation. Only one of at most 64 KiB is then checked for all violations, of
-// which the detail has at most 100, and at most 64 KiB. The text has up to 1 KiB.
+// its first violation. Only one of at most 64 KiB, in which messages are nested in at most 32
+// levels, is then checked for all violations, of which the detail has at most 100, and at most
+// 64 KiB. The text has up to 1 KiB.
 //
 // # Names
 //
