@@ -20,8 +20,8 @@ import (
 )
 
 // start begins the span, and passes its context on.
-func (o *observed) start(ctx context.Context, spec connect.Spec, peer connect.Peer) {
-	i := o.i
+func (o *observed) start(spec connect.Spec, peer connect.Peer) {
+	i, ctx := o.i, o.ctx
 	options := make([]trace.SpanStartOption, 0, 5)
 	if !i.untraced {
 		options = append(options, trace.WithTimestamp(o.call.Stats().Begin), trace.WithAttributes(i.startAttributes(o.key, spec, peer)...))

@@ -79,8 +79,10 @@ func (i *interceptor) wrap(next connect.CallFunc) connect.CallFunc {
 		if i.filter != nil && !i.filter(ctx, call) {
 			return next(ctx, call)
 		}
-		o := i.begin(ctx, call)
-		defer o.end() // also if next panics
+		spec, peer := call.Spec(), call.Peer()
+		o := i.begin(ctx, call, spec, peer)
+		defer o.end() // also if next panics, or a function of an option
+		o.start(spec, peer)
 		o.err = next(o.ctx, call)
 		o.returned = true
 		return o.err
@@ -93,24 +95,23 @@ type observed struct {
 	call *connect.Call
 	key  key
 
-	ctx     context.Context // with the span
+	ctx     context.Context // with the span, once there is one
 	span    trace.Span
 	set     *instruments
 	running *measurement // of the call before its end, and of its sizes
 
 	err      error
-	returned bool // next has not panicked
+	returned bool // nothing has panicked
 }
 
-func (i *interceptor) begin(ctx context.Context, call *connect.Call) *observed {
-	spec, peer := call.Spec(), call.Peer()
-	o := &observed{i: i, call: call, set: i.handlers, key: key{spec: fields{spec.Procedure, spec.IsClient}, protocol: peer.Protocol}}
+// begin counts a call as one that runs. It has no span yet.
+func (i *interceptor) begin(ctx context.Context, call *connect.Call, spec connect.Spec, peer connect.Peer) *observed {
+	o := &observed{i: i, call: call, ctx: ctx, span: noop.Span{}, set: i.handlers, key: key{spec: fields{spec.Procedure, spec.IsClient}, protocol: peer.Protocol}}
 	o.running = i.measurement(o.key)
 	if spec.IsClient {
 		o.set, o.key.address = i.clients, peer.Addr
 	}
-	o.start(ctx, spec, peer)
-	o.set.active.Add(o.ctx, 1, o.running.add...)
+	o.set.active.Add(ctx, 1, o.running.add...)
 	return o
 }
 
@@ -122,12 +123,12 @@ func (o *observed) end() {
 
 	done := o.key
 	done.ended, done.code = true, o.code()
+	defer func() { o.finish(spec, stats, done, now) }() // after the metrics: a call whose span has ended is in them
 	done.failed = o.failure(spec, done.code)
 	requests, responses := stats.Received, stats.Sent
 	if spec.IsClient {
 		requests, responses = stats.Sent, stats.Received
 	}
-	defer o.finish(spec, stats, done, now) // after the metrics: a call whose span has ended is in them
 	m := i.measurement(done)
 	if more := o.more(); len(more) > 0 {
 		m = i.measure(done, more)
