@@ -7,6 +7,7 @@ package telemetry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -142,6 +143,26 @@ func TestRefused(t *testing.T) {
 		t.Fatal("got no error, want one")
 	}
 	wantAttributes(t, "handler", attributes(r.ended(t, "server", 1)[0]), map[string]string{"rpc.status_code": "unauthenticated", "connect.request.messages": "0"})
+}
+
+// TestErrorsOfContexts has an interceptor inside that returns the error of a context as it is:
+// the client receives its code.
+func TestErrorsOfContexts(t *testing.T) {
+	for want, plain := range map[string]error{
+		"canceled":          fmt.Errorf("waiting for a place: %w", context.Canceled),
+		"deadline_exceeded": context.DeadlineExceeded,
+		"unknown":           errors.New("something else"),
+		"unavailable":       connect.NewError(connect.CodeUnavailable, context.Canceled),
+	} {
+		r := record(t)
+		s := serve(t, service(r.option(), connect.WithCallInterceptors(func(connect.CallFunc) connect.CallFunc {
+			return func(context.Context, *connect.Call) error { return plain }
+		})))
+		if err := calls[pathUnary](testContext(t), s, "hello"); connect.CodeOf(err).String() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		wantAttributes(t, want, attributes(r.ended(t, "server", 1)[0]), map[string]string{"rpc.status_code": want})
+	}
 }
 
 // TestNoServer has a client whose server does not answer.

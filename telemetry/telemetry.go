@@ -6,6 +6,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"time"
@@ -176,10 +177,18 @@ func (o *observed) failure(spec connect.Spec, code string) string {
 }
 
 // codeOf returns the code of an error, one of the sixteen that the protocols have: a
-// program may make others, which callers receive as unknown.
+// program may make others, which callers receive as unknown. The error of an interceptor
+// may be that of a context, whose code callers receive, too.
 func codeOf(err error) connect.Code {
-	if code := connect.CodeOf(err); code >= connect.CodeCanceled && code <= connect.CodeUnauthenticated {
+	switch code := connect.CodeOf(err); {
+	case code < connect.CodeCanceled || code > connect.CodeUnauthenticated:
+		return connect.CodeUnknown
+	case code != connect.CodeUnknown || errors.As(err, new(*connect.Error)):
 		return code
+	case errors.Is(err, context.Canceled):
+		return connect.CodeCanceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return connect.CodeDeadlineExceeded
 	}
 	return connect.CodeUnknown
 }
