@@ -36,7 +36,7 @@ type settings struct {
 	metricAttributes func(context.Context, *connect.Call) []attribute.KeyValue
 	keep             func(connect.Spec, attribute.KeyValue) bool
 
-	requestHeaders, responseHeaders []string // canonical
+	requestHeaders, responseHeaders []string // in lower case
 	streamLinks, events, respond    bool
 	old                             bool // also the conventions of version 1.37.0
 }
@@ -103,8 +103,8 @@ func WithTrustRemoteFunc(f func(context.Context, *connect.Call) bool) Option {
 }
 
 // WithStreamLinks makes the span of a handler's stream the begin of a new trace with a link
-// to the caller's span, also if the caller is trusted: so that a stream that lasts for
-// hours does not belong to the trace in which it began.
+// to the caller's span, also if the caller is trusted, or to the span of middleware: so that
+// a stream that lasts for hours does not belong to the trace in which it began.
 func WithStreamLinks() Option {
 	return func(s *settings) { s.streamLinks = true }
 }

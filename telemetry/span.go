@@ -7,14 +7,17 @@ package telemetry
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/seed-b7c59c10/connect"
 )
@@ -33,6 +36,9 @@ func (o *observed) start(spec connect.Spec, peer connect.Peer) {
 		ctx, options = o.parent(ctx, spec, options)
 	}
 	o.ctx, o.span = i.tracer.Start(ctx, method(spec.Procedure), options...)
+	if !o.span.IsRecording() && o.span.SpanContext().SpanID() == trace.SpanContextFromContext(ctx).SpanID() {
+		o.ctx, o.span = ctx, noop.Span{} // no new span, but a copy of the context's, which records nothing
+	}
 	switch {
 	case spec.IsClient:
 		i.propagator.Inject(o.ctx, propagation.HeaderCarrier(o.call.RequestHeader()))
@@ -57,8 +63,12 @@ func (o *observed) start(spec connect.Spec, peer connect.Peer) {
 // that is linked to it.
 func (o *observed) parent(ctx context.Context, spec connect.Spec, options []trace.SpanStartOption) (context.Context, []trace.SpanStartOption) {
 	i := o.i
-	if own := trace.SpanContextFromContext(ctx); own.IsValid() && !own.IsRemote() {
-		return ctx, options // middleware of this process has begun a span
+	alone := i.streamLinks && spec.StreamType != connect.StreamTypeUnary            // in a trace of its own
+	if own := trace.SpanContextFromContext(ctx); own.IsValid() && !own.IsRemote() { // middleware of this process has begun a span
+		if alone {
+			options = append(options, trace.WithNewRoot(), trace.WithLinks(trace.Link{SpanContext: own}))
+		}
+		return ctx, options
 	}
 	var carrier propagation.TextMapCarrier = propagation.HeaderCarrier(o.call.RequestHeader())
 	trusted := i.trust != nil && i.trust(ctx, o.call)
@@ -67,7 +77,7 @@ func (o *observed) parent(ctx context.Context, spec connect.Spec, options []trac
 	}
 	caller := i.propagator.Extract(ctx, carrier)
 	if trusted {
-		if !i.streamLinks || spec.StreamType == connect.StreamTypeUnary {
+		if !alone {
 			return caller, options
 		}
 		ctx = baggage.ContextWithBaggage(ctx, baggage.FromContext(caller))
@@ -148,13 +158,26 @@ func (o *observed) finish(spec connect.Spec, stats connect.CallStats, done key, 
 	o.span.SetStatus(codes.Error, strings.ToValidUTF8(text, "\uFFFD"))
 }
 
-// headers returns the attributes of those headers that there are.
+// headers returns the attributes of those headers that there are. A peer chooses their bytes:
+// an exporter that writes Protobuf would lose all spans that it sends together with one that
+// is not UTF-8.
 func headers(prefix string, names []string, h http.Header) []attribute.KeyValue {
 	var found []attribute.KeyValue
 	for _, name := range names {
 		if values := h.Values(name); len(values) > 0 {
-			found = append(found, attribute.StringSlice(prefix+name, values))
+			found = append(found, attribute.StringSlice(prefix+name, valid(values)))
 		}
 	}
 	return found
+}
+
+func valid(values []string) []string {
+	if !slices.ContainsFunc(values, func(value string) bool { return !utf8.ValidString(value) }) {
+		return values
+	}
+	values = slices.Clone(values)
+	for i, value := range values {
+		values[i] = strings.ToValidUTF8(value, "\uFFFD")
+	}
+	return values
 }

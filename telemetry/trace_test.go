@@ -10,10 +10,13 @@ import (
 	"strings"
 	"testing"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/seed-b7c59c10/connect"
@@ -111,24 +114,82 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// TestMiddleware has a span of the handler's process around the call.
-func TestMiddleware(t *testing.T) {
-	r := record(t)
-	h := service(r.option())
-	var outer string
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+// aroundWithSpan is middleware that begins a span of this process.
+func (r *recorded) aroundWithSpan(h http.Handler, outer *trace.SpanContext) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		ctx := w3c.Extract(q.Context(), propagation.HeaderCarrier(q.Header))
 		ctx, span := r.traces.Tracer("test").Start(ctx, "middleware")
 		defer span.End()
-		outer = span.SpanContext().SpanID().String()
+		*outer = span.SpanContext()
 		h.ServeHTTP(w, q.WithContext(ctx))
-	}))
-	if err := calls[pathUnary](testContext(t), s, "hello", r.option()); err != nil {
+	})
+}
+
+// TestMiddleware has a span of the handler's process around the call.
+func TestMiddleware(t *testing.T) {
+	for _, linked := range []bool{false, true} {
+		for _, path := range []string{pathUnary, pathServer} {
+			r := record(t)
+			options := []telemetry.Option{telemetry.WithStreamLinks()}[:map[bool]int{true: 1}[linked]]
+			var outer trace.SpanContext
+			s := serve(t, r.aroundWithSpan(service(r.option(options...)), &outer))
+			if err := calls[path](testContext(t), s, "hello"); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			var span sdktrace.ReadOnlySpan
+			for _, one := range r.spans.Ended() {
+				if one.SpanKind() == trace.SpanKindServer {
+					span = one
+				}
+			}
+			if linked && path == pathServer {
+				if links := span.Links(); span.Parent().IsValid() || span.SpanContext().TraceID() == outer.TraceID() || len(links) != 1 || links[0].SpanContext.SpanID() != outer.SpanID() {
+					t.Errorf("got the parent %v and links %v, want a new trace with a link to the middleware's span", span.Parent(), links)
+				}
+			} else if span.Parent().SpanID() != outer.SpanID() || len(span.Links()) != 0 {
+				t.Errorf("%s, linked %v: got the parent %v and links %v, want the middleware's span", path, linked, span.Parent(), span.Links())
+			}
+		}
+	}
+}
+
+// TestNoSpan has no span of its own: a handler sees that of the middleware, and may write to it.
+func TestNoSpan(t *testing.T) {
+	for name, option := range map[string]telemetry.Option{
+		"WithoutTracing": telemetry.WithoutTracing(),
+		"noop":           telemetry.WithTracerProvider(noop.NewTracerProvider()),
+		"global":         telemetry.WithTracerProvider(otel.GetTracerProvider()),
+	} {
+		r := record(t)
+		var outer trace.SpanContext
+		h := service(r.option(option), connect.WithRequestGate(func(ctx context.Context, _ connect.Spec, _ connect.Peer, _ http.Header) (context.Context, error) {
+			trace.SpanFromContext(ctx).SetAttributes(attribute.String("app.user", "ada"))
+			return ctx, nil
+		}))
+		s := serve(t, r.aroundWithSpan(h, &outer))
+		if err := calls[pathUnary](testContext(t), s, "hello"); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		spans := r.spans.Ended()
+		if len(spans) != 1 {
+			t.Fatalf("%s: got %d spans, want the middleware's", name, len(spans))
+		}
+		wantAttributes(t, name, attributes(spans[0]), map[string]string{"app.user": "ada"})
+	}
+}
+
+// TestHeadersNotUTF8 has bytes in headers that attributes must not have.
+func TestHeadersNotUTF8(t *testing.T) {
+	r := record(t)
+	s := serve(t, service(r.option(telemetry.WithRequestHeaders("X-Tenant"))))
+	request := connect.NewRequest(wrapperspb.String("hello"))
+	request.Header()["X-Tenant"] = []string{"acme", "caf\xe9"}
+	if _, err := newClient(s, pathUnary).CallUnary(testContext(t), request); err != nil {
 		t.Fatal(err)
 	}
-	if span := r.ended(t, "server", 1)[0]; span.Parent().SpanID().String() != outer || len(span.Links()) != 0 {
-		t.Errorf("got the parent %v, want the middleware's span", span.Parent())
-	}
+	wantAttributes(t, "handler", attributes(r.ended(t, "server", 1)[0]), map[string]string{"rpc.request.metadata.x-tenant": `["acme","caf�"]`})
 }
 
 func TestSpanOptions(t *testing.T) {
