@@ -6,6 +6,7 @@ package accesslog
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"mime"
@@ -43,11 +44,27 @@ func New(logger *slog.Logger, options ...Option) connect.CallInterceptorFunc {
 			err = next(ctx, call)
 			e.code = "ok"
 			if err != nil && !connect.IsNotModifiedError(err) {
-				e.code = connect.CodeOf(err).String()
+				e.code = codeOf(err).String()
 			}
 			return err
 		}
 	}
+}
+
+// codeOf returns the code of an error as callers receive it: an interceptor may return the
+// error of a context, and a program may make codes that no protocol has.
+func codeOf(err error) connect.Code {
+	switch code := connect.CodeOf(err); {
+	case code < connect.CodeCanceled || code > connect.CodeUnauthenticated:
+		return connect.CodeUnknown
+	case code != connect.CodeUnknown || errors.As(err, new(*connect.Error)):
+		return code
+	case errors.Is(err, context.Canceled):
+		return connect.CodeCanceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return connect.CodeDeadlineExceeded
+	}
+	return connect.CodeUnknown
 }
 
 // panicked is the code of a call that panicked.
@@ -94,7 +111,7 @@ func (e *event) write(ctx context.Context, logger *slog.Logger, err error) {
 	case panicked:
 		code = connect.CodeInternal
 	default:
-		code = connect.CodeOf(err)
+		code = codeOf(err)
 	}
 	level := e.level(spec, code, slow)
 	if !logger.Enabled(ctx, level) {

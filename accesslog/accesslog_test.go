@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/accesslog"
 	"github.com/seed-b7c59c10/connect/connecttest"
+	"github.com/seed-b7c59c10/connect/inprocess"
 	"github.com/seed-b7c59c10/connect/internal/leaktest"
 )
 
@@ -238,6 +240,29 @@ func TestPanic(t *testing.T) {
 		t.Fatal("got no error, want one")
 	}
 	wantLine(t, l.wait(t, 1)[0], map[string]any{"code": "panic", "level": "ERROR", "error": nil})
+}
+
+// TestCodesOfInterceptors has an interceptor inside whose error has no code of the protocol:
+// the line has the code that the client receives.
+func TestCodesOfInterceptors(t *testing.T) {
+	for want, failure := range map[string]error{
+		"canceled":          fmt.Errorf("waiting for a place: %w", context.Canceled),
+		"deadline_exceeded": context.DeadlineExceeded,
+		"unknown":           connect.NewError(connect.Code(100), context.Canceled),
+		"unavailable":       connect.NewError(connect.CodeUnavailable, context.Canceled),
+	} {
+		l := new(lines)
+		h := service(connect.WithCallInterceptors(accesslog.New(slog.New(slog.NewJSONHandler(l, nil))), func(connect.CallFunc) connect.CallFunc {
+			return func(context.Context, *connect.Call) error { return failure }
+		}))
+		c := connect.NewClient[message, message](&http.Client{Transport: inprocess.NewTransport(h)}, "http://in.process"+pathUnary)
+		if _, err := c.CallUnary(t.Context(), connect.NewRequest(wrapperspb.String("a"))); connect.CodeOf(err).String() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		if got := l.wait(t, 1); got[0]["code"] != want {
+			t.Errorf("got lines %v, want the code %s", got, want)
+		}
+	}
 }
 
 func TestGet(t *testing.T) {
