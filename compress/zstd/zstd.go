@@ -9,6 +9,7 @@
 package zstd
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -110,15 +111,20 @@ func apply(list []Setting) settings {
 }
 
 // decoder reads the header of the first frame, too: it has the size of the memory
-// that the library's decoder allocates.
+// that the library's decoder allocates for a stream of one frame.
 type decoder struct {
 	*zstd.Decoder
 	source io.Reader
 	header []byte // the first bytes of the stream, up to its capacity
+	last   []byte // the last bytes that were read, fewer than a magic number has
+	frames int    // magic numbers, also those that blocks hold by chance
 }
 
+// magic begins each frame with content. [RFC 8878, section 3.1.1]
+var magic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
 func newDecoder(source io.Reader, maxWindow int) (*decoder, error) {
-	d := &decoder{header: make([]byte, 0, zstd.HeaderMaxSize)}
+	d := &decoder{header: make([]byte, 0, zstd.HeaderMaxSize), last: make([]byte, 0, 2*len(magic))}
 	dec, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(1), // decodes in Read, without goroutines
 		zstd.WithDecoderLowmem(true),
@@ -134,16 +140,20 @@ func newDecoder(source io.Reader, maxWindow int) (*decoder, error) {
 
 // Reset starts a new stream without reading from it.
 func (d *decoder) Reset(source io.Reader) error {
-	d.source, d.header = source, d.header[:0]
+	d.source, d.header, d.last, d.frames = source, d.header[:0], d.last[:0], 0
 	return d.Decoder.Reset((*watched)(d))
 }
 
 // large reports whether the decoder has allocated more memory than a pool should
-// keep.
+// keep. A stream of several frames, or one that does not begin with content, may have
+// asked for any window.
 func (d *decoder) large() bool {
 	var h zstd.Header
 	if err := h.Decode(d.header); err != nil {
 		return false // nothing was decoded
+	}
+	if d.frames > 1 || h.Skippable {
+		return true
 	}
 	window := h.WindowSize
 	if h.SingleSegment {
@@ -160,5 +170,18 @@ func (w *watched) Read(p []byte) (int, error) {
 	if missing := cap(w.header) - len(w.header); missing > 0 {
 		w.header = append(w.header, p[:min(n, missing)]...)
 	}
+	w.count(p[:n])
 	return n, err
+}
+
+// count counts the magic numbers in the next bytes of the stream.
+func (w *watched) count(p []byte) {
+	const less = 3 // than a magic number has
+	first := min(len(p), less)
+	seam := append(w.last, p[:first]...)
+	w.frames += bytes.Count(seam, magic) + bytes.Count(p, magic)
+	if first < len(p) {
+		seam = p
+	}
+	w.last = append(w.last[:0], seam[max(0, len(seam)-less):]...)
 }

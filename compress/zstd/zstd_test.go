@@ -8,7 +8,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
+	"testing/iotest"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -78,6 +80,40 @@ func TestLargeDecoderIsNotKept(t *testing.T) {
 		}
 		if got := d.large(); got != want {
 			t.Errorf("window %d: got large %v, want %v", window, got, want)
+		}
+	}
+}
+
+// A stream may have frames, of which the first asks for little.
+func TestLargeDecoderOfFramesIsNotKept(t *testing.T) {
+	small, large := windowed(t, 1<<10, 100), windowed(t, 8<<20, 100)
+	skipped := []byte{0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0}
+	for name, test := range map[string]struct {
+		data []byte
+		want bool
+	}{
+		"one frame":           {small, false},
+		"a large second one":  {slices.Concat(small, large), true},
+		"one that is skipped": {slices.Concat(skipped, large), true},
+		"skipped in between":  {slices.Concat(small, skipped, large), true},
+	} {
+		for reads, source := range map[string]io.Reader{"at once": bytes.NewReader(test.data), "byte by byte": iotest.OneByteReader(bytes.NewReader(test.data))} {
+			d, err := newDecoder(source, defaultWindow)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, d); err != nil {
+				t.Fatal(err)
+			}
+			if got := d.large(); got != test.want {
+				t.Errorf("%s, %s: got large %v, want %v", name, reads, got, test.want)
+			}
+			if err := d.Reset(bytes.NewReader(small)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, d); err != nil || d.large() {
+				t.Errorf("%s, %s: got error %v and large %v of a small stream after it, want neither", name, reads, err, d.large())
+			}
 		}
 	}
 }
