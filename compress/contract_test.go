@@ -465,3 +465,14 @@ func TestLevels(t *testing.T) {
 		}
 	}
 }
+
+// A nil setting is one that a program leaves out. Without that, each message would panic.
+func TestNilSettings(t *testing.T) {
+	for name, c := range map[string]connect.Compressor{
+		zstd.Name: zstd.NewCompressor(nil), br.Name: br.NewCompressor(nil), gzip.Name: gzip.NewCompressor(nil), deflate.Name: deflate.NewCompressor(nil),
+	} {
+		if c == nil {
+			t.Errorf("%s: got no compressor", name)
+		}
+	}
+}

@@ -27,7 +27,7 @@ const Name = "br"
 // content compressed once.
 const defaultLevel = 4
 
-// A Setting changes a default of this package.
+// A Setting changes a default of this package. A nil one is ignored.
 type Setting func(*settings)
 
 type settings struct{ level int }
@@ -54,7 +54,9 @@ func With(settings ...Setting) connect.Option {
 func NewCompressor(list ...Setting) connect.Compressor {
 	s := settings{level: defaultLevel}
 	for _, set := range list {
-		set(&s)
+		if set != nil {
+			set(&s)
+		}
 	}
 	return stream.NewWriter(Name, brotli.NewWriterLevel(io.Discard, s.level))
 }

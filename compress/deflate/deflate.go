@@ -25,7 +25,7 @@ const defaultLevel = 6
 
 var errTrailing = errors.New("data after the end of the zlib stream")
 
-// A Setting changes a default of this package.
+// A Setting changes a default of this package. A nil one is ignored.
 type Setting func(*settings)
 
 type settings struct{ level int }
@@ -51,7 +51,9 @@ func With(settings ...Setting) connect.Option {
 func NewCompressor(list ...Setting) connect.Compressor {
 	s := settings{level: defaultLevel}
 	for _, set := range list {
-		set(&s)
+		if set != nil {
+			set(&s)
+		}
 	}
 	enc, err := zlib.NewWriterLevel(io.Discard, s.level)
 	if err != nil {

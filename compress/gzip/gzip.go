@@ -22,7 +22,7 @@ const Name = "gzip"
 
 const defaultLevel = 6
 
-// A Setting changes a default of this package.
+// A Setting changes a default of this package. A nil one is ignored.
 type Setting func(*settings)
 
 type settings struct{ level int }
@@ -48,7 +48,9 @@ func With(settings ...Setting) connect.Option {
 func NewCompressor(list ...Setting) connect.Compressor {
 	s := settings{level: defaultLevel}
 	for _, set := range list {
-		set(&s)
+		if set != nil {
+			set(&s)
+		}
 	}
 	enc, err := gzip.NewWriterLevel(io.Discard, s.level)
 	if err != nil {

@@ -35,7 +35,7 @@ const (
 	keptWindow = 1 << 20
 )
 
-// A Setting changes a default of this package.
+// A Setting changes a default of this package. A nil one is ignored.
 type Setting func(*settings)
 
 type settings struct {
@@ -105,7 +105,9 @@ func NewDecompressor(settings ...Setting) connect.Decompressor {
 func apply(list []Setting) settings {
 	s := settings{level: defaultLevel, maxWindow: defaultWindow}
 	for _, set := range list {
-		set(&s)
+		if set != nil {
+			set(&s)
+		}
 	}
 	return s
 }
