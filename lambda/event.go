@@ -130,10 +130,15 @@ func (e *event) request(ctx context.Context) (*http.Request, error) {
 	return r, nil
 }
 
-// lastForwarded returns the address that the load balancer has added itself.
+// lastForwarded returns the address that the load balancer has added itself, the last one. It
+// has the client's port if the load balancer is set to preserve it.
 func lastForwarded(header http.Header) string {
-	list := header.Get("X-Forwarded-For")
-	return strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])
+	list := strings.Join(header.Values("X-Forwarded-For"), ",")
+	last := strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])
+	if host, _, err := net.SplitHostPort(last); err == nil {
+		return host
+	}
+	return last
 }
 
 // header returns the request's header. Events join the values of a name with commas, unless
