@@ -5,6 +5,7 @@
 package lambda
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -42,11 +43,21 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	if w.full || !isText(w.sent(), w.body) && base64.StdEncoding.EncodedLen(len(w.body)) > maxResponse {
 		w = w.tooLarge(r)
 	}
-	response, err := json.Marshal(e.response(w))
+	response, err := encode(e.response(w))
 	if err == nil && len(response) > maxResponse {
-		response, err = json.Marshal(e.response(w.tooLarge(r)))
+		response, err = encode(e.response(w.tooLarge(r)))
 	}
 	return response, err
+}
+
+// encode returns a response in JSON. Unlike json.Marshal it leaves <, > and & as they are, of
+// which each would have six bytes.
+func encode(response whole) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(response)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // Stream serves the request of an event, and returns the response as soon as its head is

@@ -200,6 +200,16 @@ func TestLarge(t *testing.T) {
 			}
 		})
 	}
+	markup := `"` + strings.Repeat("<&>", maxBuffered/4) + `"` // each character would have six bytes in escaped JSON
+	page := lambda.New(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, markup)
+	}))
+	if response, err := (&http.Client{Transport: &front{page, v1, false}}).Get("http://a.example/page"); err != nil {
+		t.Error(err)
+	} else if body, _ := io.ReadAll(response.Body); string(body) != markup {
+		t.Errorf("got the status %d and %.100q, want the markup", response.StatusCode, body)
+	}
 	plain := lambda.New(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 7<<20)) }))
 	response, err := (&http.Client{Transport: &front{plain, v1, false}}).Get("http://a.example/large")
 	if err != nil || response.StatusCode != http.StatusTooManyRequests {
