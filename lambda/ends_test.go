@@ -5,11 +5,40 @@
 package lambda_test
 
 import (
+	"context"
+	"io"
 	"net/http"
+	"runtime"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/seed-b7c59c10/connect/lambda"
 )
+
+// TestGoexit has a handler that ends its goroutine, as one that calls t.FailNow does.
+func TestGoexit(t *testing.T) {
+	for _, writes := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			function := lambda.New(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if writes {
+					_, _ = io.WriteString(w, "half")
+				}
+				runtime.Goexit()
+			}))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			response, err := function.Stream(ctx, []byte(`{"httpMethod":"GET","path":"/a"}`))
+			if err == nil {
+				_, err = io.ReadAll(response)
+				_ = response.Close()
+			}
+			if err == nil || ctx.Err() != nil {
+				t.Errorf("writes %v: got %v and %v of the context, want an error before the function's time is over", writes, err, ctx.Err())
+			}
+		})
+	}
+}
 
 // TestPeers has the lists of addresses that load balancers write. A client may begin them.
 func TestPeers(t *testing.T) {

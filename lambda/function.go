@@ -75,15 +75,18 @@ func (f *Function) Stream(ctx context.Context, payload json.RawMessage) (*Respon
 	// A write that waits ends with the context, whether or not the runtime closes the Response.
 	stop := context.AfterFunc(ctx, func() { w.cut(context.Cause(ctx)) })
 	go func() {
-		var err error
+		err := errGone
+		defer func() {
+			w.end(err)
+			stop()
+			cancel(nil)
+		}()
 		if refusal != nil {
 			refusal(w)
+			err = nil
 		} else {
 			err = f.serve(w, r)
 		}
-		w.end(err)
-		stop()
-		cancel(nil)
 	}()
 	select {
 	case <-w.begun:
@@ -116,7 +119,10 @@ func (f *Function) serve(w http.ResponseWriter, r *http.Request) (err error) {
 	return nil
 }
 
-var errAborted = errors.New("lambda: the handler broke the response off")
+var (
+	errAborted = errors.New("lambda: the handler broke the response off")
+	errGone    = errors.New("lambda: the handler ended its goroutine, and did not return") // runtime.Goexit
+)
 
 // isGRPC reports whether a request is gRPC's, and not gRPC-Web's.
 func isGRPC(r *http.Request) bool {
