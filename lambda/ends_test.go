@@ -6,13 +6,16 @@ package lambda_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/lambda"
 )
 
@@ -38,6 +41,37 @@ func TestGoexit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTimeout has a call whose time is over while the runtime does not read: the handler does
+// not wait for the end of the function's time.
+func TestTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		returned := make(chan error, 1)
+		function := lambda.New(connect.NewServerStreamHandler(pathServer, func(_ context.Context, r *connect.Request[message], stream *connect.ServerStream[message]) error {
+			for {
+				if err := stream.Send(r.Msg); err != nil {
+					returned <- err
+					return err
+				}
+			}
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+		defer cancel()
+		response, err := function.Stream(ctx, []byte(`{"httpMethod":"POST","path":"`+pathServer+`","isBase64Encoded":true,"body":"AAAAAAA=",
+			"headers":{"Content-Type":"application/connect+proto","Connect-Timeout-Ms":"1000"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-returned
+		if ctx.Err() != nil {
+			t.Error("the handler has waited for the function's time")
+		}
+		if _, err := io.ReadAll(response); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v of the response, want it broken off", err)
+		}
+		_ = response.Close()
+	})
 }
 
 // TestPeers has the lists of addresses that load balancers write. A client may begin them.

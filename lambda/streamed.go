@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"sync"
+	"time"
 )
 
 // A Response is a streamed response: its head in JSON, eight zero bytes, and the body. It has
@@ -63,6 +65,9 @@ type streamed struct {
 
 	reader *io.PipeReader
 	writer *io.PipeWriter
+
+	mu       sync.Mutex
+	deadline *time.Timer // of writes, nil for none
 }
 
 func newStreamed(cancel context.CancelCauseFunc) *streamed {
@@ -94,8 +99,24 @@ func (w *streamed) Write(data []byte) (int, error) {
 // Flush lets the response begin. What is written needs no flush.
 func (w *streamed) Flush() { w.WriteHeader(http.StatusOK) }
 
+// SetWriteDeadline makes writes fail from t on, never if t is zero, and the response breaks
+// off then. Package connect sets it when the time of a call is over.
+func (w *streamed) SetWriteDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deadline != nil {
+		w.deadline.Stop()
+		w.deadline = nil
+	}
+	if !t.IsZero() {
+		w.deadline = time.AfterFunc(time.Until(t), func() { _ = w.writer.CloseWithError(os.ErrDeadlineExceeded) })
+	}
+	return nil
+}
+
 // end is called when the handler has returned.
 func (w *streamed) end(err error) {
+	_ = w.SetWriteDeadline(time.Time{})
 	if err != nil {
 		w.begin.Do(func() {
 			w.failed = err
