@@ -39,7 +39,7 @@ type Option func(*settings)
 
 type settings struct {
 	http1, engine bool
-	change        func(*http.Server)
+	changes       []func(*http.Server)
 }
 
 // WithHTTP1 makes the server's Client speak HTTP/1.1. The server always takes both
@@ -51,8 +51,15 @@ func WithHTTP1() Option { return func(s *settings) { s.http1 = true } }
 func WithEngine() Option { return func(s *settings) { s.engine = true } }
 
 // WithServer calls change with the server's settings before it starts, for example to set
-// timeouts or the ErrorLog. Handler, Protocols and TLSConfig are the Server's own.
-func WithServer(change func(*http.Server)) Option { return func(s *settings) { s.change = change } }
+// timeouts or the ErrorLog. Handler, Protocols and TLSConfig are the Server's own. Several
+// changes are made one after the other, in the order of the options. A nil one is ignored.
+func WithServer(change func(*http.Server)) Option {
+	return func(s *settings) {
+		if change != nil {
+			s.changes = append(s.changes, change)
+		}
+	}
+}
 
 // NewServer starts a server for handler. The caller must close it. It panics if handler is
 // nil, or if the change of WithServer has made settings that package h2 cannot serve with.
@@ -68,8 +75,8 @@ func NewServer(handler http.Handler, options ...Option) *Server {
 		option(&set)
 	}
 	s := &Server{URL: "http://server.test", network: newNetwork(), server: new(http.Server)}
-	if set.change != nil {
-		set.change(s.server)
+	for _, change := range set.changes {
+		change(s.server)
 	}
 	s.handler.Handler = handler
 	s.server.Handler = &s.handler

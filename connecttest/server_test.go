@@ -150,6 +150,18 @@ func TestServerClose(t *testing.T) {
 	}
 }
 
+// TestServerChanges has two options that change the server.
+func TestServerChanges(t *testing.T) {
+	var server *http.Server
+	connecttest.NewServer(http.NotFoundHandler(),
+		connecttest.WithServer(func(s *http.Server) { s.MaxHeaderBytes = 1000 }),
+		connecttest.WithServer(nil),
+		connecttest.WithServer(func(s *http.Server) { server = s })).Close()
+	if server == nil || server.MaxHeaderBytes != 1000 {
+		t.Errorf("got the server %+v, want one with both changes", server)
+	}
+}
+
 // TestServerClosed has an engine begin a request that it had read before Close.
 func TestServerClosed(t *testing.T) {
 	runs := 0

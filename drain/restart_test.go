@@ -28,7 +28,13 @@ func TestInFlight(t *testing.T) {
 	const calls = inFlight
 	limits := connecttest.WithServer(func(server *http.Server) { server.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: calls} })
 	held := newGate(calls)
-	old, replacement := &service{unary: held.wait}, new(service)
+	var entered atomic.Int64
+	old, replacement := &service{unary: func(ctx context.Context) error {
+		if entered.Add(1) > calls {
+			return nil // one of the later calls, on its way before the client has read the GOAWAY
+		}
+		return held.wait(ctx)
+	}}, new(service)
 	var s site
 	first := newReplica(old, []connecttest.Option{connecttest.WithEngine(), limits})
 	defer first.server.Close()
