@@ -43,7 +43,7 @@ type Resolver struct {
 	tries  int                                 // to add a file, which tests count
 	files  *protoregistry.Files
 	types  *dynamicpb.Types
-	absent map[string]bool // questions whose answer was CodeNotFound
+	absent map[string]bool // questions whose answer was CodeNotFound, or something else
 
 	loading sync.Mutex // one call at a time
 }
@@ -146,18 +146,19 @@ func find[T any](r *Resolver, question string, look, linked func() (T, error), l
 		return found, err
 	}
 	failed := r.load(load)
-	if connect.CodeOf(failed) == connect.CodeNotFound {
-		r.mu.Lock()
-		if len(r.absent) >= maxAbsent {
-			clear(r.absent)
-		}
-		r.absent[question] = true
-		r.mu.Unlock()
+	if found, err, final = known(); final { // an error of the call is about other files
+		return found, err
 	}
-	if found, err, final = known(); !final && failed != nil { // otherwise it is about other files
+	if failed != nil && connect.CodeOf(failed) != connect.CodeNotFound {
 		return found, failed
 	}
-	return found, err
+	r.mu.Lock() // the server does not have it, or has answered with something else
+	if len(r.absent) >= maxAbsent {
+		clear(r.absent)
+	}
+	r.absent[question] = true
+	r.mu.Unlock()
+	return linked()
 }
 
 // load makes a call, and adds the files that it brings. The caller has the lock loading.
