@@ -298,9 +298,12 @@ func TestPanics(t *testing.T) {
 		"https://app.example.com?q", "https://user@app.example.com", "HTTPS://app.example.com", "https://App.example.com", "https://app.example.com:443",
 		"http://app.example.com:80", "https://app.example.com:", "https://app.example.com:port", "https://*", "https://*.com", "https://*.*.example.com",
 		"https://app*.example.com", "https://example.*", "*.example.com", "https://a b", "https://bücher.example", "https://a..b", "https://.a", "**",
+		"https://app.example.com:65536", "http://localhost:80800", "http://localhost:05173", "https://*.example.com:0443",
+		"http://[0:0:0:0:0:0:0:1]:5173", "http://[::0001]", "http://[fe80::1%25eth0]", "http://[::ffff:1.2.3.4]", "http://[::1", "http://[app]",
 	} {
 		wantPanic(t, fmt.Sprintf("Origins(%q)", origin), func() { cors.Origins(origin) })
 	}
+	cors.Origins("http://[::ffff:102:304]", "http://[2001:db8::1]:8080", "http://127.0.0.1:65535", "http://localhost:0")
 	wantPanic(t, "Handler", func() { cors.Handler(nil, cors.Origins(app)) })
 	wantPanic(t, "an option is nil", func() { cors.Handler(http.NotFoundHandler(), cors.Origins(app), nil) })
 	wantPanic(t, "no origin", func() { cors.Handler(service()) })

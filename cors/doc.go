@@ -32,8 +32,8 @@
 //     and "HTTPS://APP.EXAMPLE.COM" are other origins, and so is "null", which is that of
 //     sandboxed frames and files.
 //   - The origins of a program that make no sense panic when the handler is made: a path, a
-//     default port, "*" within a name, "null"; "*" with credentials; and no origin at all,
-//     which in other libraries allows every one.
+//     default port or an impossible one, "*" within a name, "null"; "*" with credentials; and
+//     no origin at all, which in other libraries allows every one.
 //   - A preflight that asks for what is not allowed gets 204 without headers, and the
 //     browser refuses the call. So does one with more than one header Origin. The work for
 //     a preflight is bounded by the names that are allowed, however long its list is.

@@ -7,7 +7,9 @@ package cors
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -72,6 +74,11 @@ func parseOrigin(origin string) (*below, error) {
 	if port := u.Port(); port == "" && strings.HasSuffix(u.Host, ":") || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
 		return nil, fmt.Errorf("expected no port, because it is the scheme's: %q", u.Scheme+"://"+u.Hostname())
 	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+			return nil, errors.New("expected a port of 0 to 65535, without zeros before it")
+		}
+	}
 	host := u.Hostname()
 	if rest, ok := strings.CutPrefix(host, "*."); ok {
 		if !isName(rest) || !strings.Contains(rest, ".") {
@@ -79,11 +86,23 @@ func parseOrigin(origin string) (*below, error) {
 		}
 		return &below{scheme: u.Scheme + "://", domain: u.Host[1:]}, nil
 	}
-	if strings.Contains(host, ":") { // an IPv6 address
+	if address, err := netip.ParseAddr(host); err == nil {
+		if written := writtenAddress(address); written != host {
+			return nil, fmt.Errorf("expected the address as browsers write it: %q", written)
+		}
 		return nil, nil
 	}
 	if !isName(host) {
 		return nil, errors.New(`expected a host name, in ASCII as browsers write it ("xn--…"), with "*." before it at most`)
 	}
 	return nil, nil
+}
+
+// writtenAddress returns an address as browsers write it: without a zone, and one of IPv4 in
+// IPv6 as any other of IPv6. [URL Standard, "IPv6 serializer"]
+func writtenAddress(address netip.Addr) string {
+	if b := address.As16(); address.Is4In6() {
+		return fmt.Sprintf("::ffff:%x:%x", uint(b[12])<<8|uint(b[13]), uint(b[14])<<8|uint(b[15]))
+	}
+	return address.WithZone("").String()
 }
