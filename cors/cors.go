@@ -6,6 +6,7 @@ package cors
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,7 +80,7 @@ func (s settings) options() cors.Options {
 		o.MaxAge = -1 // the library's value for no time
 	}
 	switch {
-	case !s.every && len(s.exact) == 0 && len(s.below) == 0 && s.ask == nil:
+	case !s.every && len(s.exact) == 0 && len(s.below) == 0 && len(s.ask) == 0:
 		panic(`cors: Handler: no origin: pass an option such as cors.Origins("https://app.example.com")`)
 	case s.every && s.credentials:
 		panic(`cors: Handler: Origins("*") with Credentials: any page could call with its visitor's cookies; name the origins`)
@@ -105,5 +106,5 @@ func (s settings) allows(r *http.Request, origin string) (bool, []string) {
 			return true, nil
 		}
 	}
-	return s.ask != nil && origin != null && s.ask(origin), nil
+	return origin != null && slices.ContainsFunc(s.ask, func(f func(string) bool) bool { return f(origin) }), nil
 }

@@ -110,6 +110,19 @@ func TestTwoOrigins(t *testing.T) {
 	}
 }
 
+// TestTwoFunctions has two options that ask a function.
+func TestTwoFunctions(t *testing.T) {
+	is := func(one string) cors.Option {
+		return cors.OriginFunc(func(origin string) bool { return origin == one })
+	}
+	h := cors.Handler(service(), is(app), is("https://two.example"))
+	for origin, want := range map[string]string{app: app, "https://two.example": "https://two.example", "https://evil.example": ""} {
+		if got := preflight(h, origin, "").Get(allowOrigin); got != want {
+			t.Errorf("%s: got the origin %q, want %q", origin, got, want)
+		}
+	}
+}
+
 // TestPreflight asks for methods and headers.
 func TestPreflight(t *testing.T) {
 	h := cors.Handler(service(), cors.Origins(app), cors.RequestHeaders("Authorization", "X-Own"))

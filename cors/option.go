@@ -44,7 +44,7 @@ type settings struct {
 	every          bool
 	exact          map[string]bool
 	below          []below
-	ask            func(origin string) bool
+	ask            []func(origin string) bool
 	requestHeaders []string
 	exposed        []string
 	credentials    bool
@@ -90,12 +90,13 @@ func Origins(origins ...string) Option {
 
 // OriginFunc allows scripts of the origins for which f returns true, besides those of
 // [Origins]: f may look into a list that changes. It gets what the request has, which may be
-// anything but "null", and must be safe for concurrent use. It panics if f is nil.
+// anything but "null", and must be safe for concurrent use. Several options add up. It panics
+// if f is nil.
 func OriginFunc(f func(origin string) bool) Option {
 	if f == nil {
 		panic("cors: OriginFunc(nil): pass the function to call")
 	}
-	return func(s *settings) { s.ask = f }
+	return func(s *settings) { s.ask = append(s.ask, f) }
 }
 
 // RequestHeaders lets scripts send headers of the program's own, such as "Authorization". It
