@@ -171,6 +171,7 @@ func TestMisuse(t *testing.T) {
 		"Run was called: add checks before":     func(s *Server) { s.Run(done); s.AddCheck(Check{Name: "a", Probe: probe}) },
 		"health: Run was called twice":          func(s *Server) { s.Run(done); s.Run(done) },
 		`AddCheck of "a": Interval 0s, Timeout`: func(s *Server) { s.AddCheck(Check{Name: "a", Probe: probe, Failures: -1}) },
+		"NewHandler: server is nil":             func(*Server) { NewHandler(nil) },
 		`pass it to New, or Set it before`:      func(s *Server) { s.AddCheck(Check{Name: "a", Probe: probe, Services: []string{"", "b.S"}}) },
 	} {
 		func() {

@@ -31,8 +31,10 @@ const (
 // CodeResourceExhausted if there are more than 100 services [gRFC A90]. Check and List
 // are free of side effects by the schema's documentation, so Connect's GET works for them.
 //
-// Requests of more than 64 KiB are refused; options may set another limit.
+// Requests of more than 64 KiB are refused; options may set another limit. NewHandler panics
+// if server is nil.
 func NewHandler(server *Server, options ...connect.HandlerOption) (string, http.Handler) {
+	must(server != nil, "NewHandler: server is nil: pass one of New")
 	s := healthSchema()
 	unary := connect.WithHandlerOptions(connect.WithIdempotency(connect.IdempotencyNoSideEffects), connect.WithReadMaxBytes(requestMax))
 	own := connect.WithHandlerOptions(options...)

@@ -37,7 +37,7 @@ const (
 // none. Questions of more than 64 KiB end the call; options may set another limit.
 //
 // Clients that may call the service see the schema. Protect it as other procedures, with
-// interceptors in options.
+// interceptors in options. NewHandler panics if r is nil.
 func NewHandler(r *Reflector, options ...connect.HandlerOption) (string, http.Handler) {
 	return newHandler(r, methodV1(), options)
 }
@@ -49,6 +49,9 @@ func NewHandlerV1Alpha(r *Reflector, options ...connect.HandlerOption) (string, 
 }
 
 func newHandler(r *Reflector, method protoreflect.MethodDescriptor, options []connect.HandlerOption) (string, http.Handler) {
+	if r == nil {
+		panic("reflection: NewHandler: the reflector is nil: pass one of New")
+	}
 	own := connect.WithHandlerOptions(options...)
 	handler := connect.NewBidiStreamHandler(dynamic.Procedure(method), func(_ context.Context, stream *connect.BidiStream[dynamic.Message, dynamic.Message]) error {
 		a := &answers{reflector: r, index: r.index(), method: method, sent: make(map[protoreflect.FileDescriptor]bool)}

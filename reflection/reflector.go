@@ -31,12 +31,21 @@ type Reflector struct {
 // New returns a reflector of the services whose procedures are in the registry, also of
 // those that are added later: calls that begin after an addition see it. A service is named
 // once, however many handlers it has. Procedures without a Protobuf schema are left out: see
-// [connect.WithSchema]; generated handlers have theirs.
-func New(procedures *registry.Registry) *Reflector { return &Reflector{procedures: procedures} }
+// [connect.WithSchema]; generated handlers have theirs. New panics if procedures is nil.
+func New(procedures *registry.Registry) *Reflector {
+	if procedures == nil {
+		panic("reflection: New: the registry is nil: pass the one to which handlers are added")
+	}
+	return &Reflector{procedures: procedures}
+}
 
 // AddSchema adds all services of a schema to those of the registry, with all of its files:
-// for services that this program does not serve itself, such as those behind a proxy.
+// for services that this program does not serve itself, such as those behind a proxy. It
+// panics if schema is nil.
 func (r *Reflector) AddSchema(schema *dynamic.Schema) {
+	if schema == nil {
+		panic("reflection: AddSchema: the schema is nil")
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.schemas = append(r.schemas, schema)
