@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"reflect"
 	"sync"
 
@@ -237,17 +238,21 @@ func wireError(err error) error {
 		return nil
 	}
 	var coded *connect.Error
-	if !errors.As(err, &coded) {
+	if !errors.As(err, &coded) || coded == nil {
 		code := connect.CodeUnknown
 		switch {
 		case errors.Is(err, context.Canceled):
 			code = connect.CodeCanceled
-		case errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 			code = connect.CodeDeadlineExceeded
 		}
-		return connect.NewWireError(code, errors.New(err.Error()))
+		return connect.NewWireError(code, wireText(err.Error()))
 	}
-	wire := connect.NewWireError(coded.Code(), errors.New(coded.Message()))
+	code := coded.Code()
+	if code < connect.CodeCanceled || code > connect.CodeUnauthenticated {
+		code = connect.CodeUnknown // no protocol has it
+	}
+	wire := connect.NewWireError(code, wireText(coded.Message()))
 	for _, detail := range coded.Details() {
 		wire.AddDetail(detail)
 	}
@@ -256,6 +261,9 @@ func wireError(err error) error {
 	}
 	return wire
 }
+
+// wireText returns a text as it arrives: with U+FFFD for each byte that is not UTF-8.
+func wireText(text string) error { return errors.New(string([]rune(text))) }
 
 // ---- the client's side ----
 
