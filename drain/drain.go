@@ -26,6 +26,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,7 +75,7 @@ type Option func(*Drainer)
 // ends. Several functions are called one after the other, in the order of the options, in
 // a goroutine of their own. Shutdown waits for them, until its context ends or Close is
 // called: those that are left then go on by themselves. If one panics, Shutdown panics with
-// the same value.
+// the same value, and with a text if one ends its goroutine.
 func OnDrain(f func()) Option {
 	if f == nil {
 		panic("drain: OnDrain(nil): pass the function to call")
@@ -133,8 +134,8 @@ var ErrCut = errors.New("calls were cut")
 
 // Shutdown ends the server, in the steps that the package's comment describes. It returns
 // nil if all calls have ended, an error that wraps [ErrCut] if some had to be cut at the end
-// of the grace, and otherwise the error of the server's Shutdown. If ctx ends first, calls
-// are cut at once, and the error also wraps that of ctx.
+// of the grace, and otherwise the error of the server's Shutdown, which may be a panic. If ctx
+// ends first, calls are cut at once, and the error also wraps that of ctx.
 //
 // The first call counts. Others wait for it and return what it returns, or the error of
 // their own ctx if that ends first; their options have no effect.
@@ -177,7 +178,16 @@ func (d *Drainer) run(ctx context.Context, t times) error {
 	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServer()
 	stopped := make(chan error, 1)
-	go func() { stopped <- d.server.Shutdown(serverCtx) }()
+	go func() {
+		err := errors.New("drain: the server's Shutdown ended its goroutine, and did not return") // runtime.Goexit
+		defer func() {
+			if value := recover(); value != nil {
+				err = fmt.Errorf("drain: the server's Shutdown panicked: %v\n%s", value, debug.Stack())
+			}
+			stopped <- err
+		}()
+		err = d.server.Shutdown(serverCtx)
+	}()
 	d.signalOnce.Do(func() { close(d.signal) })
 	err, cause := d.wait(ctx, stopped, grace.C)
 	d.refusing.Store(true)
@@ -199,10 +209,17 @@ func (d *Drainer) runHooks(ctx context.Context) {
 	}
 	ended := make(chan any, 1) // gets the value of a panic, or nil
 	go func() {
-		defer func() { ended <- recover() }()
+		var gone any = "drain: a function of OnDrain ended its goroutine, and did not return" // runtime.Goexit
+		defer func() {
+			if value := recover(); value != nil {
+				gone = value
+			}
+			ended <- gone
+		}()
 		for _, f := range d.onDrain {
 			f()
 		}
+		gone = nil
 	}()
 	select {
 	case value := <-ended:

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -333,15 +334,47 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
-// TestPanic has a function of OnDrain that panics: later calls of Shutdown do not hang.
+// TestPanic has a function of OnDrain that panics, or ends its goroutine: Shutdown panics,
+// later calls of Shutdown do not hang, and no function is left out unnoticed.
 func TestPanic(t *testing.T) {
-	d := drain.New(new(stubborn), drain.OnDrain(func() { panic("test") }))
-	func() {
-		defer func() { _ = recover() }()
-		_ = d.Shutdown(t.Context())
-	}()
-	if err := d.Shutdown(t.Context()); err == nil {
-		t.Error("got nil from Shutdown after a panic, want an error")
+	for want, f := range map[string]func(){
+		"test": func() { panic("test") },
+		"drain: a function of OnDrain ended its goroutine, and did not return": runtime.Goexit,
+	} {
+		d := drain.New(new(stubborn), drain.OnDrain(f))
+		func() {
+			defer func() {
+				if got := recover(); got != want {
+					t.Errorf("got the panic %v, want %q", got, want)
+				}
+			}()
+			_ = d.Shutdown(t.Context(), drain.Grace(0))
+		}()
+		if err := d.Shutdown(t.Context()); err == nil {
+			t.Error("got nil from Shutdown after a panic, want an error")
+		}
+	}
+}
+
+// A broken server panics in Shutdown, or ends the goroutine.
+type broken func()
+
+func (b broken) Shutdown(context.Context) error {
+	b()
+	return nil
+}
+
+// TestBrokenServer has a Shutdown of the server that does not return.
+func TestBrokenServer(t *testing.T) {
+	for want, f := range map[string]func(){
+		"drain: the server's Shutdown panicked: test": func() { panic("test") },
+		"drain: the server's Shutdown ended its":      runtime.Goexit,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			if err := drain.New(broken(f)).Shutdown(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("got %v, want %q", err, want)
+			}
+		})
 	}
 }
 
