@@ -33,7 +33,8 @@ type Check struct {
 	// serving again.
 	Failures int
 	// Observe, if it is not nil, gets the result of each probe: nil, or why it failed. It is
-	// called on the goroutine of the check, after the statuses have changed.
+	// called on the goroutine of the check, after the statuses have changed. If it panics, or
+	// ends its goroutine, Run panics.
 	Observe func(error)
 }
 
@@ -75,7 +76,8 @@ func (s *Server) AddCheck(c Check) {
 // Run repeats the checks, each on a goroutine of its own, until ctx ends or Shutdown is
 // called. It then returns at once: a Probe that has not returned yet goes on, with a context
 // that has ended, and its result does not count. Until Run is called, services with checks
-// are not serving. A second call panics.
+// are not serving. A second call panics. If an Observe panics, all checks end, and Run panics
+// with the same value.
 func (s *Server) Run(ctx context.Context) {
 	s.mu.Lock()
 	again := s.running
@@ -86,10 +88,29 @@ func (s *Server) Run(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(s.draining, cancel)()
 	var group sync.WaitGroup
-	for _, c := range s.checks { // they do not change any more
-		group.Go(func() { s.repeat(ctx, c) })
+	broken := make(chan any, len(s.checks)) // gets why a check has ended too early
+	for _, c := range s.checks {            // they do not change any more
+		group.Go(func() {
+			var why any = fmt.Sprintf("health: check %q: Observe ended its goroutine, and did not return", c.Name) // runtime.Goexit
+			defer func() {
+				if value := recover(); value != nil {
+					why = value
+				}
+				if why != nil {
+					broken <- why
+					cancel()
+				}
+			}()
+			s.repeat(ctx, c)
+			why = nil
+		})
 	}
 	group.Wait()
+	select {
+	case why := <-broken:
+		panic(why)
+	default:
+	}
 }
 
 // repeat probes until ctx ends.

@@ -184,3 +184,24 @@ func TestMisuse(t *testing.T) {
 		}()
 	}
 }
+
+// TestObservePanics has an Observe that panics, or ends its goroutine. Another check is left.
+func TestObservePanics(t *testing.T) {
+	for want, observe := range map[string]func(error){
+		"broken": func(error) { panic("broken") },
+		`health: check "a": Observe ended its goroutine, and did not return`: func(error) { runtime.Goexit() },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			defer func() {
+				if got := recover(); got != want {
+					t.Errorf("got the panic %v, want %q", got, want)
+				}
+			}()
+			s := New()
+			probe := func(context.Context) error { return nil }
+			s.AddCheck(Check{Name: "a", Probe: probe, Observe: observe})
+			s.AddCheck(Check{Name: "b", Probe: probe})
+			s.Run(t.Context())
+		})
+	}
+}
