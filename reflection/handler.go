@@ -126,6 +126,8 @@ func (a *answers) fileOfSymbol(response *dynamic.Message, name string) error {
 	var file protoreflect.FileDescriptor
 	if found := a.index.descriptor(protoreflect.FullName(name)); found != nil {
 		file = found.ParentFile()
+	} else if path, hidden := a.index.hidden[protoreflect.FullName(name)]; hidden {
+		return notFound("the service %q is in a file %.200q, and another file of this server has that path, or a name in it: give each file a path and a package of its own", name, path)
 	}
 	return a.files(response, file, "there is no symbol %.200q", name)
 }

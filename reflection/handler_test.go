@@ -312,3 +312,30 @@ func TestLongNames(t *testing.T) {
 		}
 	}
 }
+
+// Two schemas have different files of the same path, as those of two backends of a proxy may:
+// the error for the service that cannot be described says why.
+func TestSamePath(t *testing.T) {
+	file := func(name string) string {
+		return fmt.Sprintf(`name: "service.proto" package: %q syntax: "proto3" message_type { name: "Q" }
+			service { name: "S" method { name: "M" input_type: ".%[1]s.Q" output_type: ".%[1]s.Q" } }`, name)
+	}
+	r := New(new(registry.Registry))
+	r.AddSchema(schemaOf(t, file("first.v1")))
+	r.AddSchema(schemaOf(t, file("second.v1")))
+	mux := http.NewServeMux()
+	mux.Handle(NewHandler(r))
+	s := connecttest.NewServer(mux)
+	t.Cleanup(s.Close)
+	c := converse(t, s)
+	for question, want := range map[string]string{
+		`list_services: ""`:                       "first.v1.S second.v1.S",
+		`file_containing_symbol: "first.v1.S"`:    "service.proto",
+		`file_containing_symbol: "second.v1.S"`:   `not_found: reflect: the service "second.v1.S" is in a file "service.proto", and another file of this server has that path, or a name in it: give each file a path and a package of its own`,
+		`file_containing_symbol: "second.v1.S.M"`: `not_found: reflect: there is no symbol "second.v1.S.M"`,
+	} {
+		if got := c.got(question); got != want {
+			t.Errorf("%s: got %q, want %q", question, got, want)
+		}
+	}
+}

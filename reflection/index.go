@@ -22,7 +22,8 @@ type index struct {
 	services   []protoreflect.ServiceDescriptor // by name, each once
 	files      *protoregistry.Files             // of the services, with all that they import
 	extensions map[protoreflect.FullName]map[protoreflect.FieldNumber]protoreflect.FileDescriptor
-	missing    map[string]string // paths that a file imports and that no file has, with the path of one that imports it
+	missing    map[string]string                // paths that a file imports and that no file has, with the path of one that imports it
+	hidden     map[protoreflect.FullName]string // services whose file is left out, with its path: another file has that, or a name in it
 }
 
 // newIndex returns the index of services, of which the first with a name counts, and of
@@ -32,6 +33,7 @@ func newIndex(services []protoreflect.ServiceDescriptor, files []protoreflect.Fi
 		files:      new(protoregistry.Files),
 		extensions: make(map[protoreflect.FullName]map[protoreflect.FieldNumber]protoreflect.FileDescriptor),
 		missing:    make(map[string]string),
+		hidden:     make(map[protoreflect.FullName]string),
 	}
 	named := make(map[protoreflect.FullName]protoreflect.ServiceDescriptor, len(services))
 	for _, s := range services {
@@ -42,6 +44,11 @@ func newIndex(services []protoreflect.ServiceDescriptor, files []protoreflect.Fi
 	}
 	for _, f := range files {
 		x.add(f)
+	}
+	for name, s := range named {
+		if found, _ := x.files.FindDescriptorByName(name); found == nil {
+			x.hidden[name] = s.ParentFile().Path()
+		}
 	}
 	x.services = slices.SortedFunc(maps.Values(named), func(a, b protoreflect.ServiceDescriptor) int { return cmp.Compare(a.FullName(), b.FullName()) })
 	return x

@@ -40,8 +40,9 @@ func New(procedures *registry.Registry) *Reflector {
 }
 
 // AddSchema adds all services of a schema to those of the registry, with all of its files:
-// for services that this program does not serve itself, such as those behind a proxy. It
-// panics if schema is nil.
+// for services that this program does not serve itself, such as those behind a proxy. Of
+// files that have a path or a name in common the first counts, those of the registry before
+// others. It panics if schema is nil.
 func (r *Reflector) AddSchema(schema *dynamic.Schema) {
 	if schema == nil {
 		panic("reflection: AddSchema: the schema is nil")
