@@ -37,7 +37,7 @@ type scope map[string]bool
 
 // newFileScope returns the scope of a file in which nothing is declared yet.
 func newFileScope(o options) scope {
-	s := scope{}
+	s := scope{"init": true} // of functions alone: no import has this name
 	for _, name := range types.Universe.Names() {
 		s[name] = true
 	}

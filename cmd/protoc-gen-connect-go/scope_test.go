@@ -30,6 +30,7 @@ func TestClaim(t *testing.T) {
 		{"error", "error_"},
 		{"httpClient", "httpClient_"},
 		{"svc", "svc_"},
+		{"init", "init_"},
 	} {
 		if got := s.claim(test.name); got != test.want {
 			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
@@ -137,6 +138,38 @@ func TestNamesOfOtherFiles(t *testing.T) {
 			if got := strings.Contains(source, name+"_"); got != test.renamed {
 				t.Errorf("%q beside %s: %s renamed: got %t, want %t", test.parameter, test.goPackage, name, got, test.renamed)
 			}
+		}
+	}
+}
+
+// TestNamesOfOptions: an option that adds names changes none of the names that the file has without it.
+func TestNamesOfOptions(t *testing.T) {
+	schema := &descriptorpb.FileDescriptorProto{
+		Name:        proto.String("names.proto"),
+		Options:     &descriptorpb.FileOptions{GoPackage: proto.String("example.com/names")},
+		MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("Empty")}},
+	}
+	for _, name := range []string{"Ping", "FakePing", "Name", "Client", "Register"} {
+		schema.Service = append(schema.Service, &descriptorpb.ServiceDescriptorProto{Name: proto.String(name)})
+	}
+	plugin, err := protogen.Options{}.New(&pluginpb.CodeGeneratorRequest{
+		FileToGenerate: []string{"names.proto"}, ProtoFile: []*descriptorpb.FileDescriptorProto{schema},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(o options) []service { return newServices(newFileScope(o), o, plugin.Files[0].Services) }
+	more := names(options{register: true, fakes: true})
+	for n, s := range names(options{}) {
+		for key, want := range s.names {
+			if got := more[n].names[key]; got != want {
+				t.Errorf("%s of service %s: got %s with the options, %s without", key, s.GoName, got, want)
+			}
+		}
+	}
+	for key, want := range map[string]string{"FakeClient": "FakePingClient_", "FakeHandler": "FakePingHandler_", "Register": "RegisterPing"} {
+		if got := more[0].names[key]; got != want {
+			t.Errorf("%s of Ping: got %s, want %s", key, got, want)
 		}
 	}
 }

@@ -25,11 +25,22 @@ type method struct {
 	names vars
 }
 
-// newServices claims the names of services.
+// newServices claims the names of a file's services. The names that only this plugin has come last: an option that adds
+// them changes no other name of the file.
 func newServices(file scope, options options, services []*protogen.Service) []service {
 	var named []service
 	for _, s := range services {
-		named = append(named, newService(file, options, s))
+		named = append(named, newService(file, s))
+	}
+	for _, s := range named {
+		base := s.GoName
+		if options.register {
+			s.names["Register"] = file.claim("Register" + base)
+		}
+		if options.fakes {
+			s.names["FakeClient"] = file.claim("Fake" + base + "Client")
+			s.names["FakeHandler"] = file.claim("Fake" + base + "Handler")
+		}
 	}
 	return named
 }
@@ -37,7 +48,7 @@ func newServices(file scope, options options, services []*protogen.Service) []se
 // newService claims the names of a service and its methods. They are the names that connect-go's plugin uses, so that
 // programs still compile with the new code. Only where those names clash, and the code of connect-go's plugin does not
 // compile, does this plugin use others.
-func newService(file scope, options options, s *protogen.Service) service {
+func newService(file scope, s *protogen.Service) service {
 	base := s.GoName
 	named := service{Service: s, names: vars{
 		"FullService":   string(s.Desc.FullName()),
@@ -50,13 +61,6 @@ func newService(file scope, options options, s *protogen.Service) service {
 		"Unimplemented": file.claim("Unimplemented" + base + "Handler"),
 		"client":        file.claim(lowerFirst(base) + "Client"),
 	}}
-	if options.register {
-		named.names["Register"] = file.claim("Register" + base)
-	}
-	if options.fakes {
-		named.names["FakeClient"] = file.claim("Fake" + base + "Client")
-		named.names["FakeHandler"] = file.claim("Fake" + base + "Handler")
-	}
 	methods := scope{}
 	for _, m := range s.Methods {
 		name := methods.claim(m.GoName)
