@@ -5,6 +5,7 @@
 package main
 
 import (
+	"go/build/constraint"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -39,19 +40,28 @@ func (d *doc) say(text string) *doc {
 }
 
 // quote adds a comment of the schema, line by line. Lines start with a space, so that none becomes a directive such as
-// //go:build.
+// //go:build. A line that is a build constraint all the same, such as // +build, is left out: it could exclude the file.
 func (d *doc) quote(comment protogen.Comments) *doc {
-	text := strings.Trim(strings.Map(printable, string(comment)), "\n")
-	if strings.TrimSpace(text) == "" {
-		return d
-	}
-	d.separate()
-	for line := range strings.SplitSeq(text, "\n") {
+	var lines []string
+	for line := range strings.SplitSeq(strings.Map(printable, string(comment)), "\n") {
 		line = strings.TrimRight(line, " \t")
 		if line != "" && line[0] != ' ' && line[0] != '\t' {
 			line = " " + line
 		}
-		if strings.HasPrefix(line, " Deprecated:") {
+		if !constraint.IsPlusBuild("//"+line) && (line != "" || len(lines) > 0) {
+			lines = append(lines, line)
+		}
+	}
+	for len(lines) > 0 && lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	if len(lines) == 0 {
+		return d
+	}
+	d.separate()
+	for _, line := range lines {
+		// Tools read the word only at the beginning of a paragraph.
+		if begins := len(d.lines) == 0 || d.lines[len(d.lines)-1] == ""; begins && strings.HasPrefix(line, " Deprecated: ") {
 			d.deprecated = true
 		}
 		d.lines = append(d.lines, line)

@@ -6,6 +6,7 @@ package main
 
 import (
 	"go/ast"
+	"go/build/constraint"
 	"go/parser"
 	"go/token"
 	"slices"
@@ -34,6 +35,13 @@ func TestDoc(t *testing.T) {
 		{"line ends of Windows", new(doc).quote(" a\r\n b\r\n"), []string{" a", " b"}},
 		{"deprecation", new(doc).quote(" a\n").deprecate("Deprecated: b."), []string{" a", "", " Deprecated: b."}},
 		{"deprecation by the author", new(doc).quote(" a\n\n Deprecated: c.\n").deprecate("Deprecated: b."), []string{" a", "", " Deprecated: c."}},
+		{"the author's word in a paragraph", new(doc).quote(" a\n Deprecated: c.\n").deprecate("Deprecated: b."), []string{" a", " Deprecated: c.", "", " Deprecated: b."}},
+		{"the author's word alone", new(doc).quote(" Deprecated:\n c\n").deprecate("Deprecated: b."), []string{" Deprecated:", " c", "", " Deprecated: b."}},
+		{"the author's word at first", new(doc).say("a").quote(" Deprecated: c.\n").deprecate("Deprecated: b."), []string{" a", "", " Deprecated: c."}},
+		{"a build constraint", new(doc).quote(" a\n +build ignore\n\t+build b\n+build\n"), []string{" a"}},
+		{"a build constraint alone", new(doc).say("a").quote(" +build ignore\n"), []string{" a"}},
+		{"empty lines around", new(doc).say("a").quote("\n \n b\n \t\n"), []string{" a", "", " b"}},
+		{"no build constraint", new(doc).quote(" +builds\n"), []string{" +builds"}},
 		{"no deprecation", new(doc).quote(" a\n").deprecate(""), []string{" a"}},
 	} {
 		if got := test.doc.lines; !slices.Equal(got, test.want) {
@@ -67,7 +75,7 @@ func FuzzQuote(f *testing.F) {
 			}
 		}
 		for _, group := range file.Comments {
-			if slices.ContainsFunc(group.List, func(c *ast.Comment) bool { return strings.HasPrefix(c.Text, "//go:") }) {
+			if slices.ContainsFunc(group.List, func(c *ast.Comment) bool { return strings.HasPrefix(c.Text, "//go:") || constraint.IsPlusBuild(c.Text) }) {
 				t.Errorf("comment %q became %q: got a directive", comment, source)
 			}
 		}

@@ -27,12 +27,13 @@ var File_deprecated_deprecated_proto protoreflect.FileDescriptor
 
 const file_deprecated_deprecated_proto_rawDesc = "" +
 	"\n" +
-	"\x1bdeprecated/deprecated.proto\x12\x12gentest.deprecated\x1a\x1bgoogle/protobuf/empty.proto2\x88\x02\n" +
+	"\x1bdeprecated/deprecated.proto\x12\x12gentest.deprecated\x1a\x1bgoogle/protobuf/empty.proto2\xc7\x02\n" +
 	"\x03Old\x12A\n" +
 	"\n" +
 	"Documented\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.Empty\"\x03\x88\x02\x01\x12;\n" +
 	"\x04Bare\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.Empty\"\x03\x88\x02\x01\x12@\n" +
-	"\tExplained\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.Empty\"\x03\x88\x02\x01\x12:\n" +
+	"\tExplained\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.Empty\"\x03\x88\x02\x01\x12=\n" +
+	"\x06Hinted\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.Empty\"\x03\x88\x02\x01\x12:\n" +
 	"\x04Kept\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.Empty(\x010\x01\x1a\x03\x88\x02\x012F\n" +
 	"\aCurrent\x12;\n" +
 	"\x04Bare\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.Empty\"\x03\x88\x02\x01BEZ@github.com/seed-b7c59c10/connect/internal/gentest/gen/deprecated\xb8\x01\x01b\x06proto3"
@@ -44,15 +45,17 @@ var file_deprecated_deprecated_proto_depIdxs = []int32{
 	0, // 0: gentest.deprecated.Old.Documented:input_type -> google.protobuf.Empty
 	0, // 1: gentest.deprecated.Old.Bare:input_type -> google.protobuf.Empty
 	0, // 2: gentest.deprecated.Old.Explained:input_type -> google.protobuf.Empty
-	0, // 3: gentest.deprecated.Old.Kept:input_type -> google.protobuf.Empty
-	0, // 4: gentest.deprecated.Current.Bare:input_type -> google.protobuf.Empty
-	0, // 5: gentest.deprecated.Old.Documented:output_type -> google.protobuf.Empty
-	0, // 6: gentest.deprecated.Old.Bare:output_type -> google.protobuf.Empty
-	0, // 7: gentest.deprecated.Old.Explained:output_type -> google.protobuf.Empty
-	0, // 8: gentest.deprecated.Old.Kept:output_type -> google.protobuf.Empty
-	0, // 9: gentest.deprecated.Current.Bare:output_type -> google.protobuf.Empty
-	5, // [5:10] is the sub-list for method output_type
-	0, // [0:5] is the sub-list for method input_type
+	0, // 3: gentest.deprecated.Old.Hinted:input_type -> google.protobuf.Empty
+	0, // 4: gentest.deprecated.Old.Kept:input_type -> google.protobuf.Empty
+	0, // 5: gentest.deprecated.Current.Bare:input_type -> google.protobuf.Empty
+	0, // 6: gentest.deprecated.Old.Documented:output_type -> google.protobuf.Empty
+	0, // 7: gentest.deprecated.Old.Bare:output_type -> google.protobuf.Empty
+	0, // 8: gentest.deprecated.Old.Explained:output_type -> google.protobuf.Empty
+	0, // 9: gentest.deprecated.Old.Hinted:output_type -> google.protobuf.Empty
+	0, // 10: gentest.deprecated.Old.Kept:output_type -> google.protobuf.Empty
+	0, // 11: gentest.deprecated.Current.Bare:output_type -> google.protobuf.Empty
+	6, // [6:12] is the sub-list for method output_type
+	0, // [0:6] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name

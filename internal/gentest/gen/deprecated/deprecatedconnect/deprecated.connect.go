@@ -41,6 +41,8 @@ const (
 	OldBareProcedure = "/gentest.deprecated.Old/Bare"
 	// OldExplainedProcedure is the procedure of the method Explained of Old.
 	OldExplainedProcedure = "/gentest.deprecated.Old/Explained"
+	// OldHintedProcedure is the procedure of the method Hinted of Old.
+	OldHintedProcedure = "/gentest.deprecated.Old/Hinted"
 	// OldKeptProcedure is the procedure of the method Kept of Old.
 	OldKeptProcedure = "/gentest.deprecated.Old/Kept"
 	// CurrentBareProcedure is the procedure of the method Bare of Current.
@@ -65,6 +67,12 @@ type OldClient interface {
 	//
 	// Deprecated: use Kept.
 	Explained(ctx context.Context, req *connect.Request[emptypb.Empty]) (*connect.Response[emptypb.Empty], error)
+
+	// Hinted says why where no tool looks for it.
+	// Deprecated: use Kept.
+	//
+	// Deprecated: the schema marks gentest.deprecated.Old.Hinted as deprecated.
+	Hinted(ctx context.Context, req *connect.Request[emptypb.Empty]) (*connect.Response[emptypb.Empty], error)
 
 	Kept(ctx context.Context) *connect.BidiStreamForClient[emptypb.Empty, emptypb.Empty]
 }
@@ -99,6 +107,12 @@ func NewOldClient(httpClient connect.HTTPClient, baseURL string, opts ...connect
 			connect.WithSchema(methods.ByName("Explained")),
 			connect.WithClientOptions(opts...),
 		),
+		hintedClient: connect.NewClient[emptypb.Empty, emptypb.Empty](
+			httpClient,
+			baseURL+OldHintedProcedure,
+			connect.WithSchema(methods.ByName("Hinted")),
+			connect.WithClientOptions(opts...),
+		),
 		keptClient: connect.NewClient[emptypb.Empty, emptypb.Empty](
 			httpClient,
 			baseURL+OldKeptProcedure,
@@ -113,6 +127,7 @@ type oldClient struct {
 	documentedClient *connect.Client[emptypb.Empty, emptypb.Empty]
 	bareClient       *connect.Client[emptypb.Empty, emptypb.Empty]
 	explainedClient  *connect.Client[emptypb.Empty, emptypb.Empty]
+	hintedClient     *connect.Client[emptypb.Empty, emptypb.Empty]
 	keptClient       *connect.Client[emptypb.Empty, emptypb.Empty]
 }
 
@@ -129,6 +144,11 @@ func (c *oldClient) Bare(ctx context.Context, req *connect.Request[emptypb.Empty
 // Explained calls gentest.deprecated.Old.Explained.
 func (c *oldClient) Explained(ctx context.Context, req *connect.Request[emptypb.Empty]) (*connect.Response[emptypb.Empty], error) {
 	return c.explainedClient.CallUnary(ctx, req)
+}
+
+// Hinted calls gentest.deprecated.Old.Hinted.
+func (c *oldClient) Hinted(ctx context.Context, req *connect.Request[emptypb.Empty]) (*connect.Response[emptypb.Empty], error) {
+	return c.hintedClient.CallUnary(ctx, req)
 }
 
 // Kept calls gentest.deprecated.Old.Kept.
@@ -154,6 +174,12 @@ type OldHandler interface {
 	//
 	// Deprecated: use Kept.
 	Explained(ctx context.Context, req *connect.Request[emptypb.Empty]) (*connect.Response[emptypb.Empty], error)
+
+	// Hinted says why where no tool looks for it.
+	// Deprecated: use Kept.
+	//
+	// Deprecated: the schema marks gentest.deprecated.Old.Hinted as deprecated.
+	Hinted(ctx context.Context, req *connect.Request[emptypb.Empty]) (*connect.Response[emptypb.Empty], error)
 
 	Kept(ctx context.Context, stream *connect.BidiStream[emptypb.Empty, emptypb.Empty]) error
 }
@@ -186,6 +212,12 @@ func NewOldHandler(svc OldHandler, opts ...connect.HandlerOption) (string, http.
 			connect.WithSchema(methods.ByName("Explained")),
 			connect.WithHandlerOptions(opts...),
 		),
+		connect.NewUnaryHandler(
+			OldHintedProcedure,
+			svc.Hinted,
+			connect.WithSchema(methods.ByName("Hinted")),
+			connect.WithHandlerOptions(opts...),
+		),
 		connect.NewBidiStreamHandler(
 			OldKeptProcedure,
 			svc.Kept,
@@ -212,6 +244,11 @@ func (UnimplementedOldHandler) Bare(ctx context.Context, req *connect.Request[em
 // Explained returns an error: it is not implemented.
 func (UnimplementedOldHandler) Explained(ctx context.Context, req *connect.Request[emptypb.Empty]) (*connect.Response[emptypb.Empty], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("gentest.deprecated.Old.Explained is not implemented"))
+}
+
+// Hinted returns an error: it is not implemented.
+func (UnimplementedOldHandler) Hinted(ctx context.Context, req *connect.Request[emptypb.Empty]) (*connect.Response[emptypb.Empty], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("gentest.deprecated.Old.Hinted is not implemented"))
 }
 
 // Kept returns an error: it is not implemented.
