@@ -36,8 +36,9 @@
 //   - fakes: adds types Fake…Client and Fake…Handler for each service, whose methods call functions that a test sets.
 //     Default: false.
 //   - runtime_package=PATH: the import path of the library that the code calls, which must have the API of
-//     connectrpc.com/connect v1.13.0 or newer. Default: github.com/seed-b7c59c10/connect. With any other path, an
-//     unknown procedure is answered with a plain 404 and not in the caller's protocol.
+//     connectrpc.com/connect v1.13.0 or newer, and with simple that of v1.19.0. Default:
+//     github.com/seed-b7c59c10/connect. With any other path, an unknown procedure is answered with a plain 404 and not
+//     in the caller's protocol.
 //
 // # Names
 //
