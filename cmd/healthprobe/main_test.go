@@ -144,6 +144,14 @@ func TestProbe(t *testing.T) {
 		{[]string{"-addr", "a:1", "-protocol", "soap"}, 1, "expected grpc, grpcweb or connect"},
 		{[]string{"-addr", "a:1", "-rpc-timeout", "0s"}, 1, "expected positive times"},
 		{[]string{"-addr", "a:1", "-rpc-header", "none"}, 1, "expected name:value"},
+		{[]string{"-addr", plain.URL, "-rpc-header", "a b:1"}, 1, "expected name:value"},
+		{[]string{"-addr", plain.URL, "-rpc-header", "größe:1"}, 1, "expected name:value"},
+		{[]string{"-addr", plain.URL, "-rpc-header", "a:1\n2"}, 1, "expected name:value"},
+		{[]string{"-addr", plain.URL, "-rpc-header", "a: 1, \"2:3\""}, 0, "SERVING"},
+		{[]string{"-addr", plain.URL, "-user-agent", "a\nb"}, 1, "-user-agent"},
+		{[]string{"-addr", plain.URL, "-service", "a\xff"}, 1, "in UTF-8"},
+		{[]string{"-addr", plain.URL + "?a=b"}, 1, "expected host:port"},
+		{[]string{"-addr", plain.URL + "/#a"}, 1, "expected host:port"},
 	} {
 		c.args = append([]string{"-connect-timeout", "1m", "-rpc-timeout", "1m"}, c.args...) // a slow machine decides nothing
 		var printed bytes.Buffer

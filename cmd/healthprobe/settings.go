@@ -18,6 +18,8 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/health"
@@ -44,7 +46,7 @@ func parse(args []string, output io.Writer) (*settings, error) {
 	f.StringVar(&s.service, "service", "", "full `name` of the service; empty: the whole server")
 	f.StringVar(&s.protocol, "protocol", "grpc", "grpc, grpcweb or connect; all but grpc also work over HTTP/1.1")
 	f.StringVar(&s.userAgent, "user-agent", "healthprobe", "User-Agent of the call")
-	f.DurationVar(&s.connectTimeout, "connect-timeout", time.Second, "time for the connection, with TLS")
+	f.DurationVar(&s.connectTimeout, "connect-timeout", time.Second, "time for the connection, and as much again for TLS")
 	f.DurationVar(&s.rpcTimeout, "rpc-timeout", time.Second, "time for the call")
 	f.BoolVar(&s.tls, "tls", false, "use TLS, as https:// does")
 	f.BoolVar(&s.noVerify, "tls-no-verify", false, "do not verify the server's certificate")
@@ -55,10 +57,11 @@ func parse(args []string, output io.Writer) (*settings, error) {
 	f.BoolVar(&s.version, "version", false, "print the version")
 	f.Func("rpc-header", "`name:value` to send; may be repeated", func(text string) error {
 		name, value, found := strings.Cut(text, ":")
-		if !found || strings.TrimSpace(name) == "" {
-			return errors.New("expected name:value")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !found || name == "" || strings.ContainsFunc(name, notInToken) || strings.ContainsFunc(value, unicode.IsControl) {
+			return errors.New("expected name:value, as a header has them")
 		}
-		s.header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+		s.header.Add(name, value)
 		return nil
 	})
 	if err := f.Parse(args); err != nil {
@@ -102,8 +105,14 @@ func (s *settings) validate(f *flag.FlagSet) error {
 	if s.tls {
 		s.url = "https://" + rest
 	}
-	if parsed, err := url.Parse(s.url); err != nil || parsed.Host == "" || s.unix == "" && scheme == "unix" {
+	if parsed, err := url.Parse(s.url); err != nil || parsed.Host == "" || parsed.RawQuery+parsed.Fragment != "" || s.unix == "" && scheme == "unix" {
 		return fmt.Errorf("-addr %q: expected host:port, http://…, https://…, or unix:///path", s.addr)
+	}
+	if !utf8.ValidString(s.service) {
+		return fmt.Errorf("-service %q: expected a name in UTF-8", s.service)
+	}
+	if strings.ContainsFunc(s.userAgent, unicode.IsControl) {
+		return fmt.Errorf("-user-agent %q: expected no control characters", s.userAgent)
 	}
 	if s.protocol != "grpc" && s.protocol != "grpcweb" && s.protocol != "connect" {
 		return fmt.Errorf("-protocol %q: expected grpc, grpcweb or connect", s.protocol)
@@ -121,6 +130,11 @@ func (s *settings) validate(f *flag.FlagSet) error {
 		return errors.New("-tls-no-verify and -tls-ca-cert: expected one of them")
 	}
 	return nil
+}
+
+// notInToken reports whether a character is none of a header's name (RFC 9110, section 5.6.2).
+func notInToken(char rune) bool {
+	return char > unicode.MaxASCII || !unicode.IsLetter(char) && !unicode.IsDigit(char) && !strings.ContainsRune("!#$%&'*+-.^_`|~", char)
 }
 
 // transport returns the way to the server. Its errors are those of files that flags name.
