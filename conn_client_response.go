@@ -79,7 +79,7 @@ func (c *clientConn) readHead(length int64) error {
 		return errorf(CodeInternal, "unknown compression %q: accepted encodings are %v", encoding, &c.config.compressions)
 	}
 	if c.spec.StreamType == StreamTypeBidi && c.reply.proto == 1 {
-		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2: %s", c.config.peer.Addr, c.reply.protoMinor, waysToHTTP2)
+		return errorf(CodeUnimplemented, "%s answered over HTTP/1.%d: a bidirectional stream needs HTTP/2: %s", c.config.peer.Addr, c.reply.protoMinor, c.waysToHTTP2())
 	}
 	c.in.compression = compression
 	c.in.frames.src = c.body

@@ -22,6 +22,9 @@ const seeLog = "as after a panic of the handler (the server's log has it) or onc
 // waysToHTTP2 are how a client gets HTTP/2 for a URL with http.
 const waysToHTTP2 = "use TLS and a URL with https, an http.Transport whose Protocols have SetUnencryptedHTTP2(true) and no HTTP1, or h2.NewTransport"
 
+// waysOverTLS are how a client gets HTTP/2 for a URL with https.
+const waysOverTLS = "set ForceAttemptHTTP2 in an http.Transport that has a TLSClientConfig or a dialer of its own, or use h2.NewTransport"
+
 // ---- clients: no response ----
 
 // unanswered explains an error of a transport that returned no response.
@@ -47,12 +50,22 @@ func (c *clientConn) unanswered(err error) error {
 	case known:
 		return fmt.Errorf("this client speaks HTTP/2 without TLS to URLs with http: a server with TLS needs a URL with https, "+
 			"and one of HTTP/1.1 must take HTTP/2, too (an http.Server does with Protocols.SetUnencryptedHTTP2(true)): %s%w", silent, err)
+	case silent != "" && c.config.url.Scheme == "https" && needs != "":
+		return fmt.Errorf("%sor it has no TLS, and needs a URL with http, or none of this client's versions of HTTP: %s needs HTTP/2: %s: %w", silent, needs, waysOverTLS, err)
 	case silent != "" && c.config.url.Scheme == "https":
 		return fmt.Errorf("%sor it has no TLS, and needs a URL with http, or none of this client's versions of HTTP: %w", silent, err)
 	case silent != "":
 		return fmt.Errorf("%sor it has TLS, and needs a URL with https, or none of this client's versions of HTTP: %w", silent, err)
 	}
 	return err
+}
+
+// waysToHTTP2 returns how this client gets HTTP/2.
+func (c *clientConn) waysToHTTP2() string {
+	if c.config.url.Scheme == "https" {
+		return waysOverTLS
+	}
+	return waysToHTTP2
 }
 
 // needsHTTP2 returns what of a call needs HTTP/2, "" for nothing.
@@ -165,7 +178,7 @@ func (c *clientConn) refusal() string {
 	case http.StatusHTTPVersionNotSupported:
 		if needs := c.needsHTTP2(); needs != "" {
 			return fmt.Sprintf("%s needs HTTP/2, and this one went over HTTP/%d.%d: %s; a proxy between must speak HTTP/2, too",
-				needs, c.reply.proto, c.reply.protoMinor, waysToHTTP2)
+				needs, c.reply.proto, c.reply.protoMinor, c.waysToHTTP2())
 		}
 	case http.StatusServiceUnavailable:
 		return "the server, or a proxy, refuses calls for now, or http.TimeoutHandler ended this one"

@@ -81,6 +81,9 @@ func TestMistakeTransport(t *testing.T) {
 				if m.protocol == "grpc" && words[0] == "HTTP/2" {
 					words = append(slices.Clone(words), "gRPC needs HTTP/2")
 				}
+				if m.protocol == "grpc" && x.name == "HTTP/1.1 to h2" {
+					words = append(slices.Clone(words), "gRPC needs HTTP/2", "ForceAttemptHTTP2", "h2.NewTransport")
+				}
 				if x.name == "HTTP/1.1 to h2" && o.err != nil && strings.Contains(o.err.Error(), closedIdle) {
 					words = []string{closedIdle}
 				}
@@ -116,10 +119,20 @@ func TestMistakeBidiOverHTTP1(t *testing.T) {
 		blind := doerFunc(func(r *http.Request) (*http.Response, error) {
 			_ = r.Body.Close()
 			header := http.Header{"Content-Type": {r.Header.Get("Content-Type")}}
-			return &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, Header: header, Body: http.NoBody, Request: r}, nil
+			status := http.StatusOK
+			if r.URL.Host == "refusing.test" {
+				status = http.StatusHTTPVersionNotSupported
+			}
+			return &http.Response{StatusCode: status, ProtoMajor: 1, ProtoMinor: 1, Header: header, Body: http.NoBody, Request: r}, nil
 		})
 		o = call(testContext(t), conntestv1connect.NewTestServiceClient(blind, "http://blind.test", m.clientOptions()...), bidi, nil, text("x"))
 		wantMistake(t, o.err, []connect.Code{connect.CodeUnimplemented}, "blind.test answered over HTTP/1.1", "needs HTTP/2", "h2.NewTransport")
+
+		// With TLS, another setting is missing.
+		for _, host := range []string{"blind.test", "refusing.test"} {
+			o = call(testContext(t), conntestv1connect.NewTestServiceClient(blind, "https://"+host, m.clientOptions()...), bidi, nil, text("x"))
+			wantMistake(t, o.err, []connect.Code{connect.CodeUnimplemented, connect.CodeUnknown}, "needs HTTP/2", "ForceAttemptHTTP2", "h2.NewTransport")
+		}
 	}
 	status, _, body := post(t, server, http.MethodPost, bidi.procedure(), "application/connect+json", "")
 	wantEqual(t, "status", status, http.StatusHTTPVersionNotSupported)
