@@ -14,7 +14,7 @@
 //	    out: gen
 //	    opt: paths=source_relative
 //
-// With protoc, and the programs on PATH:
+// With protoc, the programs on PATH, and a folder gen that exists:
 //
 //	protoc --go_out=gen --connect-go_out=gen ping/v1/ping.proto
 //
