@@ -43,8 +43,9 @@
 // # Names
 //
 // The names in the code are those of connect-go's plugin. Where two of them clash, also between files of one Go package
-// or with what protoc-gen-go declares, the later one gets an underscore. A run sees the files that it generates and
-// their imports: generate the files of a Go package in one run, as buf does for the files of a folder.
+// or with what protoc-gen-go declares, the later one gets an underscore; those that options add are the last of their
+// file. A run sees the files that it generates and their imports: generate the files of a Go package in one run, as buf
+// does for the files of a folder.
 package main
 
 import (
