@@ -77,7 +77,7 @@ type conn struct {
 	// connection's window: each read is then counted at once. Written with mu held.
 	scarce atomic.Bool
 
-	closing sync.WaitGroup // waits for the goroutine that closes nc
+	closing sync.WaitGroup // waits for the goroutines that close nc, also for writing only
 
 	shared
 }

@@ -35,7 +35,8 @@ func (c *serverConn) startHandlers() {
 	c.starts = c.starts[:0]
 }
 
-// batchEnded runs the handlers that are likely to be quick; see inline.go.
+// batchEnded runs the handlers that may run inline, and counts the one that was alone
+// before; see inline.go.
 func (c *serverConn) batchEnded() bool {
 	c.countLone()
 	return len(c.starts) == 0 || c.startInline()
