@@ -57,6 +57,7 @@ func (g *group) take(set []Endpoint) {
 	}
 	backends, endpoints := make(map[string]*backend, len(set)), make([]*endpoint, len(set))
 	var fresh []*backend
+	inUse := 0
 	for i, e := range set {
 		d := old[e.Addr]
 		switch known := was[e.Addr]; {
@@ -70,11 +71,17 @@ func (g *group) take(set []Endpoint) {
 			endpoints[i] = &endpoint{e, d}
 		}
 		backends[e.Addr] = d
+		if e.Weight > 0 {
+			inUse++
+			d.health.join()
+		} else {
+			d.health.leave()
+		}
 	}
 	for _, d := range fresh { // not before the program's function has made all transports: it may panic
 		g.b.working.Go(func() { d.run(g.url) })
 	}
-	g.ejector.setHosts(len(set))
+	g.ejector.setHosts(inUse)
 	g.mu.Lock()
 	g.backends, g.endpoints = backends, endpoints
 	g.mu.Unlock()

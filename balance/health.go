@@ -52,10 +52,12 @@ type Ejection struct {
 	Max time.Duration
 
 	// MaxPercent bounds the part of the endpoints that are ejected at a time, in
-	// percent: 50 by default. One may be ejected in any case.
+	// percent: 50 by default. One may be ejected in any case. Drained endpoints (those
+	// with the weight zero) do not count.
 	MaxPercent int
 
 	// MinHosts is the number of endpoints from which any is ejected: 2 by default.
+	// Drained endpoints do not count.
 	MinHosts int
 }
 
@@ -97,7 +99,7 @@ type ejector struct {
 	rule Ejection // with its defaults
 
 	mu      sync.Mutex
-	hosts   int // endpoints in the set
+	hosts   int // endpoints in the set that are not drained
 	ejected int
 }
 
@@ -109,7 +111,7 @@ func newEjector(rule Ejection) (*ejector, error) {
 	return &ejector{rule: rule}, nil
 }
 
-// setHosts sets the number of endpoints in the set. Endpoints remain ejected if the set
+// setHosts sets the number of endpoints in the set that are not drained. Endpoints remain ejected if the set
 // has become so small that they would not be ejected now.
 func (j *ejector) setHosts(n int) {
 	j.mu.Lock()
@@ -150,7 +152,7 @@ type health struct {
 	ejector *ejector // set before the endpoint is in use; nil: no ejection
 
 	mu       sync.Mutex
-	left     bool // the endpoint is no longer in the set
+	left     bool // the endpoint is drained, or no longer in the set
 	row      int  // failures since the last success
 	began    moment
 	failures int // since began
@@ -301,7 +303,8 @@ func (h *health) abandon() {
 	h.trial = 0
 }
 
-// leave ends the endpoint's part in the set: it is not counted as ejected from then on.
+// leave ends the endpoint's part in the set: its calls and its ejection do not count from
+// then on.
 func (h *health) leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -310,6 +313,16 @@ func (h *health) leave() {
 	}
 	h.left, h.out = true, false
 	h.quiet.Store(0)
+}
+
+// join undoes leave: the endpoint is no longer drained. It is in use.
+func (h *health) join() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.left {
+		h.left = false
+		h.row, h.failures, h.began, h.trial = 0, 0, 0, 0
+	}
 }
 
 // trialOf returns one of the ejected endpoints that shall be tried with the caller's

@@ -246,6 +246,28 @@ func TestEndpointsThatLeave(t *testing.T) {
 	w.wantOut(1)
 }
 
+// TestDrainedEndpoints drains an ejected endpoint, and ends that: it is in use again.
+func TestDrainedEndpoints(t *testing.T) {
+	w := newWard(t, 3, Ejection{})
+	h := &w.all[0].health
+	h.join() // changes nothing
+	w.report(0, 3, true)
+	h.join()
+	w.report(0, 2, true)
+	w.wantOut(1)
+	h.leave()
+	w.report(0, 100, true)
+	w.wantOut(0)
+	w.report(1, 5, true)
+	w.wantOut(1)
+	h.join()
+	w.report(0, 5, true) // one of three is out already
+	w.wantOut(1)
+	w.all[1].health.leave()
+	w.report(0, 4, true) // those that count began when there was no place
+	w.wantOut(1)
+}
+
 func TestEjectionEnds(t *testing.T) {
 	w := newWard(t, 2, Ejection{Base: time.Second, Max: 2500 * time.Millisecond})
 	w.report(0, 5, true)

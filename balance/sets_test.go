@@ -456,3 +456,28 @@ func TestMany(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestDrainedEndpointsAreNoHosts has two endpoints whose calls fail. None is ejected while
+// the other is drained, as calls have nowhere else to go; one is when that ends.
+func TestDrainedEndpointsAreNoHosts(t *testing.T) {
+	s := newSite(t, 2, false, func(context.Context, *node, int64, string) (string, error) {
+		return "", connect.NewError(connect.CodeUnavailable, errors.New("broken"))
+	})
+	r := newResolver()
+	b := s.balancer(t, r, balance.RoundRobin())
+	c := clientOf(b, pathUnary, unknown, protocols["grpc"])
+	ejected := func() bool {
+		if _, err := ask(t.Context(), c); connect.CodeOf(err) != connect.CodeUnavailable {
+			t.Errorf("got %v, want the server's error", err)
+		}
+		return states(b)["a"] == balance.StateEjected || states(b)["b"] == balance.StateEjected
+	}
+	r.put([]balance.Endpoint{{Addr: "a", Weight: 1}, {Addr: "b", Weight: 0}}, nil)
+	for range 20 {
+		if ejected() {
+			t.Fatal("got the only endpoint that gets calls ejected, want it in use")
+		}
+	}
+	r.put([]balance.Endpoint{{Addr: "a", Weight: 1}, {Addr: "b", Weight: 1}}, nil)
+	waitFor(t, "an ejection", ejected)
+}
