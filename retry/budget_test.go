@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
 	"github.com/seed-b7c59c10/connect"
 	"github.com/seed-b7c59c10/connect/retry"
 )
@@ -78,6 +80,53 @@ func TestBreaker(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// TestBreakerLearnsOfStreams has a stream send a message and fail later: the breaker gets its
+// success with the message, also where the program has asked for the header before.
+func TestBreakerLearnsOfStreams(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := serve(t, func(_ context.Context, _ int, _ http.Header, in func() (*message, error), out func(*message) error) error {
+				for range 2 {
+					msg, err := in()
+					if err == nil {
+						err = out(msg)
+					}
+					if err != nil {
+						return err
+					}
+				}
+				return unavailable()
+			})
+			b := new(breaker)
+			client := s.client(pathBidi, idempotent, retry.New(retry.WithBreaker(func(connect.Spec) retry.Breaker { return b })))
+			stream := client.CallBidiStream(t.Context())
+			for n := range 2 {
+				if err := stream.Send(wrapperspb.String("a")); err != nil {
+					t.Fatal(err)
+				}
+				if asked {
+					_ = stream.ResponseHeader()
+				}
+				if b.ok != min(n, 1) {
+					t.Errorf("got %d successes before message %d, want %d", b.ok, n+1, min(n, 1))
+				}
+				if _, err := stream.Receive(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := stream.Receive(); connect.CodeOf(err) != connect.CodeUnavailable {
+				t.Errorf("got %v, want the server's error", err)
+			}
+			_ = stream.CloseRequest()
+			_ = stream.CloseResponse()
+			synctest.Wait()
+			if b.ok != 1 || b.failed != 0 {
+				t.Errorf("got %d successes and %d failures, want one success", b.ok, b.failed)
+			}
 		})
 	}
 }

@@ -91,6 +91,7 @@ type stream struct {
 	panicked  any                         // the value of the replay's panic
 	replay    chan struct{}               // closed when the replay has ended; nil if none runs
 	committed bool
+	answered  bool   // a message has come
 	left      bool   // CloseResponse was called
 	why       string // the buffer's reason for being committed
 	err       error  // of the end, for further calls of Receive
@@ -313,11 +314,13 @@ func (s *stream) Receive(msg any) error {
 		err := conn.Receive(msg)
 		if err == nil {
 			s.mu.Lock()
-			first := !s.committed
+			first := !s.answered
+			s.answered = true
 			s.commitLocked()
 			s.mu.Unlock()
 			if first {
 				s.course.policy.budget.succeeded()
+				s.done(nil)
 			}
 			return nil
 		}
