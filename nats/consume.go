@@ -85,8 +85,9 @@ func OnFailure(f func(m jetstream.Msg, err error)) ConsumeOption {
 
 // Consume has handle called for each event of a consumer, and acknowledges an event after
 // handle has returned nil: so each is handled at least once, and after a crash or a lost
-// acknowledgement once more. An event for which handle returns an error is delivered again:
-// see [Redelivery]. A message that is no event of the type is not: it becomes a dead letter
+// acknowledgement once more. An event for which handle returns an error or panics is
+// delivered again: see [Redelivery]. Package log has the panic, with its stack; its error
+// has the code internal. A message that is no event of the type is not: it becomes a dead letter
 // at once, or without [DeadLetters] JetStream forgets it. The consumer's AckWait must be
 // longer than handle takes.
 //
@@ -131,7 +132,7 @@ func Consume[T any, P message[T]](ctx context.Context, consumer jetstream.Consum
 			e, err := parseEvent[T, P](m.Subject(), m.Headers(), m.Data())
 			poison := err != nil
 			if err == nil {
-				err = handle(ctx, e)
+				err = guard(e.Subject, func() error { return handle(ctx, e) })
 			}
 			c.settle(ctx, m, err, poison)
 		})
@@ -145,7 +146,7 @@ func (c *consumeConfig) settle(ctx context.Context, m jetstream.Msg, err error, 
 		_ = m.Ack()
 		return
 	}
-	c.failed(m, err)
+	c.report(m, err)
 	meta, failed := m.Metadata()
 	last := poison || ctx.Err() == nil && failed == nil && c.letters != nil && meta.NumDelivered >= c.attempts // not because Consume ends
 	switch {
@@ -155,12 +156,17 @@ func (c *consumeConfig) settle(ctx context.Context, m jetstream.Msg, err error, 
 		_ = m.Term()
 	default:
 		if failed := c.bury(ctx, m, meta, err); failed != nil {
-			c.failed(m, failed)
+			c.report(m, failed)
 			_ = m.NakWithDelay(c.delay) // it is not lost, and tried again
 			return
 		}
 		_ = m.Term()
 	}
+}
+
+// report calls the function of OnFailure.
+func (c *consumeConfig) report(m jetstream.Msg, err error) {
+	_ = guard(m.Subject(), func() error { c.failed(m, err); return nil })
 }
 
 // bury publishes a dead letter, and waits until its stream has it. The same event is stored

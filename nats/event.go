@@ -6,7 +6,9 @@ package natsrpc
 
 import (
 	"fmt"
+	"log"
 	"mime"
+	"runtime/debug"
 
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -114,4 +116,17 @@ func parseEvent[T any, P message[T]](subject string, h nats.Header, data []byte)
 		return nil, errorf(connect.CodeInvalidArgument, "reading an event on %q: %w", subject, err)
 	}
 	return &Event[T]{Msg: (*T)(m), Subject: subject, Header: h}, nil
+}
+
+// guard calls a function of the program for an event, and returns its error. A panic is
+// logged and becomes an error: it would end the program, and again each time that JetStream
+// delivers the event.
+func guard(subject string, f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			log.Printf("natsrpc: panic handling an event on %q: %v\n%s", subject, v, debug.Stack())
+			err = errorf(connect.CodeInternal, "handling an event on %q: panic: %v", subject, v)
+		}
+	}()
+	return f()
 }

@@ -89,9 +89,11 @@ type Subscription struct {
 }
 
 // Subscribe has handle called for each event on a subject, which may have wildcards: one
-// after the other, in one goroutine, until the subscription or the connection is closed.
-// Its errors have the code invalid_argument for a bad subject, and unavailable if the
-// connection is closed. A permission violation goes to the connection's error handler.
+// after the other, in one goroutine, until the subscription or the connection is closed. If
+// handle panics, package log has the panic, with its stack, and the next event follows.
+//
+// The errors of Subscribe have the code invalid_argument for a bad subject, and unavailable
+// if the connection is closed. A permission violation goes to the connection's error handler.
 func Subscribe[T any, P message[T]](nc *nats.Conn, subject string, handle func(*Event[T]), options ...EventOption) (*Subscription, error) {
 	c := events(options)
 	if err := checkPattern(subject); err != nil {
@@ -100,11 +102,14 @@ func Subscribe[T any, P message[T]](nc *nats.Conn, subject string, handle func(*
 	s := &Subscription{done: make(chan struct{})}
 	var err error
 	s.sub, err = nc.QueueSubscribe(subject, c.queue, func(m *nats.Msg) {
-		if e, err := parseEvent[T, P](m.Subject, m.Header, m.Data); err != nil {
-			c.poison(m, err)
-		} else {
-			handle(e)
-		}
+		_ = guard(m.Subject, func() error {
+			if e, err := parseEvent[T, P](m.Subject, m.Header, m.Data); err != nil {
+				c.poison(m, err)
+			} else {
+				handle(e)
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, errorf(connect.CodeUnavailable, "subscribing to %q: %w", subject, err)

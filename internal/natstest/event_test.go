@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -204,6 +206,7 @@ func withJetStream(t *testing.T) *server.Server {
 // Events are handled until the function has taken them: those that fail come again, and in
 // the end become dead letters, as poison does at once. None is lost.
 func TestConsume(t *testing.T) {
+	logged := captureLog(t)
 	for _, parallel := range []int{1, 8} {
 		t.Run(fmt.Sprint(parallel), func(t *testing.T) {
 			nc := dial(t, withJetStream(t))
@@ -233,6 +236,9 @@ func TestConsume(t *testing.T) {
 					handled[e.Msg.Value]++
 					switch n := handled[e.Msg.Value]; {
 					case e.Msg.Value == "7", e.Msg.Value == "8" && n < 3: // 7 always fails, and 8 twice
+						if n == 2 {
+							panic("no luck")
+						}
 						return errors.New("no luck")
 					}
 					return nil
@@ -281,8 +287,70 @@ func TestConsume(t *testing.T) {
 			if failures != 4+2+1 {
 				t.Errorf("got %d failures, want 7", failures)
 			}
+			if n := strings.Count(logged.take(), `panic handling an event on "a.b": no luck`); n != 2 {
+				t.Errorf("got %d panics in the log, want 2", n)
+			}
 		})
 	}
+}
+
+// A function that panics, that for poison among them, gets the next event, too.
+func TestSubscribePanics(t *testing.T) {
+	logged := captureLog(t)
+	nc := dial(t, startServer(t, nil))
+	got := make(chan string, 3)
+	sub, err := natsrpc.Subscribe(nc, "a", func(e *textEvent) {
+		got <- e.Msg.Value
+		panic("in handle")
+	}, natsrpc.OnPoison(func(*nats.Msg, error) { panic("in poison") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range []string{"\x0a\x011", "\xff", "\x0a\x012"} {
+		if err := nc.Publish("a", []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"1", "2"} {
+		if got := <-got; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if err := sub.Drain(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	text := logged.take()
+	if strings.Count(text, "in handle") != 2 || strings.Count(text, "in poison") != 1 || !strings.Contains(text, "goroutine ") {
+		t.Errorf("got the log %q, want three panics with stacks", text)
+	}
+}
+
+// A logText is what package log has got in a test.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func captureLog(t *testing.T) *logText {
+	l := new(logText)
+	before := log.Writer()
+	log.SetOutput(l)
+	t.Cleanup(func() { log.SetOutput(before) })
+	return l
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// take returns the text since the last call.
+func (l *logText) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
 }
 
 // A consumer that ends while a function runs waits for it. The connection's end ends it, too.
