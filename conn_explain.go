@@ -41,6 +41,8 @@ func (c *clientConn) unanswered(err error) error {
 		silent = "the server closed the connection without an answer, " + seeLog + "; "
 	}
 	switch needs := c.needsHTTP2(); {
+	case c.config.url.Host == "": // the base URL was "" or "http://", perhaps of a variable that is not set
+		return fmt.Errorf("URL %q has no host: pass a base URL with a scheme and a host, such as http://localhost:8080: %w", withoutSecrets(c.config.url.String()), err)
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Errorf("%w: use a URL with http, or let the server take TLS", err)
 	case known && version == 1 && needs != "":

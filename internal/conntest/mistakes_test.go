@@ -99,6 +99,20 @@ func TestMistakeTransport(t *testing.T) {
 	}
 }
 
+// A base URL without a host is that of a variable that is not set.
+func TestMistakeNoHost(t *testing.T) {
+	t.Parallel()
+	for name, transport := range map[string]func(*testing.T) http.RoundTripper{"default": defaultTransport, "engine": engineOnly, "h2c": clearHTTP2} {
+		for _, url := range []string{"", "http://", "https://"} {
+			t.Run(name+"/"+url, func(t *testing.T) {
+				eachCall(t, transport(t), url, nil, func(t *testing.T, _ mode, _ kind, o outcome) {
+					wantMistake(t, o.err, unavailable, `URL "`+strings.TrimRight(url, "/")+`/`, "has no host", "http://localhost:8080")
+				})
+			})
+		}
+	}
+}
+
 // closedIdle is the text of net/http, in an error without a type of its own, for a server
 // that closes a connection before the request is written: the client adds nothing then.
 const closedIdle = "http: server closed idle connection"
