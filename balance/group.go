@@ -57,7 +57,6 @@ func (g *group) take(set []Endpoint) {
 	}
 	backends, endpoints := make(map[string]*backend, len(set)), make([]*endpoint, len(set))
 	var fresh []*backend
-	inUse := 0
 	for i, e := range set {
 		d := old[e.Addr]
 		switch known := was[e.Addr]; {
@@ -71,22 +70,28 @@ func (g *group) take(set []Endpoint) {
 			endpoints[i] = &endpoint{e, d}
 		}
 		backends[e.Addr] = d
-		if e.Weight > 0 {
-			inUse++
-			d.health.join()
-		} else {
-			d.health.leave()
-		}
 	}
 	for _, d := range fresh { // not before the program's function has made all transports: it may panic
 		g.b.working.Go(func() { d.run(g.url) })
 	}
-	g.ejector.setHosts(inUse)
+	hosts := 0
+	for _, e := range endpoints {
+		if e.Weight > 0 {
+			hosts++
+			e.health.join()
+		}
+	}
+	g.ejector.setHosts(hosts)
 	g.mu.Lock()
 	g.backends, g.endpoints = backends, endpoints
 	g.mu.Unlock()
 	g.refresh()
-	for addr, d := range old { // after the choice without them
+	for _, e := range endpoints { // after the choice without them
+		if e.Weight == 0 {
+			e.health.leave()
+		}
+	}
+	for addr, d := range old {
 		if backends[addr] == nil {
 			d.remove()
 		}

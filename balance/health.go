@@ -111,8 +111,8 @@ func newEjector(rule Ejection) (*ejector, error) {
 	return &ejector{rule: rule}, nil
 }
 
-// setHosts sets the number of endpoints in the set that are not drained. Endpoints remain ejected if the set
-// has become so small that they would not be ejected now.
+// setHosts sets the number of endpoints in the set that are not drained. Endpoints remain
+// ejected if the set has become so small that they would not be ejected now.
 func (j *ejector) setHosts(n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

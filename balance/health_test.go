@@ -264,7 +264,7 @@ func TestDrainedEndpoints(t *testing.T) {
 	w.report(0, 5, true) // one of three is out already
 	w.wantOut(1)
 	w.all[1].health.leave()
-	w.report(0, 4, true) // those that count began when there was no place
+	w.report(0, 1, true) // after five that found one ejected
 	w.wantOut(1)
 }
 
