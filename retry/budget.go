@@ -97,8 +97,8 @@ func (b *ratioBudget) allows() bool {
 // github.com/sony/gobreaker/v2 is one. Allow returns an error if it refuses, and
 // otherwise a function that is called once, when the attempt has ended, with its error, or
 // nil for success. An attempt at a stream succeeds with the first message that the program
-// receives, so that a long stream that is let in for trial does not keep others out. Both
-// functions must be safe for concurrent use.
+// receives, so that a long stream that is let in for trial does not keep others out: an error
+// after it does not count. Both functions must be safe for concurrent use.
 type Breaker interface {
 	Allow() (done func(error), err error)
 }
