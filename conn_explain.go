@@ -42,7 +42,7 @@ func (c *clientConn) unanswered(err error) error {
 	}
 	switch needs := c.needsHTTP2(); {
 	case c.config.url.Host == "": // the base URL was "" or "http://", perhaps of a variable that is not set
-		return fmt.Errorf("URL %q has no host: pass a base URL with a scheme and a host, such as http://localhost:8080: %w", withoutSecrets(c.config.url.String()), err)
+		return fmt.Errorf("URL %q has no host: unless the HTTP client adds one, pass a base URL such as http://localhost:8080: %w", withoutSecrets(c.config.url.String()), err)
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Errorf("%w: use a URL with http, or let the server take TLS", err)
 	case known && version == 1 && needs != "":
